@@ -1,0 +1,189 @@
+//! The command line: flags to library calls, nothing else. One file per command.
+//!
+//! In: the arguments. Out: the exit status, or an error; `--log` is installed by then. Names and
+//! meanings of flags are runc's; what is rcrun's own says so in its help. Options may stand before or
+//! after the positional arguments; after the ID of `exec` and `ps` every word belongs to the program.
+
+mod checkpoint;
+mod create;
+mod delete;
+mod events;
+mod exec;
+mod features;
+mod global;
+mod kill;
+mod list;
+pub mod log;
+mod output;
+mod pause;
+mod ps;
+mod run;
+mod signal;
+mod size;
+mod spec;
+mod start;
+mod state;
+mod table;
+mod target;
+mod update;
+mod version;
+
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use clap::{ArgMatches, Args, FromArgMatches as _};
+
+pub use global::Context;
+use global::Global;
+use log::Log;
+
+/// One command of `rcrun`.
+pub trait Command: Args {
+    /// Its name on the command line.
+    const NAME: &'static str;
+    /// Its line in `rcrun --help`.
+    const ABOUT: &'static str;
+    /// The exit status when it fails; runc's `exec` has its own.
+    const FAILURE: u8 = 1;
+
+    /// Does it; the result is the exit status.
+    fn run(self, context: &Context) -> anyhow::Result<u8>;
+}
+
+/// Why there is no exit status, and what becomes of it.
+pub struct Stopped {
+    /// What failed.
+    pub error: anyhow::Error,
+    /// The exit status for it.
+    pub status: u8,
+}
+
+/// A command by name: how its flags are declared, and what it does with them.
+struct Entry {
+    name: &'static str,
+    about: &'static str,
+    failure: u8,
+    declare: fn(clap::Command) -> clap::Command,
+    run: fn(&ArgMatches, &Context) -> anyhow::Result<u8>,
+}
+
+const fn entry<C: Command>() -> Entry {
+    Entry {
+        name: C::NAME,
+        about: C::ABOUT,
+        failure: C::FAILURE,
+        declare: |command| with_help(C::augment_args(command), C::ABOUT),
+        run: |matches, context| C::from_arg_matches(matches)?.run(context),
+    }
+}
+
+const COMMANDS: [Entry; 18] = [
+    entry::<run::Run>(),
+    entry::<create::Create>(),
+    entry::<start::Start>(),
+    entry::<exec::Exec>(),
+    entry::<kill::Kill>(),
+    entry::<delete::Delete>(),
+    entry::<state::State>(),
+    entry::<list::List>(),
+    entry::<ps::Ps>(),
+    entry::<events::Events>(),
+    entry::<pause::Pause>(),
+    entry::<pause::Resume>(),
+    entry::<update::Update>(),
+    entry::<spec::Spec>(),
+    entry::<features::Features>(),
+    entry::<version::Version>(),
+    entry::<checkpoint::Checkpoint>(),
+    entry::<checkpoint::Restore>(),
+];
+
+/// `about` in the place of what derive takes from a struct's comment, and `--help` with one line a flag.
+fn with_help(command: clap::Command, about: &'static str) -> clap::Command {
+    let help = clap::Arg::new("help").short('h').long("help").help("Print help");
+    let help = help.action(clap::ArgAction::HelpShort).help_heading(None::<&'static str>);
+    command.about(about).disable_help_flag(true).arg(help)
+}
+
+/// The whole command line as clap has it. Flags of a command are declared only when it is used.
+fn command_line() -> clap::Command {
+    let version = clap::Arg::new("version").short('v').long("version").action(clap::ArgAction::SetTrue);
+    let command = clap::Command::new("rcrun")
+        .arg(version.help("Print versions, as the command version does"))
+        .after_help("To run a bundle: rcrun run DIR. Flags of a command: rcrun COMMAND --help.")
+        .subcommand_value_name("COMMAND")
+        .arg_required_else_help(true);
+    let command = with_help(Global::augment_args(command), "A daemonless container runtime for OCI bundles");
+    let commands = COMMANDS.iter();
+    command.subcommands(
+        commands.map(|entry| clap::Command::new(entry.name).about(entry.about).defer(entry.declare)),
+    )
+}
+
+/// Parses `args` and does what they say.
+pub fn run(args: Vec<OsString>) -> Result<u8, Stopped> {
+    let matches = match command_line().try_get_matches_from(&args) {
+        Ok(matches) => matches,
+        Err(refused) => return usage(&refused, &args),
+    };
+    if matches.get_flag("version") {
+        let printed = output::print(&format!("rcrun {}\n", version::text()));
+        return finished(printed, &args);
+    }
+    let context = match Global::from_arg_matches(&matches).map_err(anyhow::Error::from).and_then(Context::new)
+    {
+        Ok(context) => context,
+        Err(error) => return finished(Err(error), &args),
+    };
+    log::debug(|| format!("rcrun {}: {:?}", env!("CARGO_PKG_VERSION"), &args[1..]));
+    let Some((name, matches)) = matches.subcommand() else {
+        let error = anyhow::anyhow!("no command given (see 'rcrun --help')");
+        return Err(Stopped { error, status: 1 });
+    };
+    let entry = COMMANDS.iter().find(|entry| entry.name == name).expect("clap knows no other commands");
+    (entry.run)(matches, &context).map_err(|error| Stopped { error, status: entry.failure })
+}
+
+/// Help goes to stdout; anything else is an error in one line. Statuses are runc's.
+fn usage(refused: &clap::Error, args: &[OsString]) -> Result<u8, Stopped> {
+    let status = match refused.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            return finished(output::print(&refused.render().to_string()), args);
+        }
+        ErrorKind::InvalidSubcommand => 3,
+        _ => 1,
+    };
+    log::install(Log::from_arguments(args));
+    Err(Stopped { error: anyhow::anyhow!(one_line(refused, args)), status })
+}
+
+/// The end of what needs no [`Context`].
+fn finished(result: anyhow::Result<()>, args: &[OsString]) -> Result<u8, Stopped> {
+    match result {
+        Ok(()) => Ok(0),
+        Err(error) => {
+            log::install(Log::from_arguments(args));
+            Err(Stopped { error, status: 1 })
+        }
+    }
+}
+
+/// clap's explanation without its paragraphs: what is wrong, the tip if there is one, where to look.
+fn one_line(refused: &clap::Error, args: &[OsString]) -> String {
+    let text = refused.render().to_string();
+    let mut parts = text.split("\n\n").map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
+    let wrong = parts.next().unwrap_or_default();
+    let mut line = wrong.strip_prefix("error: ").unwrap_or(&wrong).to_owned();
+    if let Some(tip) = parts.find_map(|part| part.strip_prefix("tip: ").map(str::to_owned)) {
+        line.push_str("; ");
+        line.push_str(&tip);
+    }
+    let command = args.iter().skip(1).find_map(|word| COMMANDS.iter().find(|entry| word == entry.name));
+    match command {
+        Some(command) => format!("{line} (see 'rcrun {} --help')", command.name),
+        None => format!("{line} (see 'rcrun --help')"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,25 @@
+//! From a plan to a running process: the parent's half, the child's half, what they say to each other.
+//!
+//! Enters: a plan, an open cgroup, descriptors. Leaves: a process that runs its program, or an error
+//! that names the step that failed. [`parent`] and [`child`] can be read side by side.
+
+pub mod child;
+mod error;
+mod foreground;
+mod notify;
+mod open;
+mod parent;
+mod protocol;
+mod signals;
+mod sockets;
+mod stage;
+mod timings;
+
+pub use error::LaunchError;
+pub use foreground::{Foreground, wait};
+pub use notify::NotifySocket;
+pub use parent::{Answers, Conversation, Launch, Launched, Outcome};
+pub use protocol::{FixedText, Message, Received, receive, send};
+pub use signals::Signals;
+pub use sockets::{bind_listener, connect, connect_stream, send_descriptor};
+pub use timings::{Clock, Laps, StepTime, step_time};

@@ -1,0 +1,78 @@
+//! What the parent opens before the clone, with the host's view and privileges.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{OpenTreeFlags, open_tree};
+
+use super::LaunchError;
+use crate::namespaces::Kind;
+use crate::plan::step::Source;
+use crate::sys::{During, Failure};
+
+/// Opens every source, in the order of the plan. `root` is the root file system's directory, already
+/// open, and the path that it was opened by; `cgroup` the container's.
+pub fn sources(
+    sources: &[Source],
+    root: Option<(&Path, BorrowedFd<'_>)>,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> Result<Vec<OwnedFd>, LaunchError> {
+    let open = |source: &Source| match source {
+        Source::Tree { path, recursive } => {
+            let opened = match root {
+                // By descriptor: what was checked is what gets mounted.
+                Some((known, fd)) if known == path => tree_of(fd, *recursive),
+                _ => tree(path, *recursive),
+            };
+            opened.map_err(|failure| LaunchError::Open { what: source.to_string(), failure })
+        }
+        Source::Namespace { kind, path } => namespace(*kind, path),
+        Source::CgroupTree => {
+            let cgroup = cgroup.ok_or(Errno::NOENT).during("open_tree");
+            let opened = cgroup.and_then(|cgroup| tree_of(cgroup, false));
+            opened.map_err(|failure| LaunchError::Open { what: source.to_string(), failure })
+        }
+    };
+    sources.iter().map(open).collect()
+}
+
+fn tree(path: &Path, recursive: bool) -> Result<OwnedFd, Failure> {
+    open_tree(CWD, path, tree_flags(recursive)).during("open_tree")
+}
+
+fn tree_of(fd: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd, Failure> {
+    open_tree(fd, c"", tree_flags(recursive) | OpenTreeFlags::AT_EMPTY_PATH).during("open_tree")
+}
+
+fn tree_flags(recursive: bool) -> OpenTreeFlags {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if recursive { flags | OpenTreeFlags::AT_RECURSIVE } else { flags }
+}
+
+fn namespace(kind: Kind, path: &Path) -> Result<OwnedFd, LaunchError> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let what = || format!("open {kind} namespace {}", path.display());
+    let file = rustix::fs::open(path, flags, Mode::empty())
+        .during("open")
+        .map_err(|failure| LaunchError::Open { what: what(), failure })?;
+    match crate::sys::process::namespace_kind(file.as_fd()) {
+        Ok(flag) if u64::from(flag) == kind.flag() => Ok(file),
+        _ => Err(LaunchError::NamespaceKind { kind, path: path.into() }),
+    }
+}
+
+/// The host's /proc/sys, proven to be on procfs: nothing that is mounted over it gets our writes.
+pub fn proc_sys() -> Result<OwnedFd, LaunchError> {
+    const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let open = || {
+        let directory = rustix::fs::open("/proc/sys", flags, Mode::empty()).during("open")?;
+        match rustix::fs::fstatfs(&directory).during("fstatfs")?.f_type as u64 {
+            PROC_SUPER_MAGIC => Ok(directory),
+            _ => Err(Errno::NODEV).during("fstatfs (no procfs is mounted there)"),
+        }
+    };
+    open().map_err(|failure| LaunchError::Open { what: "/proc/sys".into(), failure })
+}

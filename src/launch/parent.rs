@@ -1,0 +1,434 @@
+//! The parent's half of a launch: opens, clones, answers the child's requests until its program runs.
+//!
+//! Its other half is [`super::child`]; what they say to each other is drawn in [`super::protocol`].
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+
+use super::child::{self, Cargo};
+use super::error::ChildError;
+use super::protocol::{self, Expected, Message, Received};
+use super::signals::Signals;
+use super::timings::Clock;
+use super::{LaunchError, open, stage};
+use crate::hooks::Hook;
+use crate::namespaces::Kind;
+use crate::plan::step::{ResourceLimit, Source, Step};
+use crate::plan::{ExecPlan, Mappings, Namespaces, Plan, Program};
+use crate::process::join;
+use crate::sys::During;
+use crate::sys::clone::{Child, CloneArguments, spawn};
+use crate::sys::process::StringArray;
+
+/// A launch that was decided: a view of a [`Plan`] or an [`ExecPlan`], and what was opened for it.
+pub struct Launch<'a> {
+    /// What the parent opens before the clone.
+    pub sources: &'a [Source],
+    /// What the clone makes and joins.
+    pub namespaces: &'a Namespaces,
+    /// What the child does.
+    pub steps: &'a [Step],
+    /// What it becomes.
+    pub program: &'a Program,
+    /// oom_score_adj to write.
+    pub oom_score_adj: Option<i32>,
+    /// Limits that the parent sets on request.
+    pub resource_limits: &'a [ResourceLimit],
+    /// The cgroup to be born in.
+    pub cgroup: Option<BorrowedFd<'a>>,
+    /// The root file system's path and directory, for a container.
+    pub root: Option<(&'a Path, BorrowedFd<'a>)>,
+    /// The init's pidfd and root of a running container, for exec.
+    pub container: Option<(BorrowedFd<'a>, Option<BorrowedFd<'a>>)>,
+    /// The socket that `start` connects to.
+    pub listener: Option<BorrowedFd<'a>>,
+    /// State files for createContainer and startContainer hooks.
+    pub hook_states: Option<(BorrowedFd<'a>, BorrowedFd<'a>)>,
+    /// The lock that the parent holds and the child must not.
+    pub lock: Option<BorrowedFd<'a>>,
+    /// The child's clock.
+    pub clock: Option<&'a Clock>,
+    /// Called with the child's pid before the child goes on: what hooks of its own will read.
+    pub newborn: Option<&'a dyn Fn(i32) -> Result<(), LaunchError>>,
+}
+
+impl<'a> Launch<'a> {
+    /// The launch of a container's first process.
+    pub fn of_container(plan: &'a Plan) -> Self {
+        let mut launch = Self::new(&plan.sources, &plan.namespaces, &plan.steps, &plan.program);
+        launch.oom_score_adj = plan.oom_score_adj;
+        launch.resource_limits = &plan.resource_limits;
+        launch
+    }
+
+    /// The launch of a further process.
+    pub fn of_exec(plan: &'a ExecPlan) -> Self {
+        let mut launch = Self::new(&plan.sources, &plan.namespaces, &plan.steps, &plan.program);
+        launch.oom_score_adj = plan.oom_score_adj;
+        launch.resource_limits = &plan.resource_limits;
+        launch
+    }
+
+    fn new(
+        sources: &'a [Source],
+        namespaces: &'a Namespaces,
+        steps: &'a [Step],
+        program: &'a Program,
+    ) -> Self {
+        Self {
+            sources,
+            namespaces,
+            steps,
+            program,
+            oom_score_adj: None,
+            resource_limits: &[],
+            cgroup: None,
+            root: None,
+            container: None,
+            listener: None,
+            hook_states: None,
+            lock: None,
+            clock: None,
+            newborn: None,
+        }
+    }
+
+    /// Opens the sources and makes the child. It runs until it first needs the parent.
+    pub fn start(&self) -> Result<Launched<'a>, LaunchError> {
+        let sources = open::sources(self.sources, self.root, self.cgroup)?;
+        let sysctls = self.steps.iter().any(|step| matches!(step, Step::Sysctl(..)));
+        let proc_sys = sysctls.then(open::proc_sys).transpose()?;
+        let hooks: Vec<Hook<'_>> = self.steps.iter().filter_map(as_hook).collect();
+        let args = StringArray::new(self.program.args.clone());
+        let env = StringArray::new(self.program.env.clone());
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .during("socketpair")?;
+        let cargo = Cargo {
+            steps: self.steps,
+            sources: &sources,
+            socket: theirs.as_fd(),
+            parents: [Some(ours.as_fd()), self.lock],
+            listener: self.listener,
+            proc_sys: proc_sys.as_ref().map(|fd| fd.as_fd()),
+            container: self.container,
+            hooks: &hooks,
+            hook_states: self.hook_states,
+            program: self.program,
+            args: &args,
+            env: &env,
+            clock: self.clock,
+        };
+        let child = self.spawn(&sources, || {
+            if let Some(clock) = self.clock {
+                clock.begin();
+            }
+            child::run(&cargo)
+        })?;
+        let pid = child.pid;
+        let conversation = Conversation::new(ours, self.steps, self.resource_limits);
+        // From here on a failure drops, and so kills, the child.
+        let launched = Launched { child: Some(child), conversation };
+        if matches!(self.steps.first(), Some(Step::AwaitParent)) {
+            self.serve_newborn(pid)?;
+            launched.conversation.proceed()?;
+        }
+        Ok(launched)
+    }
+
+    fn spawn(&self, sources: &[OwnedFd], body: impl FnOnce() -> i32) -> Result<Child, LaunchError> {
+        let arguments = CloneArguments { flags: self.namespaces.clone_flags, cgroup: self.cgroup };
+        // The child finds the root file system as its working directory: in its own mount namespace,
+        // and whoever may walk the path to it.
+        let _directory = self.root.map(|(_, root)| WorkingDirectory::enter(root)).transpose()?;
+        let file = |id: &crate::plan::step::SourceId| sources.get(id.0).map(|fd| fd.as_fd());
+        let through: Vec<_> =
+            self.namespaces.through.iter().filter_map(|(kind, id)| Some((*kind, file(id)?))).collect();
+        if !through.is_empty() {
+            return stage::spawn_through(&through, arguments, body);
+        }
+        let mut visits = Vec::new();
+        for (kind, id) in &self.namespaces.around_clone {
+            if let Some(file) = file(id) {
+                visits.push(Visit::enter(*kind, file)?);
+            }
+        }
+        let child = spawn(arguments, body);
+        // Home again in the reverse order, before anything else happens in this process.
+        while let Some(visit) = visits.pop() {
+            visit.leave()?;
+        }
+        child.map_err(|error| LaunchError::Clone { error })
+    }
+
+    /// What only the parent can do for a new process.
+    fn serve_newborn(&self, pid: i32) -> Result<(), LaunchError> {
+        if let Some(mappings) = &self.namespaces.mappings {
+            map_ids(pid, mappings)?;
+        }
+        if let Some(newborn) = self.newborn {
+            newborn(pid)?;
+        }
+        if let Some(value) = self.oom_score_adj {
+            std::fs::write(format!("/proc/{pid}/oom_score_adj"), value.to_string())
+                .map_err(|error| LaunchError::OomScoreAdj { value, error })?;
+        }
+        Ok(())
+    }
+}
+
+fn as_hook(step: &Step) -> Option<Hook<'_>> {
+    match step {
+        Step::Hook(hook) => Some(Hook::new(hook)),
+        _ => None,
+    }
+}
+
+fn map_ids(pid: i32, mappings: &Mappings) -> Result<(), LaunchError> {
+    let write = |file: &'static str, text: &str| {
+        std::fs::write(format!("/proc/{pid}/{file}"), text)
+            .map_err(|error| LaunchError::Mapping { file, error })
+    };
+    if mappings.deny_setgroups {
+        write("setgroups", "deny")?;
+    }
+    write("uid_map", &mappings.uid)?;
+    write("gid_map", &mappings.gid)
+}
+
+/// A working directory that is left again.
+struct WorkingDirectory {
+    before: OwnedFd,
+}
+
+impl WorkingDirectory {
+    fn enter(directory: BorrowedFd<'_>) -> Result<Self, LaunchError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let before = rustix::fs::open(c".", flags, Mode::empty()).during("open the working directory")?;
+        rustix::process::fchdir(directory).during("fchdir")?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for WorkingDirectory {
+    fn drop(&mut self) {
+        let _ = rustix::process::fchdir(&self.before);
+    }
+}
+
+/// A namespace that this process visits so that its child is born there.
+struct Visit {
+    kind: Kind,
+    home: OwnedFd,
+}
+
+impl Visit {
+    fn enter(kind: Kind, file: BorrowedFd<'_>) -> Result<Self, LaunchError> {
+        let path = format!("/proc/self/ns/{}", kind.file());
+        let home = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        let home = home.during("open").map_err(|failure| LaunchError::Open { what: path, failure })?;
+        join::namespace(file, kind).map_err(|failure| LaunchError::Join { kind, error: failure.errno })?;
+        Ok(Self { kind, home })
+    }
+
+    fn leave(self) -> Result<(), LaunchError> {
+        join::namespace(self.home.as_fd(), self.kind)
+            .map_err(|failure| LaunchError::Join { kind: self.kind, error: failure.errno })
+    }
+}
+
+/// The child of a launch until its program runs. Dropped before that, it is killed.
+#[derive(Debug)]
+pub struct Launched<'a> {
+    child: Option<Child>,
+    conversation: Conversation<'a>,
+}
+
+impl Launched<'_> {
+    /// Its pid in this PID namespace.
+    pub fn pid(&self) -> i32 {
+        self.child.as_ref().map_or(0, |child| child.pid)
+    }
+
+    /// A descriptor of it.
+    pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.child.as_ref().map(|child| child.pidfd.as_fd())
+    }
+
+    /// Tells the child that it is on disk: from now on it may outlive this process.
+    pub fn recorded(&self) -> Result<(), LaunchError> {
+        self.conversation.say(Message::Recorded)
+    }
+
+    /// Answers the child until its program runs or it waits for `start`; then it is on its own.
+    pub fn converse(
+        mut self,
+        signals: &Signals,
+        answers: &mut Answers<'_>,
+    ) -> Result<(Child, Outcome), LaunchError> {
+        let pid = self.pid();
+        let outcome = self.conversation.converse(Some(signals), pid, answers);
+        match (outcome, self.child.take()) {
+            (Ok(Outcome::Ended), Some(child)) => Err(LaunchError::Died { how: how_it_ended(&child) }),
+            (Ok(outcome), Some(child)) => Ok((child, outcome)),
+            (Err(error), child) => {
+                self.child = child;
+                Err(error)
+            }
+            (Ok(_), None) => Err(LaunchError::Protocol { error: Errno::CHILD }),
+        }
+    }
+}
+
+impl Drop for Launched<'_> {
+    fn drop(&mut self) {
+        if let Some(child) = self.child.take() {
+            let _ = pidfd_send_signal(&child.pidfd, Signal::KILL);
+            let _ = wait_for(&child);
+        }
+    }
+}
+
+fn wait_for(child: &Child) -> Result<Option<rustix::process::WaitIdStatus>, Errno> {
+    loop {
+        match waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED) {
+            Err(Errno::INTR) => {}
+            result => return result,
+        }
+    }
+}
+
+fn how_it_ended(child: &Child) -> String {
+    match wait_for(child) {
+        Ok(Some(status)) => match (status.terminating_signal(), status.exit_status()) {
+            (Some(9), _) => "killed by signal 9 (by someone, or out of memory)".into(),
+            (Some(signal), _) => format!("killed by signal {signal}"),
+            (None, code) => format!("exit status {}", code.unwrap_or_default()),
+        },
+        Ok(None) => "it is gone".into(),
+        Err(errno) => format!("waitid: {errno}"),
+    }
+}
+
+/// How a conversation ended well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The container waits for `start`.
+    Created,
+    /// The program runs.
+    Running,
+    /// The process is gone before its program ran.
+    Ended,
+}
+
+/// What the caller does for the child on request.
+pub struct Answers<'h> {
+    /// prestart and createRuntime hooks.
+    pub runtime_hooks: &'h mut dyn FnMut(&Signals) -> Result<(), LaunchError>,
+    /// Takes the terminal's master.
+    pub terminal: &'h mut dyn FnMut(OwnedFd) -> Result<(), LaunchError>,
+}
+
+/// The parent's (or `start`'s) end of the socket, and what may still come.
+#[derive(Debug)]
+pub struct Conversation<'a> {
+    socket: OwnedFd,
+    expected: Expected,
+    limits: &'a [ResourceLimit],
+}
+
+impl<'a> Conversation<'a> {
+    /// A conversation about these steps.
+    pub fn new(socket: OwnedFd, steps: &[Step], limits: &'a [ResourceLimit]) -> Self {
+        Self { socket, expected: Expected::of(steps), limits }
+    }
+
+    /// Tells the child to go on.
+    pub fn proceed(&self) -> Result<(), LaunchError> {
+        self.say(Message::Proceed)
+    }
+
+    fn say(&self, message: Message) -> Result<(), LaunchError> {
+        match protocol::send(self.socket.as_fd(), message) {
+            // The child is gone; why, its last words say.
+            Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            Err(error) => Err(LaunchError::Protocol { error }),
+        }
+    }
+
+    /// Answers until the program runs, the container waits for `start`, or the child is gone.
+    pub fn converse(
+        &mut self,
+        signals: Option<&Signals>,
+        pid: i32,
+        answers: &mut Answers<'_>,
+    ) -> Result<Outcome, LaunchError> {
+        let mut executing = false;
+        loop {
+            await_message(self.socket.as_fd(), signals)?;
+            let received = protocol::receive(self.socket.as_fd());
+            let (message, fd) = match received.map_err(|error| LaunchError::Protocol { error })? {
+                Received::Message(message, fd) => (message, fd),
+                Received::Failed { errno, text } => {
+                    return Err(LaunchError::Child(ChildError { errno, text }));
+                }
+                Received::End if executing => return Ok(Outcome::Running),
+                Received::End => return Ok(Outcome::Ended),
+            };
+            self.expected.take(message).map_err(|error| LaunchError::Protocol { error })?;
+            match message {
+                Message::RuntimeHooks => {
+                    if let Some(signals) = signals {
+                        (answers.runtime_hooks)(signals)?;
+                    }
+                    self.proceed()?;
+                }
+                Message::Terminal => {
+                    let master = fd.ok_or(LaunchError::Protocol { error: Errno::PROTO })?;
+                    (answers.terminal)(master)?;
+                }
+                Message::ResourceLimits => {
+                    for limit in self.limits {
+                        crate::sys::process::set_resource_limit(pid, limit.resource, limit.soft, limit.hard)
+                            .map_err(|error| LaunchError::ResourceLimit { name: limit.name, error })?;
+                    }
+                    self.proceed()?;
+                }
+                Message::Created => return Ok(Outcome::Created),
+                Message::Executing => executing = true,
+                Message::Proceed | Message::Recorded | Message::Failed => {
+                    return Err(LaunchError::Protocol { error: Errno::PROTO });
+                }
+            }
+        }
+    }
+}
+
+/// Waits for the child's next word, or for a signal that ends the command.
+fn await_message(socket: BorrowedFd<'_>, signals: Option<&Signals>) -> Result<(), LaunchError> {
+    let Some(signals) = signals else { return Ok(()) };
+    loop {
+        let mut fds = [
+            PollFd::from_borrowed_fd(socket, PollFlags::IN),
+            PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
+        ];
+        match poll(&mut fds, None) {
+            // The child's word first: if its program runs by now, the signal is the program's.
+            Ok(_) if !fds[0].revents().is_empty() => return Ok(()),
+            Ok(_) if !fds[1].revents().is_empty() => {
+                if let Some(signal) = signals.ending() {
+                    return Err(LaunchError::Interrupted { signal });
+                }
+            }
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(LaunchError::Protocol { error }),
+        }
+    }
+}

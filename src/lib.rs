@@ -1,0 +1,20 @@
+//! rcrun: a daemonless OCI container runtime for Linux.
+//!
+//! The library behind the `rcrun` command. One way through it:
+//! bundle -> [`spec`] -> [`plan`] -> [`launch`] (clone3, steps) -> execve; [`lifecycle`] ties that
+//! to the stored [`state`]. `docs/architecture.md` draws the whole.
+
+pub mod bundle;
+pub mod cgroups;
+pub mod hooks;
+pub mod host;
+pub mod id;
+pub mod launch;
+pub mod lifecycle;
+pub mod namespaces;
+pub mod plan;
+pub mod process;
+pub mod rootfs;
+pub mod spec;
+pub mod state;
+pub mod sys;

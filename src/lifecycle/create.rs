@@ -1,0 +1,52 @@
+//! `create`, and `run --dry-run`.
+
+use std::path::PathBuf;
+
+use super::setup::{Setup, warn_of_skipped};
+use super::{CreateOptions, Error, launch};
+use crate::launch::Signals;
+use crate::plan::Plan;
+use crate::plan::step::Step;
+use crate::state::Store;
+
+/// Makes a container whose process waits for [`super::start`].
+pub fn create(store: &Store, options: &CreateOptions) -> Result<(), Error> {
+    let setup = Setup::new(options, true, notify_directory(store, options))?;
+    check_terminal(&setup.plan, options, true)?;
+    if let Some(cgroup) = &setup.plan.cgroup {
+        warn_of_skipped(store, &cgroup.limits);
+    }
+    let signals = Signals::block()?;
+    launch::make(store, &setup, options, true, &signals, None)?;
+    Ok(())
+}
+
+/// What `run` would do. Nothing is made.
+pub fn dry_run(store: &Store, options: &CreateOptions) -> Result<Plan, Error> {
+    Ok(Setup::new(options, false, notify_directory(store, options))?.plan)
+}
+
+/// Where the container's notify socket lives.
+pub(super) fn notify_directory(store: &Store, options: &CreateOptions) -> PathBuf {
+    store.root().join(options.id.as_str()).join("notify")
+}
+
+/// A terminal needs somebody to hold its master, and a console socket a terminal.
+pub(super) fn check_terminal(plan: &Plan, options: &CreateOptions, detached: bool) -> Result<(), Error> {
+    let terminal = plan.steps.iter().any(|step| matches!(step, Step::Terminal { .. }));
+    check_console(terminal, options.console_socket.is_some(), detached)
+}
+
+pub(super) fn check_console(terminal: bool, socket: bool, detached: bool) -> Result<(), Error> {
+    let reason = match (terminal, socket, detached) {
+        (true, false, true) => {
+            "missing: process.terminal needs it when rcrun does not stay in the foreground"
+        }
+        (false, true, _) => "process.terminal is false: there is no terminal to send",
+        (true, true, false) => {
+            "is for create, --detach and exec --detach: in the foreground rcrun relays the terminal"
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::Option { option: "--console-socket", reason: reason.into() })
+}

@@ -1,0 +1,90 @@
+//! `delete`, and the clean-up after `run`.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::container::Container;
+use super::{Error, hooks, kill};
+use crate::cgroups::{Cgroup, CgroupPath, Hierarchy};
+use crate::id::ContainerId;
+use crate::plan::{self, Hooks};
+use crate::state::{Directory, Record, StateError, Status, Store};
+
+/// How long a killed process may take to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Deletes a stopped container; with `force` one in any state, and one that does not exist is fine.
+pub fn delete(store: &Store, id: &ContainerId, force: bool) -> Result<(), Error> {
+    let mut container = match Container::open(store, id) {
+        Err(Error::State(StateError::NotFound { .. })) if force => return Ok(()),
+        // A record that cannot be read must not keep its container for ever.
+        Err(Error::State(StateError::Format { .. })) if force => {
+            Container { directory: store.open(id)?, record: None }
+        }
+        opened => opened?,
+    };
+    let _lock = match container.directory.lock() {
+        Err(StateError::NotFound { .. }) if force => return Ok(()),
+        lock => lock?,
+    };
+    if container.record.is_some() || !force {
+        container.reload()?;
+    }
+    if !force {
+        container.expect(&[Status::Stopped], "stop it first, or use delete --force")?;
+    }
+    end_process(&container)?;
+    let hooks = container.spec().map(|spec| plan::hooks(&spec)).unwrap_or_default();
+    remove(store, &container.directory, container.record.as_ref(), &hooks)
+}
+
+/// Kills the first process and waits for its end; what else runs in the cgroup goes with the cgroup.
+fn end_process(container: &Container) -> Result<(), Error> {
+    let undying = |reason: String| Error::Undying { id: container.id().clone(), reason };
+    let Some(init) = container.init() else { return Ok(()) };
+    let Some(pidfd) = kill::open(&init) else { return Ok(()) };
+    if let Some(cgroup) = container.cgroup()? {
+        // A frozen process dies only by cgroup.kill.
+        cgroup.kill()?;
+    }
+    crate::sys::process::send_signal(pidfd.as_fd(), libc::SIGKILL as u32)
+        .or_else(|errno| if errno == rustix::io::Errno::SRCH { Ok(()) } else { Err(errno) })
+        .map_err(|errno| undying(errno.to_string()))?;
+    let timeout = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
+    match poll(&mut [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)], Some(&timeout)) {
+        Ok(0) => Err(undying(format!("it is still there after {} s", PATIENCE.as_secs()))),
+        _ => Ok(()),
+    }
+}
+
+/// Removes what a container has, whatever of it there is: cgroup, hooks' clean-up, directory. Goes on
+/// past a failure and tells the first.
+pub(super) fn remove(
+    store: &Store,
+    directory: &Directory,
+    record: Option<&Record>,
+    hooks: &Hooks,
+) -> Result<(), Error> {
+    let cgroup = remove_cgroup(record);
+    if let Some(record) = record {
+        hooks::run_poststop(store, &hooks.poststop, directory.id(), record);
+    }
+    // A cgroup that is still there must stay known.
+    cgroup?;
+    Ok(directory.remove()?)
+}
+
+fn remove_cgroup(record: Option<&Record>) -> Result<(), Error> {
+    let Some(path) = record.and_then(|record| record.cgroup.as_deref()) else { return Ok(()) };
+    let cgroup = match Cgroup::open(&Hierarchy::find()?, &CgroupPath::parse(path.as_ref())?) {
+        Ok(cgroup) => cgroup,
+        Err(error) if error.is_missing() => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    if cgroup.is_populated()? {
+        cgroup.kill()?;
+    }
+    Ok(cgroup.remove()?)
+}

@@ -1,0 +1,43 @@
+//! Why a command failed.
+
+use std::path::PathBuf;
+
+use crate::bundle::BundleError;
+use crate::cgroups::{CgroupError, LimitError};
+use crate::id::ContainerId;
+use crate::launch::LaunchError;
+use crate::plan::PlanError;
+use crate::spec::SpecError;
+use crate::state::{StateError, Status};
+
+/// A command's failed operation with its object.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum Error {
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    #[error("container {id} is {status}: {cure}")]
+    Status { id: ContainerId, status: Status, cure: &'static str },
+    #[error("container {id} has no cgroup: it was made with --cgroup-manager disabled")]
+    NoCgroup { id: ContainerId },
+    #[error("container {id}: signal {signal}: {error}")]
+    Signal { id: ContainerId, signal: i32, error: rustix::io::Errno },
+    #[error("container {id}: its process does not end after SIGKILL: {reason}")]
+    Undying { id: ContainerId, reason: String },
+    #[error("{option}: {reason}")]
+    Option { option: &'static str, reason: String },
+    #[error("{what} {path:?}: {error}")]
+    File { what: &'static str, path: PathBuf, error: std::io::Error },
+}

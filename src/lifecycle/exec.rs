@@ -1,0 +1,266 @@
+//! `exec`: a further process in a running container.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, LinuxCapabilitiesBuilder, Process};
+use rustix::fs::{Mode, OFlags};
+
+use super::container::Container;
+use super::create::check_console;
+use super::launch::PidFile;
+use super::setup::{check_passed_descriptors, facts};
+use super::{Error, ExecOptions, kill};
+use crate::bundle;
+use crate::cgroups::Cgroup;
+use crate::host;
+use crate::id::ContainerId;
+use crate::launch::{
+    Answers, Foreground, Launch, LaunchError, Signals, connect_stream, send_descriptor, wait,
+};
+use crate::namespaces::Kind;
+use crate::plan::{self, ExecRequest, path_of};
+use crate::spec::{self, Spec, SpecError};
+use crate::state::{Status, Store};
+
+/// Runs a process in a container: in the foreground until it ends, with its exit status; with
+/// `detach` until its program runs, and 0.
+pub fn exec(store: &Store, id: &ContainerId, options: &ExecOptions) -> Result<u8, Error> {
+    let listen_fds = host::listen_fds();
+    check_passed_descriptors(listen_fds, options.preserve_fds)?;
+    let container = Container::open(store, id)?;
+    let mut allowed = vec![Status::Created, Status::Running];
+    if options.ignore_paused {
+        allowed.push(Status::Paused);
+    }
+    container.expect(&allowed, "exec needs a container that runs (a paused one with --ignore-paused)")?;
+    let stopped = || Error::Status { id: id.clone(), status: Status::Stopped, cure: "its process has ended" };
+    let init = container.init().ok_or_else(stopped)?;
+    let pidfd = kill::open(&init).ok_or_else(stopped)?;
+    let spec = container.spec()?;
+    let process = process(&spec, options)?;
+    check_console(process.terminal() == Some(true), options.console_socket.is_some(), options.detach)?;
+
+    let root = open_root(init.pid)?;
+    let cgroup = cgroup(&container, options.cgroup.as_deref())?;
+    let home = |uid| bundle::home_directory(&root, uid);
+    let namespaces = Joined::of(&spec, init.pid);
+    let record = container.record.as_ref();
+    let keyring = record.is_some_and(|record| !record.no_new_keyring);
+    let request = ExecRequest {
+        process: &process,
+        join_flags: namespaces.flags,
+        pid_namespace: namespaces.pid.then(|| path_of(Kind::Pid, init.pid)),
+        user_namespace: namespaces.user,
+        chroot: record.is_some_and(|record| record.chroot),
+        keyring: keyring.then(|| std::ffi::CString::new(format!("_ses.{id}")).unwrap_or_default()),
+        preserve_fds: options.preserve_fds,
+    };
+    let plan = plan::exec(&request, &facts(&home, listen_fds))?;
+    let console =
+        options.console_socket.as_deref().map(|path| connect_stream("console socket", path)).transpose()?;
+    let pidfd_socket =
+        options.pidfd_socket.as_deref().map(|path| connect_stream("pidfd socket", path)).transpose()?;
+
+    let signals = Signals::block()?;
+    let mut launch = Launch::of_exec(&plan);
+    launch.cgroup = cgroup.as_ref().map(|cgroup| cgroup.directory());
+    launch.container = Some((pidfd.as_fd(), Some(root.as_fd())));
+    let launched = launch.start()?;
+    let pid_file =
+        options.pid_file.as_deref().map(|path| PidFile::write(path, launched.pid())).transpose()?;
+    let socket_failed = |what, path: &Option<std::path::PathBuf>| {
+        let path = path.clone().unwrap_or_default();
+        move |error| LaunchError::Socket { what, path, operation: "sendmsg", error }
+    };
+    if let (Some(socket), Some(pidfd)) = (&pidfd_socket, launched.pidfd()) {
+        send_descriptor(socket.as_fd(), pidfd, b"pidfd")
+            .map_err(socket_failed("pidfd socket", &options.pidfd_socket))?;
+    }
+    let mut master = None;
+    let mut terminal = |fd: OwnedFd| match &console {
+        Some(socket) => send_descriptor(socket.as_fd(), fd.as_fd(), b"/dev/ptmx")
+            .map_err(socket_failed("console socket", &options.console_socket)),
+        None => {
+            master = Some(fd);
+            Ok(())
+        }
+    };
+    let mut answers = Answers { runtime_hooks: &mut |_| Ok(()), terminal: &mut terminal };
+    let (child, _) = launched.converse(&signals, &mut answers)?;
+    if let Some(file) = pid_file {
+        file.keep();
+    }
+    match options.detach {
+        true => Ok(0),
+        false => Ok(wait(&child, &signals, Foreground { master, notify: None })?),
+    }
+}
+
+/// The process to run: a whole one from a file, or the container's own with the flags' changes.
+fn process(spec: &Spec, options: &ExecOptions) -> Result<Process, Error> {
+    if let Some(path) = &options.process {
+        let bytes = std::fs::read(path).map_err(|error| Error::File {
+            what: "--process",
+            path: path.clone(),
+            error,
+        })?;
+        return Ok(spec::parse_process(&bytes)?);
+    }
+    let unsupported =
+        |option| Err(Error::Option { option, reason: "not supported by this version of rcrun".into() });
+    if options.apparmor.is_some() {
+        return unsupported("--apparmor");
+    }
+    if options.process_label.is_some() {
+        return unsupported("--process-label");
+    }
+    let mut process = spec.process().clone().ok_or_else(|| SpecError::invalid("process", "missing"))?;
+    process.set_args(Some(options.args.clone()));
+    process.set_terminal(Some(options.tty));
+    if let Some(cwd) = &options.cwd {
+        process.set_cwd(cwd.into());
+    }
+    let mut env = process.env().clone().unwrap_or_default();
+    env.extend(options.env.iter().cloned());
+    process.set_env(Some(env));
+    let mut user = process.user().clone();
+    if let Some(text) = &options.user {
+        let (uid, gid) = user_ids(text)?;
+        user.set_uid(uid);
+        if let Some(gid) = gid {
+            user.set_gid(gid);
+        }
+    }
+    if !options.additional_gids.is_empty() {
+        let mut gids = user.additional_gids().clone().unwrap_or_default();
+        gids.extend(&options.additional_gids);
+        user.set_additional_gids(Some(gids));
+    }
+    process.set_user(user);
+    if options.no_new_privileges {
+        process.set_no_new_privileges(Some(true));
+    }
+    if !options.caps.is_empty() {
+        let sets = with_capabilities(process.capabilities().clone(), &options.caps)?;
+        process.set_capabilities(Some(sets));
+    }
+    spec::check_process(&process)?;
+    Ok(process)
+}
+
+/// `UID[:GID]`, decimal numbers as for runc.
+fn user_ids(text: &str) -> Result<(u32, Option<u32>), Error> {
+    let refuse =
+        || Error::Option { option: "--user", reason: format!("{text:?} is not of the form UID[:GID]") };
+    let number = |text: &str| match text.bytes().all(|b| b.is_ascii_digit()) {
+        true => text.parse::<u32>().ok().filter(|id| *id != u32::MAX).ok_or_else(refuse),
+        false => Err(refuse()),
+    };
+    match text.split_once(':') {
+        Some((uid, gid)) => Ok((number(uid)?, Some(number(gid)?))),
+        None => Ok((number(text)?, None)),
+    }
+}
+
+/// Adds capabilities to the sets that runc's `--cap` adds them to.
+fn with_capabilities(sets: Option<LinuxCapabilities>, names: &[String]) -> Result<LinuxCapabilities, Error> {
+    let parse = |name: &String| {
+        let upper = name.to_ascii_uppercase();
+        let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
+        bare.parse::<Capability>()
+            .map_err(|_| Error::Option { option: "--cap", reason: format!("unknown capability {name:?}") })
+    };
+    let added = names.iter().map(parse).collect::<Result<Capabilities, Error>>()?;
+    let empty = || {
+        let none = Capabilities::default;
+        LinuxCapabilitiesBuilder::default()
+            .bounding(none())
+            .effective(none())
+            .permitted(none())
+            .inheritable(none())
+            .ambient(none())
+            .build()
+            .unwrap_or_default()
+    };
+    let mut sets = sets.unwrap_or_else(empty);
+    let with = |set: &Option<Capabilities>| {
+        Some(set.iter().flatten().chain(&added).copied().collect::<Capabilities>())
+    };
+    sets.set_bounding(with(sets.bounding()));
+    sets.set_effective(with(sets.effective()));
+    sets.set_permitted(with(sets.permitted()));
+    Ok(sets)
+}
+
+/// The namespaces of a running container that an exec enters.
+struct Joined {
+    flags: u64,
+    pid: bool,
+    user: bool,
+}
+
+impl Joined {
+    fn of(spec: &Spec, pid: i32) -> Self {
+        let mut joined = Self { flags: 0, pid: false, user: false };
+        let list = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
+        for namespace in list {
+            match Kind::from(namespace.typ()) {
+                Kind::Pid => joined.pid = true,
+                // setns(2) into the user namespace that one is in already is EINVAL.
+                Kind::User if is_own(Kind::User, pid) => {}
+                kind => {
+                    joined.flags |= kind.flag();
+                    joined.user |= kind == Kind::User;
+                }
+            }
+        }
+        joined
+    }
+}
+
+fn is_own(kind: Kind, pid: i32) -> bool {
+    let inode = |path: std::path::PathBuf| rustix::fs::stat(&path).map(|stat| stat.st_ino).ok();
+    inode(path_of(kind, pid)) == inode(format!("/proc/self/ns/{}", kind.file()).into())
+}
+
+/// The container's root as its first process sees it.
+fn open_root(pid: i32) -> Result<OwnedFd, Error> {
+    let path = format!("/proc/{pid}/root");
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(&path, flags, Mode::empty()).map_err(|error| Error::File {
+        what: "the container's root",
+        path: path.into(),
+        error: error.into(),
+    })
+}
+
+/// The container's cgroup, or with `--cgroup [CONTROLLER:]PATH` one below it.
+fn cgroup(container: &Container, below: Option<&str>) -> Result<Option<Cgroup>, Error> {
+    let Some(cgroup) = container.cgroup()? else { return Ok(None) };
+    let Some(below) = below else { return Ok(Some(cgroup)) };
+    let path = below.split_once(':').map_or(below, |(_, path)| path);
+    let path = cgroup.path().join(path.trim_start_matches('/').as_ref())?;
+    Ok(Some(Cgroup::open(&crate::cgroups::Hierarchy::find()?, &path)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_numbers() {
+        assert_eq!(user_ids("7").unwrap(), (7, None));
+        assert_eq!(user_ids("7:8").unwrap(), (7, Some(8)));
+        for text in ["", "root", "-1", "+1", "7:", ":8", "7:8:9", "4294967295", "4294967296", "0x7", " 7"] {
+            assert!(user_ids(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn capabilities_are_added_by_any_spelling() {
+        let sets = with_capabilities(None, &["cap_kill".into(), "NET_RAW".into()]).unwrap();
+        assert_eq!(sets.bounding().as_ref().unwrap().len(), 2);
+        assert_eq!(sets.inheritable().as_ref().unwrap().len(), 0);
+        assert!(with_capabilities(None, &["CAP_WORLD".into()]).is_err());
+    }
+}

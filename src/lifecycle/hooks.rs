@@ -1,0 +1,67 @@
+//! The hooks that the runtime's side runs, and the state that they read: runtime.md, "State".
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::hooks::{Hook, name, state_file};
+use crate::id::ContainerId;
+use crate::launch::LaunchError;
+use crate::plan::step::HookStep;
+use crate::state::{Record, Status, Store};
+
+/// A container's state as the specification has it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HookState<'a> {
+    oci_version: &'a str,
+    id: &'a str,
+    status: Status,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<i32>,
+    bundle: &'a Path,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: &'a BTreeMap<String, String>,
+}
+
+/// The state's JSON; `pid` where there is a process.
+pub(super) fn state_json(id: &ContainerId, record: &Record, status: Status, pid: Option<i32>) -> Vec<u8> {
+    let state = HookState {
+        oci_version: &record.oci_version,
+        id: id.as_str(),
+        status,
+        pid,
+        bundle: &record.bundle,
+        annotations: &record.annotations,
+    };
+    serde_json::to_vec(&state).unwrap_or_default()
+}
+
+/// Runs hooks one after the other; the first that fails ends it.
+pub(super) fn run(
+    hooks: &[HookStep],
+    state: &[u8],
+    interrupt: Option<BorrowedFd<'_>>,
+) -> Result<(), LaunchError> {
+    if hooks.is_empty() {
+        return Ok(());
+    }
+    let file = state_file(state)?;
+    for step in hooks {
+        let failed = |error| LaunchError::Hook { path: name(step).to_string(), error };
+        Hook::new(step).run(file.as_fd(), interrupt).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Runs every poststop hook: one that fails is a warning and keeps none of the others from running.
+pub(super) fn run_poststop(store: &Store, hooks: &[HookStep], id: &ContainerId, record: &Record) {
+    let state = state_json(id, record, Status::Stopped, None);
+    for step in hooks {
+        if let Err(error) = run(std::slice::from_ref(step), &state, None) {
+            store.warn(&format!("container {id}: {error}"));
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! `kill`.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::Error;
+use super::container::Container;
+use crate::id::ContainerId;
+use crate::state::{ProcessId, Status, Store};
+use crate::sys::process::send_signal;
+
+/// Sends a signal to a container's first process, or with `all` to every process of it. With `all` a
+/// stopped container is no error: processes of it may be left where it has no PID namespace.
+pub fn kill(store: &Store, id: &ContainerId, signal: i32, all: bool) -> Result<(), Error> {
+    let container = Container::open(store, id)?;
+    if all {
+        if let Some(cgroup) = container.cgroup()? {
+            match signal {
+                libc::SIGKILL => cgroup.kill()?,
+                signal => cgroup.signal_all(signal)?,
+            }
+            return Ok(());
+        }
+    } else {
+        let alive = [Status::Created, Status::Running, Status::Paused];
+        container.expect(&alive, "it has no process to signal")?;
+    }
+    let failed = |error| Error::Signal { id: id.clone(), signal, error };
+    let init = container.init().and_then(|init| open(&init));
+    let stopped =
+        Error::Status { id: id.clone(), status: Status::Stopped, cure: "it has no process to signal" };
+    match init {
+        Some(pidfd) => send_signal(pidfd.as_fd(), signal as u32).map_err(failed),
+        None if all => Ok(()),
+        None => Err(stopped),
+    }
+}
+
+/// A descriptor of this very process: opened by pid, then proven by start time.
+pub(super) fn open(process: &ProcessId) -> Option<OwnedFd> {
+    let pidfd = pidfd_open(Pid::from_raw(process.pid)?, PidfdFlags::empty());
+    match pidfd {
+        Ok(pidfd) if process.is_alive() => Some(pidfd),
+        Ok(_) | Err(Errno::SRCH) => None,
+        Err(_) => None,
+    }
+}

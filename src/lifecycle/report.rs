@@ -1,0 +1,120 @@
+//! What is said about containers: `state`, `list`, `ps`, `events`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::Error;
+use super::container::Container;
+use crate::cgroups::Cgroup;
+use crate::id::ContainerId;
+use crate::state::{Record, StateError, Status, Store};
+
+/// A container's state: the specification's, and what runc adds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerReport {
+    /// ociVersion of its configuration.
+    pub oci_version: String,
+    /// Its name.
+    pub id: ContainerId,
+    /// The pid of its first process; 0 where there is none.
+    pub pid: i32,
+    /// Its status.
+    pub status: Status,
+    /// Its bundle's directory.
+    pub bundle: PathBuf,
+    /// Its root file system's directory.
+    pub rootfs: PathBuf,
+    /// When it was made, RFC 3339.
+    pub created: String,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// Who made it: a user's name, or `#` and a uid.
+    pub owner: String,
+}
+
+/// One container's state.
+pub fn state(store: &Store, id: &ContainerId) -> Result<ContainerReport, Error> {
+    Ok(report(&Container::open(store, id)?))
+}
+
+/// Every container's state, by name. What is deleted meanwhile is left out.
+pub fn list(store: &Store) -> Result<Vec<ContainerReport>, Error> {
+    let mut reports = Vec::new();
+    for id in store.ids()? {
+        match Container::open(store, &id) {
+            Ok(container) => reports.push(report(&container)),
+            Err(Error::State(StateError::NotFound { .. })) => {}
+            Err(error) => store.warn(&format!("container {id}: {error}")),
+        }
+    }
+    Ok(reports)
+}
+
+/// The pids of a container's processes, in this PID namespace.
+pub fn processes(store: &Store, id: &ContainerId) -> Result<Vec<i32>, Error> {
+    let container = Container::open(store, id)?;
+    match container.cgroup()? {
+        Some(cgroup) => Ok(cgroup.pids()?),
+        None if container.record.as_ref().is_some_and(|record| record.cgroup.is_some()) => Ok(vec![]),
+        None => Err(Error::NoCgroup { id: id.clone() }),
+    }
+}
+
+/// A running container's cgroup, for its statistics.
+pub fn cgroup(store: &Store, id: &ContainerId) -> Result<Cgroup, Error> {
+    let container = Container::open(store, id)?;
+    container.expect(
+        &[Status::Created, Status::Running, Status::Paused],
+        "a container without processes has no statistics",
+    )?;
+    container.needed_cgroup()
+}
+
+fn report(container: &Container) -> ContainerReport {
+    let status = container.status();
+    let pid = match status {
+        Status::Stopped | Status::Creating => 0,
+        _ => container.init().map_or(0, |init| init.pid),
+    };
+    let id = container.id().clone();
+    match &container.record {
+        Some(record) => of_record(id, pid, status, record),
+        None => ContainerReport {
+            oci_version: crate::spec::OCI_VERSION.into(),
+            id,
+            pid,
+            status,
+            bundle: PathBuf::new(),
+            rootfs: PathBuf::new(),
+            created: String::new(),
+            annotations: BTreeMap::new(),
+            owner: String::new(),
+        },
+    }
+}
+
+fn of_record(id: ContainerId, pid: i32, status: Status, record: &Record) -> ContainerReport {
+    ContainerReport {
+        oci_version: record.oci_version.clone(),
+        id,
+        pid,
+        status,
+        bundle: record.bundle.clone(),
+        rootfs: record.rootfs.clone(),
+        created: record.created.clone(),
+        annotations: record.annotations.clone(),
+        owner: user_name(record.owner),
+    }
+}
+
+/// The name of a user in /etc/passwd. A static binary has no NSS, so users of other sources are
+/// numbers.
+fn user_name(uid: u32) -> String {
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let named = |line: &str| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    };
+    passwd.lines().find_map(named).unwrap_or_else(|| format!("#{uid}"))
+}

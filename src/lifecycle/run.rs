@@ -1,0 +1,100 @@
+//! `run`: create, start, wait, delete in one.
+
+use super::create::{check_terminal, notify_directory};
+use super::delete::remove;
+use super::launch::{Made, make};
+use super::setup::{Setup, warn_of_skipped};
+use super::{CreateOptions, Error, RunOptions, Timings, hooks};
+use crate::launch::{Clock, Foreground, Laps, Signals, StepTime, step_time, wait};
+use crate::plan::Plan;
+use crate::state::{Status, Store};
+
+/// Runs a container. In the foreground: until its process ends, whose exit status it returns (128 and
+/// the signal's number where a signal ended it). Detached: until the program runs, and 0.
+pub fn run(store: &Store, options: &CreateOptions, run: &RunOptions) -> Result<u8, Error> {
+    let mut laps = Laps::start();
+    let setup = Setup::new(options, false, notify_directory(store, options))?;
+    check_terminal(&setup.plan, options, run.detach)?;
+    if let Some(cgroup) = &setup.plan.cgroup {
+        warn_of_skipped(store, &cgroup.limits);
+    }
+    laps.lap("read bundle, plan");
+    if !run.detach && !run.no_subreaper && !has_pid_namespace(&setup.plan) {
+        // Without a PID namespace the container's orphans would go to the host's init.
+        let own = rustix::process::getpid();
+        let _ = rustix::process::set_child_subreaper(Some(own));
+    }
+    let signals = Signals::block()?;
+    let clock = run
+        .timings
+        .as_ref()
+        .map(|_| Clock::new(setup.plan.steps.len()))
+        .transpose()
+        .map_err(crate::launch::LaunchError::Call)?;
+    let watch = clock.as_ref().map(|clock| (&mut laps, clock));
+    let made = make(store, &setup, options, false, &signals, watch)?;
+    if let Err(error) = poststart(&setup.plan, &made, options) {
+        let _ = rustix::process::pidfd_send_signal(&made.child.pidfd, rustix::process::Signal::KILL);
+        let _ = wait(&made.child, &signals, Foreground::default());
+        remove(store, &made.directory, Some(&made.record), &setup.plan.hooks)?;
+        return Err(error);
+    }
+    let Made { directory, record, child, master, notify } = made;
+    if run.detach {
+        if let Some(notify) = notify {
+            notify.await_ready(child.pid, std::os::fd::AsFd::as_fd(&child.pidfd)).map_err(|error| {
+                crate::launch::LaunchError::Terminal { operation: "relay NOTIFY_SOCKET", error }
+            })?;
+        }
+        report_timings(run, &setup.plan, laps, clock.as_ref())?;
+        return Ok(0);
+    }
+    laps.lap("start program");
+    let status = wait(&child, &signals, Foreground { master, notify })?;
+    laps.lap("wait for the program");
+    match run.keep {
+        true => {}
+        false => remove(store, &directory, Some(&record), &setup.plan.hooks)?,
+    }
+    laps.lap("delete");
+    report_timings(run, &setup.plan, laps, clock.as_ref())?;
+    Ok(status)
+}
+
+fn has_pid_namespace(plan: &Plan) -> bool {
+    use crate::namespaces::Kind;
+    let joined = plan.namespaces.around_clone.iter().chain(&plan.namespaces.through);
+    plan.namespaces.clone_flags & Kind::Pid.flag() != 0
+        || joined.into_iter().any(|(kind, _)| *kind == Kind::Pid)
+}
+
+/// A poststart hook that fails ends the container, as runc has it.
+fn poststart(plan: &Plan, made: &Made, options: &CreateOptions) -> Result<(), Error> {
+    let state = hooks::state_json(&options.id, &made.record, Status::Running, Some(made.child.pid));
+    Ok(hooks::run(&plan.hooks.poststart, &state, None)?)
+}
+
+fn report_timings(run: &RunOptions, plan: &Plan, laps: Laps, clock: Option<&Clock>) -> Result<(), Error> {
+    let (Some(timings), Some(clock)) = (&run.timings, clock) else { return Ok(()) };
+    let mut times = laps.into_laps();
+    times.extend(child_times(plan, &clock.read()));
+    match timings {
+        Timings::Text => {
+            for time in &times {
+                eprintln!("{:8}{:>10.1} us  {}", time.process, time.microseconds, time.step);
+            }
+            Ok(())
+        }
+        Timings::Json(path) => {
+            let failed = |error| Error::File { what: "--timings", path: path.clone(), error };
+            let mut json = serde_json::to_vec_pretty(&times).map_err(|error| failed(error.into()))?;
+            json.push(b'\n');
+            std::fs::write(path, json).map_err(failed)
+        }
+    }
+}
+
+fn child_times(plan: &Plan, moments: &[u64]) -> Vec<StepTime> {
+    let spans = moments.windows(2).zip(&plan.steps);
+    spans.map(|(span, step)| step_time("child", step.to_string(), span[0], span[1])).collect()
+}

@@ -1,0 +1,99 @@
+//! What `create` and `run` decide before they make anything: bundle, limits, plan.
+
+use std::path::PathBuf;
+
+use super::{CreateOptions, Error};
+use crate::bundle::{self, Bundle};
+use crate::cgroups::{CgroupPath, Hierarchy, Limits};
+use crate::host;
+use crate::plan::{self, CgroupPlan, Facts, Plan, Request};
+use crate::state::Store;
+
+/// Everything decided.
+pub(super) struct Setup {
+    pub bundle: Bundle,
+    pub hierarchy: Option<Hierarchy>,
+    pub plan: Plan,
+    /// The service manager's NOTIFY_SOCKET.
+    pub notify: Option<String>,
+}
+
+impl Setup {
+    /// Reads the bundle and plans it. Nothing is made. `notify_directory` is where the container's
+    /// notify socket will be, if rcrun was given one.
+    pub fn new(options: &CreateOptions, create_only: bool, notify_directory: PathBuf) -> Result<Self, Error> {
+        let listen_fds = host::listen_fds();
+        check_passed_descriptors(listen_fds, options.preserve_fds)?;
+        let bundle = Bundle::open(&options.bundle)?;
+        let notify = std::env::var("NOTIFY_SOCKET").ok().filter(|socket| !socket.is_empty());
+        let (hierarchy, cgroup) = match options.no_cgroup {
+            true => (None, None),
+            false => {
+                plan_cgroup(&bundle, options).map(|(hierarchy, cgroup)| (Some(hierarchy), Some(cgroup)))?
+            }
+        };
+        let home = |uid| bundle::home_directory(&bundle.root_fd, uid);
+        let facts = facts(&home, listen_fds);
+        let request = Request {
+            id: &options.id,
+            spec: &bundle.spec,
+            bundle: &bundle.path,
+            root: &bundle.root,
+            cgroup,
+            create_only,
+            no_pivot: options.no_pivot,
+            no_new_keyring: options.no_new_keyring,
+            preserve_fds: options.preserve_fds,
+            notify: notify.as_ref().map(|_| notify_directory),
+        };
+        let plan = plan::plan(request, &facts)?;
+        Ok(Self { bundle, hierarchy, plan, notify })
+    }
+}
+
+/// The facts of this host; `home` looks into the container's /etc/passwd.
+pub(super) fn facts<'a>(home: &'a dyn Fn(u32) -> String, listen_fds: u32) -> Facts<'a> {
+    Facts {
+        is_directory: &host::is_directory,
+        home,
+        permitted_capabilities: host::permitted_capabilities(),
+        in_user_namespace: host::in_user_namespace(),
+        setgroups_denied: !rustix::process::geteuid().is_root(),
+        listen_fds,
+        listen_fd_names: std::env::var("LISTEN_FDNAMES").ok(),
+    }
+}
+
+fn plan_cgroup(bundle: &Bundle, options: &CreateOptions) -> Result<(Hierarchy, CgroupPlan), Error> {
+    let hierarchy = Hierarchy::find()?;
+    let linux = bundle.spec.linux().as_ref();
+    let wanted = linux.and_then(|linux| linux.cgroups_path().as_deref());
+    let path = CgroupPath::for_container(wanted, &options.id, || hierarchy.own_path())?;
+    let mut limits = Limits::new(linux.and_then(|linux| linux.resources().as_ref()))?;
+    limits.settle_on(&hierarchy, options.missing_controllers, &path)?;
+    Ok((hierarchy, CgroupPlan { path, limits }))
+}
+
+/// Descriptors to pass must be open, and must be so before rcrun opens any of its own: a number that
+/// is free now would be one of ours later, and end up in the container.
+pub(super) fn check_passed_descriptors(listen_fds: u32, preserve_fds: u32) -> Result<(), Error> {
+    const MOST: u32 = 1 << 20;
+    let option = if preserve_fds > 0 { "--preserve-fds" } else { "LISTEN_FDS" };
+    let refuse = |reason: String| Err(Error::Option { option, reason });
+    let Some(count) = listen_fds.checked_add(preserve_fds).filter(|count| *count <= MOST) else {
+        return refuse("more descriptors than a process can have".into());
+    };
+    match (3..3 + count).find(|fd| !crate::sys::process::descriptor_is_open(*fd)) {
+        Some(fd) => refuse(format!("descriptor {fd} is not open")),
+        None => Ok(()),
+    }
+}
+
+/// Says which limits are left out.
+pub(super) fn warn_of_skipped(store: &Store, limits: &Limits) {
+    for setting in &limits.skipped {
+        let controller = setting.controller.as_deref().unwrap_or_default();
+        let field = &setting.field;
+        store.warn(&format!("{field} is skipped: this host has no cgroup controller {controller}"));
+    }
+}

@@ -1,0 +1,50 @@
+//! `start`: the word that a created container waits for.
+
+use super::container::Container;
+use super::{Error, hooks};
+use crate::id::ContainerId;
+use crate::launch::{Answers, Conversation, LaunchError, NotifySocket, Outcome};
+use crate::plan;
+use crate::state::{Status, Store};
+
+/// Starts a created container. Returns when its program runs.
+pub fn start(store: &Store, id: &ContainerId) -> Result<(), Error> {
+    let mut container = Container::open(store, id)?;
+    let lock = container.directory.lock()?;
+    container.reload()?;
+    container.expect(&[Status::Created], "only a created container can be started")?;
+    let gone = || Error::Status { id: id.clone(), status: Status::Stopped, cure: "its process has ended" };
+    let socket = container.directory.connect_start_socket()?.ok_or_else(gone)?;
+    let (Some(record), Some(init)) = (container.record.clone(), container.init()) else { return Err(gone()) };
+    let notify = match &record.notify {
+        Some(host) => Some(NotifySocket::bind(&container.directory.path().join("notify"), host)?),
+        None => None,
+    };
+    let hooks = plan::hooks(&container.spec()?);
+    let mut conversation = Conversation::new(socket, &[], &[]);
+    conversation.proceed()?;
+    let mut none = |_: &_| Ok(());
+    let mut terminal = |_| Ok(());
+    let mut answers = Answers { runtime_hooks: &mut none, terminal: &mut terminal };
+    match conversation.converse(None, init.pid, &mut answers)? {
+        Outcome::Running => {}
+        _ => return Err(LaunchError::Died { how: "killed while it started".into() }.into()),
+    }
+    container.directory.forget_start_socket();
+    let state = hooks::state_json(id, &record, Status::Running, Some(init.pid));
+    if let Err(error) = hooks::run(&hooks.poststart, &state, None) {
+        drop(lock);
+        super::delete(store, id, true)?;
+        return Err(error.into());
+    }
+    drop(lock);
+    if let Some(notify) = notify
+        && let Some(pid) = rustix::process::Pid::from_raw(init.pid)
+        && let Ok(pidfd) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
+    {
+        notify
+            .await_ready(init.pid, std::os::fd::AsFd::as_fd(&pidfd))
+            .map_err(|error| LaunchError::Terminal { operation: "relay NOTIFY_SOCKET", error })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,29 @@
+//! `update`: other limits for a container that exists.
+
+use oci_spec::runtime::LinuxResources;
+
+use super::Error;
+use super::container::Container;
+use super::setup::warn_of_skipped;
+use crate::cgroups::{Hierarchy, Limits, MissingControllers};
+use crate::id::ContainerId;
+use crate::state::{Status, Store};
+
+/// Writes the limits that `resources` names; others stay as they are.
+pub fn update(
+    store: &Store,
+    id: &ContainerId,
+    resources: &LinuxResources,
+    missing: MissingControllers,
+) -> Result<(), Error> {
+    let container = Container::open(store, id)?;
+    let _lock = container.directory.lock()?;
+    container
+        .expect(&[Status::Created, Status::Running, Status::Paused], "a stopped container has no limits")?;
+    let cgroup = container.needed_cgroup()?;
+    let mut limits = Limits::for_update(resources)?;
+    let hierarchy = Hierarchy::find()?;
+    limits.settle_on(&hierarchy, missing, cgroup.path())?;
+    warn_of_skipped(store, &limits);
+    Ok(cgroup.update(&hierarchy, &limits)?)
+}

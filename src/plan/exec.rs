@@ -1,0 +1,87 @@
+//! The plan of `exec`: a further process in a running container.
+//!
+//! It shares the child's code after the join; the join has an order of its own: the PID namespace
+//! around the clone, all others at once by the child, ids and groups after that.
+
+use std::ffi::CString;
+use std::path::PathBuf;
+
+use oci_spec::runtime::Process;
+
+use super::step::{ResourceLimit, Source, SourceId, Step};
+use super::{Facts, Namespaces, PlanError, Program, clamp, process};
+use crate::namespaces::Kind;
+
+/// What is planned.
+pub struct ExecRequest<'a> {
+    /// The process to run.
+    pub process: &'a Process,
+    /// CLONE_NEW* flags of the namespaces that the container does not share with the host, without
+    /// the PID namespace.
+    pub join_flags: u64,
+    /// The container's PID namespace, where it has one of its own.
+    pub pid_namespace: Option<PathBuf>,
+    /// Does the container have a user namespace of its own?
+    pub user_namespace: bool,
+    /// Is the container's root not the root of its mount namespace?
+    pub chroot: bool,
+    /// The container's session keyring; None with `--no-new-keyring`.
+    pub keyring: Option<CString>,
+    /// `--preserve-fds`.
+    pub preserve_fds: u32,
+}
+
+/// What `exec` does.
+#[derive(Clone, Debug)]
+pub struct ExecPlan {
+    /// What the parent opens before the clone.
+    pub sources: Vec<Source>,
+    /// The PID namespace, joined around the clone.
+    pub namespaces: Namespaces,
+    /// oom_score_adj, written by the parent.
+    pub oom_score_adj: Option<i32>,
+    /// Resource limits that the parent sets.
+    pub resource_limits: Vec<ResourceLimit>,
+    /// What the child does, in order.
+    pub steps: Vec<Step>,
+    /// What the child becomes.
+    pub program: Program,
+}
+
+/// Plans a further process.
+pub fn exec(request: &ExecRequest<'_>, facts: &Facts<'_>) -> Result<ExecPlan, PlanError> {
+    let process = request.process;
+    let mut steps = Vec::new();
+    if process.oom_score_adj().is_some() {
+        steps.push(Step::AwaitParent);
+    }
+    steps.push(Step::JoinContainer { flags: request.join_flags, chroot: request.chroot });
+    if request.user_namespace {
+        steps.push(Step::BecomeNamespaceRoot);
+    }
+    steps.push(Step::NewSession);
+    if let Some(name) = &request.keyring {
+        steps.push(Step::NewKeyring(name.clone()));
+    }
+    if process.terminal() == Some(true) {
+        let size = process.console_size().map(|s| (clamp(s.height()), clamp(s.width())));
+        steps.push(Step::Terminal { size, console: false });
+    }
+    let mut sources = Vec::new();
+    let mut namespaces = Namespaces::default();
+    if let Some(path) = &request.pid_namespace {
+        sources.push(Source::Namespace { kind: Kind::Pid, path: path.clone() });
+        namespaces.around_clone.push((Kind::Pid, SourceId(0)));
+    }
+    let last = process::steps(process, facts, request.user_namespace)?;
+    steps.extend(last.steps);
+    steps.push(Step::CloseDescriptors(3 + facts.listen_fds + request.preserve_fds));
+    Ok(ExecPlan {
+        sources,
+        namespaces,
+        oom_score_adj: process.oom_score_adj(),
+        resource_limits: last.limits_by_parent,
+        steps,
+        program: process::program(process, facts, None),
+    })
+}

@@ -1,0 +1,329 @@
+//! Every decision before the clone: a [`Spec`] and [`Facts`] in, a [`Plan`] out.
+//!
+//! Nothing here has an effect: no clone, mount, mkdir or cgroup write. A plan is plain data that can
+//! be printed (`rcrun run --dry-run`), compared and tested without privileges. Once it exists nobody
+//! reads the configuration again.
+
+mod devices;
+mod display;
+mod exec;
+mod hooks;
+mod mount_options;
+mod mounts;
+mod namespaces;
+mod process;
+pub mod step;
+
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::{Linux, Spec};
+
+pub use display::PlanLine;
+pub(crate) use display::Text;
+pub use exec::{ExecPlan, ExecRequest, exec};
+pub use hooks::{Hooks, hooks};
+pub use mount_options::mount_option_names;
+pub use namespaces::{Mappings, Namespaces, path_of};
+pub use process::Program;
+use step::{Attributes, MountFrom, MountStep, ResourceLimit, Source, SourceId, Step, TargetKind};
+
+use crate::cgroups::{CgroupError, CgroupPath, Limits};
+use crate::id::ContainerId;
+use crate::namespaces::Kind;
+use crate::spec::{SpecError, has_namespace, sysctl_path};
+
+/// Everything that a launch does, decided.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The container's name.
+    pub id: ContainerId,
+    /// What the parent opens before the clone; steps refer to it by index.
+    pub sources: Vec<Source>,
+    /// The root file system's directory, absolute.
+    pub root: PathBuf,
+    /// The tree of the root file system among the sources.
+    pub root_source: Option<SourceId>,
+    /// The container's cgroup; None with `--cgroup-manager disabled`.
+    pub cgroup: Option<CgroupPlan>,
+    /// What the clone makes and joins.
+    pub namespaces: Namespaces,
+    /// oom_score_adj, written by the parent.
+    pub oom_score_adj: Option<i32>,
+    /// Resource limits that the parent sets, since a user namespace's root may not raise them.
+    pub resource_limits: Vec<ResourceLimit>,
+    /// What the child does, in order.
+    pub steps: Vec<Step>,
+    /// What the child becomes.
+    pub program: Program,
+    /// The hooks.
+    pub hooks: Hooks,
+}
+
+/// The container's cgroup and what is written there before the clone.
+#[derive(Clone, Debug)]
+pub struct CgroupPlan {
+    /// Below the cgroup2 mount.
+    pub path: CgroupPath,
+    /// Limits and the device program.
+    pub limits: Limits,
+}
+
+/// What the host is like, read before planning.
+pub struct Facts<'a> {
+    /// Does this path lead to a directory (Ok(false): to something else)?
+    pub is_directory: &'a dyn Fn(&Path) -> Result<bool, rustix::io::Errno>,
+    /// The home directory of a user of the container, from its /etc/passwd; `/` where unknown.
+    pub home: &'a dyn Fn(u32) -> String,
+    /// rcrun's own permitted capabilities.
+    pub permitted_capabilities: u64,
+    /// Does rcrun run in a user namespace that is not the initial one?
+    pub in_user_namespace: bool,
+    /// May the new user namespace's groups not be set, because rcrun is unprivileged?
+    pub setgroups_denied: bool,
+    /// The number of descriptors that LISTEN_FDS passes.
+    pub listen_fds: u32,
+    /// LISTEN_FDNAMES.
+    pub listen_fd_names: Option<String>,
+}
+
+/// What is planned.
+pub struct Request<'a> {
+    /// The container's name.
+    pub id: &'a ContainerId,
+    /// The checked configuration.
+    pub spec: &'a Spec,
+    /// The bundle's directory, absolute: bind sources may be relative to it.
+    pub bundle: &'a Path,
+    /// The root file system's directory, absolute.
+    pub root: &'a Path,
+    /// The cgroup, planned by [`crate::cgroups`].
+    pub cgroup: Option<CgroupPlan>,
+    /// Stop before the program until `start`.
+    pub create_only: bool,
+    /// `--no-pivot`.
+    pub no_pivot: bool,
+    /// `--no-new-keyring`.
+    pub no_new_keyring: bool,
+    /// `--preserve-fds`.
+    pub preserve_fds: u32,
+    /// The directory that holds the container's notify.sock, bound at /run/notify.
+    pub notify: Option<PathBuf>,
+}
+
+/// Why a configuration cannot be planned on this host.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum PlanError {
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    #[error("config.json: mounts[{index}]: bind source {source_path:?} for {target:?}: {error}")]
+    BindSource { index: usize, source_path: PathBuf, target: String, error: rustix::io::Errno },
+    #[error("config.json: mounts[{index}].options: {option:?} is no option of a bind mount")]
+    BindOption { index: usize, option: String },
+    #[error("config.json: mounts[{index}].type: missing: name a file system, or add the option bind")]
+    MountType { index: usize },
+    #[error("config.json: linux.devices[{index}] {path:?}: {reason}")]
+    Device { index: usize, path: PathBuf, reason: String },
+    #[error("config.json: linux.namespaces: {kind}: {reason}")]
+    Namespace { kind: Kind, reason: String },
+}
+
+/// A plan in the making.
+struct Builder<'a> {
+    spec: &'a Spec,
+    bundle: &'a Path,
+    facts: &'a Facts<'a>,
+    sources: Vec<Source>,
+    steps: Vec<Step>,
+    readonly_later: Vec<CString>,
+}
+
+impl<'a> Builder<'a> {
+    fn source(&mut self, source: Source) -> SourceId {
+        self.sources.push(source);
+        SourceId(self.sources.len() - 1)
+    }
+
+    fn linux(&self) -> Option<&'a Linux> {
+        self.spec.linux().as_ref()
+    }
+
+    fn joins(&self, kind: Kind) -> bool {
+        let list = self.linux().and_then(|l| l.namespaces().as_deref()).unwrap_or_default();
+        list.iter().any(|n| {
+            Kind::from(n.typ()) == kind && n.path().as_ref().is_some_and(|p| !p.as_os_str().is_empty())
+        })
+    }
+
+    fn creates(&self, kind: Kind) -> bool {
+        has_namespace(self.linux(), kind) && !self.joins(kind)
+    }
+}
+
+/// Plans a container's first process.
+pub fn plan(request: Request<'_>, facts: &Facts<'_>) -> Result<Plan, PlanError> {
+    let spec = request.spec;
+    let mut b = Builder {
+        spec,
+        bundle: request.bundle,
+        facts,
+        sources: vec![],
+        steps: vec![],
+        readonly_later: vec![],
+    };
+    let process = spec.process().as_ref().ok_or_else(|| SpecError::invalid("process", "missing"))?;
+    let hooks = hooks(spec);
+    let user_namespace = b.creates(Kind::User) || b.joins(Kind::User);
+    let oom_score_adj = process.oom_score_adj();
+
+    let hooked = !hooks.create_container.is_empty() || !hooks.start_container.is_empty();
+    if b.creates(Kind::User) || oom_score_adj.is_some() || hooked {
+        b.steps.push(Step::AwaitParent);
+    }
+    let namespaces = namespaces::plan(&mut b)?;
+    if user_namespace {
+        b.steps.push(Step::BecomeNamespaceRoot);
+    }
+    b.steps.push(Step::NewSession);
+    if !request.no_new_keyring {
+        b.steps.push(Step::NewKeyring(c_text(&format!("_ses.{}", request.id))));
+    }
+    if b.creates(Kind::Cgroup) {
+        b.steps.push(Step::Unshare(Kind::Cgroup));
+    }
+    if let Some(name) = spec.hostname().as_ref().filter(|n| !n.is_empty()) {
+        b.steps.push(Step::Hostname(c_text(name)));
+    }
+    if let Some(name) = spec.domainname().as_ref().filter(|n| !n.is_empty()) {
+        b.steps.push(Step::Domainname(c_text(name)));
+    }
+    let root_source = root(&mut b, request.root);
+    mounts::plan(&mut b)?;
+    if let Some(directory) = request.notify.as_deref().filter(|_| has_namespace(b.linux(), Kind::Mount)) {
+        notify_mount(&mut b, directory);
+    }
+    if has_namespace(b.linux(), Kind::Mount) {
+        devices::plan(&mut b)?;
+    }
+    if process.terminal() == Some(true) {
+        let size = process.console_size().map(|s| (clamp(s.height()), clamp(s.width())));
+        b.steps.push(Step::Terminal { size, console: has_namespace(b.linux(), Kind::Mount) });
+    }
+    if !hooks.runtime.is_empty() {
+        b.steps.push(Step::RuntimeHooks);
+    }
+    b.steps.extend(hooks.create_container.iter().cloned().map(Step::Hook));
+    enter_root(&mut b, &request, process.cwd());
+    let process_steps = process::steps(process, facts, user_namespace)?;
+    b.steps.extend(process_steps.steps);
+    match request.create_only {
+        true => b.steps.extend([Step::CheckExecutable, Step::AwaitStart]),
+        false => b.steps.push(Step::AwaitRecord),
+    }
+    b.steps.extend(hooks.start_container.iter().cloned().map(Step::Hook));
+    b.steps.push(Step::CloseDescriptors(3 + facts.listen_fds + request.preserve_fds));
+    let notify = request.notify.as_ref().map(|_| "/run/notify/notify.sock");
+    let program = process::program(process, facts, notify);
+    Ok(Plan {
+        id: request.id.clone(),
+        sources: b.sources,
+        root: request.root.into(),
+        root_source,
+        cgroup: request.cgroup,
+        namespaces,
+        oom_score_adj,
+        resource_limits: process_steps.limits_by_parent,
+        steps: b.steps,
+        program,
+        hooks,
+    })
+}
+
+/// Brings the root file system into the container's mount namespace.
+fn root(b: &mut Builder<'_>, root: &Path) -> Option<SourceId> {
+    use rustix::mount::MountPropagationFlags as Propagation;
+    if b.joins(Kind::Mount) || !b.creates(Kind::Mount) {
+        b.steps.push(Step::EnterRoot(c_path(root)));
+        return None;
+    }
+    let propagation = match b.linux().and_then(|l| l.rootfs_propagation().as_deref()) {
+        Some("private" | "rprivate") => Propagation::PRIVATE,
+        _ => Propagation::DOWNSTREAM,
+    };
+    b.steps.push(Step::Propagation(propagation | Propagation::REC));
+    let source = b.source(Source::Tree { path: root.into(), recursive: true });
+    b.steps.push(Step::AttachRoot(source));
+    Some(source)
+}
+
+fn notify_mount(b: &mut Builder<'_>, directory: &Path) {
+    let source = b.source(Source::Tree { path: directory.into(), recursive: false });
+    b.steps.push(Step::Mount(Box::new(MountStep {
+        from: MountFrom::Tree(source),
+        target: c"/run/notify".into(),
+        kind: TargetKind::Directory,
+        attributes: Attributes::default(),
+        propagation: Some(rustix::mount::MountPropagationFlags::PRIVATE),
+        copy_up: false,
+    })));
+}
+
+/// From the assembled tree to a finished root: enter it, then forbid.
+fn enter_root(b: &mut Builder<'_>, request: &Request<'_>, cwd: &Path) {
+    let own_mounts = b.creates(Kind::Mount);
+    b.steps.push(match own_mounts && !request.no_pivot {
+        true => Step::PivotRoot,
+        false => Step::Chroot { move_mount: own_mounts },
+    });
+    let linux = b.linux();
+    let mut sysctls: Vec<_> = linux.and_then(|l| l.sysctl().as_ref()).into_iter().flatten().collect();
+    sysctls.sort();
+    b.steps.extend(
+        sysctls.into_iter().map(|(key, value)| Step::Sysctl(c_text(&sysctl_path(key)), c_text(value))),
+    );
+    if cwd != Path::new("/") {
+        b.steps.push(Step::MakeDirectory(c_path(cwd)));
+    }
+    let later = std::mem::take(&mut b.readonly_later);
+    b.steps.extend(later.into_iter().map(|target| {
+        let attributes = Attributes { set: mount_options::MOUNT_ATTR_RDONLY, ..Attributes::default() };
+        let from = MountFrom::Existing;
+        Step::Mount(Box::new(MountStep {
+            from,
+            target,
+            kind: TargetKind::Directory,
+            attributes,
+            propagation: None,
+            copy_up: false,
+        }))
+    }));
+    if b.spec.root().as_ref().is_some_and(|r| r.readonly() == Some(true)) {
+        b.steps.push(Step::ReadonlyRoot);
+    }
+    let paths = |list: Option<&Vec<String>>, step: fn(CString) -> Step| -> Vec<Step> {
+        list.into_iter().flatten().map(|p| step(mounts::container_path(Path::new(p)))).collect()
+    };
+    b.steps.extend(paths(linux.and_then(|l| l.readonly_paths().as_ref()), Step::ReadonlyPath));
+    b.steps.extend(paths(linux.and_then(|l| l.masked_paths().as_ref()), Step::MaskPath));
+}
+
+fn clamp(cells: u64) -> u16 {
+    u16::try_from(cells).unwrap_or(u16::MAX)
+}
+
+/// A path that validation has found free of NUL bytes.
+fn c_path(path: &Path) -> CString {
+    CString::new(path.as_os_str().as_bytes()).unwrap_or_default()
+}
+
+/// Text that validation has found free of NUL bytes.
+fn c_text(text: &str) -> CString {
+    CString::new(text).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+//! Which namespaces the clone makes, which are joined, by whom and in which order.
+//!
+//! A namespace that the host owns can be joined only with the host's privileges: by the child where
+//! it keeps them, by the parent around the clone where the child starts in a new user namespace, and
+//! by an intermediate process where the user namespace itself is joined, since what is made after
+//! that must belong to it. user_namespaces(7), setns(2).
+
+use std::path::PathBuf;
+
+use oci_spec::runtime::LinuxIdMapping;
+
+use super::step::{Source, SourceId, Step};
+use super::{Builder, PlanError};
+use crate::namespaces::Kind;
+
+/// The namespaces of a container as the launch needs them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Namespaces {
+    /// CLONE_NEW* flags of clone3(2).
+    pub clone_flags: u64,
+    /// Joined by the parent around the clone and left again.
+    pub around_clone: Vec<(Kind, SourceId)>,
+    /// Joined by an intermediate process, the user namespace last; it then makes the child.
+    pub through: Vec<(Kind, SourceId)>,
+    /// Mappings of a new user namespace.
+    pub mappings: Option<Mappings>,
+}
+
+/// The contents of /proc/PID/uid_map and gid_map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mappings {
+    /// uid_map.
+    pub uid: String,
+    /// gid_map.
+    pub gid: String,
+    /// Write `deny` to setgroups first: what an unprivileged writer of gid_map must do.
+    pub deny_setgroups: bool,
+}
+
+/// Plans the namespaces, and pushes the steps that join what the child joins.
+pub(super) fn plan(b: &mut Builder<'_>) -> Result<Namespaces, PlanError> {
+    let mut plan = Namespaces::default();
+    let mut joins = Vec::new();
+    for namespace in b.linux().and_then(|l| l.namespaces().as_deref()).unwrap_or_default() {
+        let kind = Kind::from(namespace.typ());
+        match namespace.path().as_ref().filter(|p| !p.as_os_str().is_empty()) {
+            Some(path) => joins.push((kind, b.source(Source::Namespace { kind, path: path.clone() }))),
+            // A cgroup namespace is rooted at the cgroup of who makes it: made by the child.
+            None if kind == Kind::Cgroup => {}
+            None => plan.clone_flags |= kind.flag(),
+        }
+    }
+    // The user namespace last: after it the others could not be joined any more.
+    joins.sort_by_key(|(kind, _)| *kind == Kind::User);
+    if b.joins(Kind::User) {
+        if b.joins(Kind::Mount) {
+            let reason = "cannot be joined together with a user namespace in this version of rcrun".into();
+            return Err(PlanError::Namespace { kind: Kind::Mount, reason });
+        }
+        plan.through = joins;
+    } else if b.creates(Kind::User) {
+        if b.joins(Kind::Mount) {
+            let reason =
+                "a new user namespace has no privileges in a mount namespace of the host: join none, or both";
+            return Err(PlanError::Namespace { kind: Kind::Mount, reason: reason.into() });
+        }
+        plan.around_clone = joins;
+    } else {
+        for (kind, source) in joins {
+            match kind {
+                Kind::Pid => plan.around_clone.push((kind, source)),
+                _ => b.steps.push(Step::JoinNamespace(kind, source)),
+            }
+        }
+    }
+    if b.creates(Kind::User) {
+        let linux = b.linux();
+        plan.mappings = Some(Mappings {
+            uid: lines(linux.and_then(|l| l.uid_mappings().as_deref())),
+            gid: lines(linux.and_then(|l| l.gid_mappings().as_deref())),
+            deny_setgroups: b.facts.setgroups_denied,
+        });
+    }
+    Ok(plan)
+}
+
+fn lines(mappings: Option<&[LinuxIdMapping]>) -> String {
+    let line = |m: &LinuxIdMapping| format!("{} {} {}\n", m.container_id(), m.host_id(), m.size());
+    mappings.unwrap_or_default().iter().map(line).collect()
+}
+
+/// The file of a namespace that a container of this configuration is in, for messages.
+pub fn path_of(kind: Kind, pid: i32) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/ns/{}", kind.file()))
+}

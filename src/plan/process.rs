@@ -1,0 +1,187 @@
+//! What the container's process is: program, environment, ids, capabilities, limits.
+
+use std::ffi::CString;
+
+use oci_spec::runtime::{Capabilities, PosixRlimitType, Process};
+
+use super::step::{CapabilityMasks, Credentials, ResourceLimit, Step};
+use super::{Facts, PlanError};
+use crate::spec::SpecError;
+
+/// Where a program without a `/` is looked for when the environment has no PATH.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What execve(2) gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// The paths to try, in order: one for a name with a `/`, one per PATH entry else.
+    pub candidates: Vec<CString>,
+    /// argv; its first is the name that messages use.
+    pub args: Vec<CString>,
+    /// The environment.
+    pub env: Vec<CString>,
+}
+
+/// Plans the program. `home` is the home directory of the process's user, for an environment
+/// without HOME; `passed` are descriptors passed by LISTEN_FDS, `notify` the container's
+/// NOTIFY_SOCKET.
+pub(super) fn program(process: &Process, facts: &Facts<'_>, notify: Option<&str>) -> Program {
+    let args = process.args().as_deref().unwrap_or_default();
+    let env = process.env().as_deref().unwrap_or_default();
+    let variable = |name: &str| env.iter().rev().find_map(|v| v.strip_prefix(name)?.strip_prefix('='));
+    let name = args.first().map(String::as_str).unwrap_or_default();
+    let candidates = if name.contains('/') {
+        vec![c_string(name)]
+    } else {
+        let path = variable("PATH").unwrap_or(DEFAULT_PATH);
+        // An empty entry means the working directory to a shell; a container's config means it never.
+        path.split(':').filter(|d| !d.is_empty()).map(|d| c_string(&format!("{d}/{name}"))).collect()
+    };
+    let mut env: Vec<CString> = env.iter().map(|v| c_string(v)).collect();
+    if variable("HOME").is_none() {
+        env.push(c_string(&format!("HOME={}", (facts.home)(process.user().uid()))));
+    }
+    if facts.listen_fds > 0 {
+        env.push(c_string(&format!("LISTEN_FDS={}", facts.listen_fds)));
+        env.push(c_string("LISTEN_PID=1"));
+        if let Some(names) = &facts.listen_fd_names {
+            env.push(c_string(&format!("LISTEN_FDNAMES={names}")));
+        }
+    }
+    if let Some(socket) = notify {
+        env.push(c_string(&format!("NOTIFY_SOCKET={socket}")));
+    }
+    Program { candidates, args: args.iter().map(|a| c_string(a)).collect(), env }
+}
+
+/// The last steps of a process, in the order that keeps each possible: directory and limits while it
+/// is still privileged, then its credentials.
+pub(super) fn steps(
+    process: &Process,
+    facts: &Facts<'_>,
+    user_namespace: bool,
+) -> Result<ProcessSteps, PlanError> {
+    let limits: Vec<ResourceLimit> = process
+        .rlimits()
+        .iter()
+        .flatten()
+        .map(|limit| {
+            let (resource, name) = rlimit(limit.typ());
+            ResourceLimit { resource, name, soft: limit.soft(), hard: limit.hard() }
+        })
+        .collect();
+    let mut steps = Vec::new();
+    let mut by_parent = Vec::new();
+    if user_namespace && !limits.is_empty() {
+        by_parent = limits;
+        steps.push(Step::ResourceLimitsByParent);
+    } else {
+        steps.extend(limits.into_iter().map(Step::ResourceLimit));
+    }
+    steps.push(Step::WorkingDirectory(super::c_path(process.cwd())));
+    steps.push(Step::Credentials(Box::new(credentials(process, facts, user_namespace)?)));
+    Ok(ProcessSteps { steps, limits_by_parent: by_parent })
+}
+
+/// What [`steps`] gives.
+pub(super) struct ProcessSteps {
+    pub steps: Vec<Step>,
+    pub limits_by_parent: Vec<ResourceLimit>,
+}
+
+fn credentials(process: &Process, facts: &Facts<'_>, user_namespace: bool) -> Result<Credentials, PlanError> {
+    let user = process.user();
+    let additional = user.additional_gids().clone().unwrap_or_default();
+    let capabilities = match process.capabilities() {
+        Some(sets) => Some(CapabilityMasks {
+            bounding: mask(sets.bounding()),
+            effective: mask(sets.effective()),
+            permitted: mask(sets.permitted()),
+            inheritable: mask(sets.inheritable()),
+            ambient: mask(sets.ambient()),
+        }),
+        // Without a word about capabilities the process gets none, as runc has it.
+        None => Some(CapabilityMasks::default()),
+    };
+    if let Some(sets) = &capabilities
+        && !user_namespace
+    {
+        let missing = (sets.permitted | sets.effective | sets.inheritable) & !facts.permitted_capabilities;
+        if missing != 0 {
+            let names = capability_names(missing).join(", ");
+            return Err(SpecError::invalid(
+                "process.capabilities",
+                format!("rcrun itself does not have {names} to give: remove it, or run rcrun with it"),
+            )
+            .into());
+        }
+    }
+    if let Some(sets) = &capabilities {
+        let stray = sets.ambient & !(sets.permitted & sets.inheritable);
+        if stray != 0 {
+            let names = capability_names(stray).join(", ");
+            let reason = format!("{names} must be permitted and inheritable too, capabilities(7)");
+            return Err(SpecError::invalid("process.capabilities.ambient", reason).into());
+        }
+    }
+    let groups = match (facts.setgroups_denied, additional.is_empty()) {
+        (true, true) => None,
+        (true, false) => {
+            let reason = "an unprivileged user namespace denies setgroups(2)";
+            return Err(SpecError::invalid("process.user.additionalGids", reason).into());
+        }
+        (false, _) => Some(additional.into_iter().map(rustix::process::Gid::from_raw).collect()),
+    };
+    Ok(Credentials {
+        uid: user.uid(),
+        gid: user.gid(),
+        groups,
+        capabilities,
+        no_new_privileges: process.no_new_privileges().unwrap_or(false),
+        umask: user.umask().unwrap_or(0o022) & 0o777,
+    })
+}
+
+/// A set of capabilities as a bit mask.
+fn mask(set: &Option<Capabilities>) -> u64 {
+    let bit = |capability: &oci_spec::runtime::Capability| {
+        format!("CAP_{capability}").parse::<caps::Capability>().map_or(0, |c| c.bitmask())
+    };
+    set.iter().flatten().map(bit).fold(0, |mask, bit| mask | bit)
+}
+
+/// The names of the capabilities in a bit mask.
+fn capability_names(mask: u64) -> Vec<String> {
+    let mut known: Vec<caps::Capability> =
+        caps::all().into_iter().filter(|c| c.bitmask() & mask != 0).collect();
+    known.sort_by_key(|c| c.index());
+    known.iter().map(ToString::to_string).collect()
+}
+
+fn rlimit(kind: PosixRlimitType) -> (u32, &'static str) {
+    use PosixRlimitType as T;
+    let (resource, name) = match kind {
+        T::RlimitCpu => (libc::RLIMIT_CPU, "RLIMIT_CPU"),
+        T::RlimitFsize => (libc::RLIMIT_FSIZE, "RLIMIT_FSIZE"),
+        T::RlimitData => (libc::RLIMIT_DATA, "RLIMIT_DATA"),
+        T::RlimitStack => (libc::RLIMIT_STACK, "RLIMIT_STACK"),
+        T::RlimitCore => (libc::RLIMIT_CORE, "RLIMIT_CORE"),
+        T::RlimitRss => (libc::RLIMIT_RSS, "RLIMIT_RSS"),
+        T::RlimitNproc => (libc::RLIMIT_NPROC, "RLIMIT_NPROC"),
+        T::RlimitNofile => (libc::RLIMIT_NOFILE, "RLIMIT_NOFILE"),
+        T::RlimitMemlock => (libc::RLIMIT_MEMLOCK, "RLIMIT_MEMLOCK"),
+        T::RlimitAs => (libc::RLIMIT_AS, "RLIMIT_AS"),
+        T::RlimitLocks => (libc::RLIMIT_LOCKS, "RLIMIT_LOCKS"),
+        T::RlimitSigpending => (libc::RLIMIT_SIGPENDING, "RLIMIT_SIGPENDING"),
+        T::RlimitMsgqueue => (libc::RLIMIT_MSGQUEUE, "RLIMIT_MSGQUEUE"),
+        T::RlimitNice => (libc::RLIMIT_NICE, "RLIMIT_NICE"),
+        T::RlimitRtprio => (libc::RLIMIT_RTPRIO, "RLIMIT_RTPRIO"),
+        T::RlimitRttime => (libc::RLIMIT_RTTIME, "RLIMIT_RTTIME"),
+    };
+    (resource, name)
+}
+
+/// Text that validation has found free of NUL bytes.
+fn c_string(text: &str) -> CString {
+    CString::new(text).unwrap_or_default()
+}

@@ -1,0 +1,247 @@
+use super::*;
+use rustix::io::Errno;
+use serde_json::{Value, json};
+
+fn facts() -> Facts<'static> {
+    Facts {
+        is_directory: &|path| match path.to_str() {
+            Some("/missing") => Err(Errno::NOENT),
+            Some("/file") => Ok(false),
+            _ => Ok(true),
+        },
+        home: &|_| "/root".into(),
+        permitted_capabilities: u64::MAX,
+        in_user_namespace: false,
+        setgroups_denied: false,
+        listen_fds: 0,
+        listen_fd_names: None,
+    }
+}
+
+fn plan_of(edit: impl FnOnce(&mut Value)) -> Result<Plan, PlanError> {
+    plan_with(edit, &facts(), false)
+}
+
+fn plan_with(edit: impl FnOnce(&mut Value), facts: &Facts<'_>, create_only: bool) -> Result<Plan, PlanError> {
+    let mut config = serde_json::to_value(crate::spec::default_spec()).unwrap();
+    config["process"]["terminal"] = json!(false);
+    edit(&mut config);
+    let spec = crate::spec::parse(&serde_json::to_vec(&config).unwrap()).unwrap();
+    let id = ContainerId::parse("c1").unwrap();
+    let request = Request {
+        id: &id,
+        spec: &spec,
+        bundle: Path::new("/bundle"),
+        root: Path::new("/bundle/rootfs"),
+        cgroup: None,
+        create_only,
+        no_pivot: false,
+        no_new_keyring: false,
+        preserve_fds: 0,
+        notify: None,
+    };
+    plan(request, facts)
+}
+
+fn words(plan: &Plan) -> Vec<String> {
+    plan.steps.iter().map(ToString::to_string).collect()
+}
+
+fn position(plan: &Plan, step: &str) -> usize {
+    let words = words(plan);
+    words.iter().position(|w| w.starts_with(step)).unwrap_or_else(|| panic!("no {step:?} in {words:#?}"))
+}
+
+fn assert_order(plan: &Plan, steps: &[&str]) {
+    let positions: Vec<usize> = steps.iter().map(|step| position(plan, step)).collect();
+    assert!(positions.is_sorted(), "{steps:?} at {positions:?} in {:#?}", words(plan));
+}
+
+#[test]
+fn the_default_plan_forbids_after_it_has_built() {
+    let plan = plan_of(|_| ()).unwrap();
+    assert_order(
+        &plan,
+        &[
+            "cut mount propagation",
+            "attach root",
+            "mount proc on /proc",
+            "mount tmpfs on /dev: mode=755,size=65536k",
+            "make device /dev/null",
+            "link /dev/fd",
+            "pivot root",
+            "make root read-only",
+            "make read-only /proc/bus",
+            "mask /proc/kcore",
+            "set RLIMIT_NOFILE to 1024:1024",
+            "enter working directory /",
+            "set uid 0, gid 0, capabilities, no_new_privs",
+            "close descriptors from 3 on",
+        ],
+    );
+    assert!(!words(&plan).iter().any(|w| w.contains("wait for")), "nobody to wait for");
+}
+
+#[test]
+fn the_cgroup_namespace_is_made_after_the_clone() {
+    let plan = plan_of(|_| ()).unwrap();
+    assert_eq!(plan.namespaces.clone_flags & Kind::Cgroup.flag(), 0);
+    assert_order(&plan, &["make cgroup namespace", "mount cgroup2 on /sys/fs/cgroup"]);
+}
+
+#[test]
+fn create_looks_for_the_program_before_it_waits() {
+    let plan = plan_with(
+        |c| c["hooks"] = json!({"startContainer": [{"path": "/h"}], "createContainer": [{"path": "/h"}]}),
+        &facts(),
+        true,
+    )
+    .unwrap();
+    assert_order(
+        &plan,
+        &[
+            "run createContainer hook 0 /h",
+            "pivot",
+            "look for",
+            "wait for start",
+            "run startContainer hook 0 /h",
+        ],
+    );
+}
+
+#[test]
+fn a_program_without_a_slash_is_looked_for_in_the_containers_path() {
+    let plan = plan_of(|c| c["process"]["env"] = json!(["PATH=/a::/b", "HOME=/h"])).unwrap();
+    assert_eq!(plan.program.candidates, [c"/a/sh".to_owned(), c"/b/sh".to_owned()]);
+    let plan = plan_of(|c| c["process"]["args"] = json!(["/bin/sh"])).unwrap();
+    assert_eq!(plan.program.candidates, [c"/bin/sh".to_owned()]);
+}
+
+#[test]
+fn home_comes_from_the_containers_users_where_the_environment_has_none() {
+    let plan = plan_of(|_| ()).unwrap();
+    assert!(plan.program.env.contains(&c"HOME=/root".to_owned()));
+    let plan = plan_of(|c| c["process"]["env"] = json!(["HOME=/x"])).unwrap();
+    assert_eq!(plan.program.env, [c"HOME=/x".to_owned()]);
+}
+
+#[test]
+fn a_new_user_namespace_waits_for_its_mappings_and_binds_devices() {
+    let plan = plan_of(|c| {
+        c["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+        c["linux"]["uidMappings"] = json!([{"containerID": 0, "hostID": 1000, "size": 10}]);
+        c["linux"]["gidMappings"] = json!([{"containerID": 0, "hostID": 2000, "size": 20}]);
+    })
+    .unwrap();
+    assert_order(&plan, &["wait for the parent", "become root", "attach root"]);
+    let mappings = plan.namespaces.mappings.as_ref().unwrap();
+    assert_eq!((mappings.uid.as_str(), mappings.gid.as_str()), ("0 1000 10\n", "0 2000 20\n"));
+    let Step::Device(null) = &plan.steps[position(&plan, "make device /dev/null")] else { panic!() };
+    assert!(null.bind.is_some());
+    assert_eq!(plan.resource_limits.len(), 1);
+    assert_order(&plan, &["set resource limits", "set uid 0"]);
+}
+
+#[test]
+fn who_joins_depends_on_the_user_namespace() {
+    let join = |user: Option<Value>| {
+        plan_of(|c| {
+            c["linux"]["namespaces"][1] = json!({"type": "network", "path": "/run/netns/a"});
+            c["linux"]["namespaces"][0] = json!({"type": "pid", "path": "/proc/1/ns/pid"});
+            if let Some(user) = user {
+                let new = user.get("path").is_none();
+                c["linux"]["namespaces"].as_array_mut().unwrap().push(user);
+                if new {
+                    let map = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+                    (c["linux"]["uidMappings"], c["linux"]["gidMappings"]) = (map.clone(), map);
+                }
+            }
+        })
+        .unwrap()
+    };
+    let kinds = |list: &[(Kind, SourceId)]| list.iter().map(|(k, _)| *k).collect::<Vec<_>>();
+    let plan = join(None);
+    assert_eq!(kinds(&plan.namespaces.around_clone), [Kind::Pid]);
+    position(&plan, "join network namespace");
+    let plan = join(Some(json!({"type": "user"})));
+    assert_eq!(kinds(&plan.namespaces.around_clone), [Kind::Pid, Kind::Network]);
+    let plan = join(Some(json!({"type": "user", "path": "/proc/1/ns/user"})));
+    assert_eq!(kinds(&plan.namespaces.through), [Kind::Pid, Kind::Network, Kind::User]);
+}
+
+#[test]
+fn bind_sources_are_relative_to_the_bundle_and_cut_off_from_the_host() {
+    let plan = plan_of(|c| {
+        c["mounts"] = json!([{"destination": "/data", "source": "data", "options": ["rbind", "ro"]}]);
+    })
+    .unwrap();
+    assert!(plan.sources.contains(&Source::Tree { path: "/bundle/data".into(), recursive: true }));
+    let Step::Mount(step) = &plan.steps[position(&plan, "bind mount on /data")] else { panic!() };
+    assert_eq!(
+        step.propagation,
+        Some(rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC)
+    );
+    assert_eq!(step.attributes.set, mount_options::MOUNT_ATTR_RDONLY);
+}
+
+#[test]
+fn a_missing_bind_source_is_named_with_its_target() {
+    let error =
+        plan_of(|c| c["mounts"] = json!([{"destination": "/d", "source": "/missing", "options": ["bind"]}]));
+    let error = error.unwrap_err().to_string();
+    assert!(
+        error.contains("mounts[0]") && error.contains("\"/missing\"") && error.contains("\"/d\""),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_file_is_bound_on_a_file() {
+    let plan =
+        plan_of(|c| c["mounts"] = json!([{"destination": "/f", "source": "/file", "options": ["bind"]}]))
+            .unwrap();
+    let Step::Mount(step) = &plan.steps[position(&plan, "bind mount on /f")] else { panic!() };
+    assert_eq!(step.kind, TargetKind::File);
+}
+
+#[test]
+fn a_read_only_tmpfs_is_closed_after_its_mount_points_are_made() {
+    let plan = plan_of(|c| c["mounts"][1]["options"] = json!(["ro"])).unwrap();
+    assert_order(&plan, &["mount tmpfs on /dev", "mount devpts on /dev/pts", "make device", "remount /dev"]);
+}
+
+#[test]
+fn capabilities_that_rcrun_lacks_are_named() {
+    let facts = Facts { permitted_capabilities: !(1 << 24), ..facts() };
+    let all = json!(["CAP_SYS_RESOURCE", "CAP_KILL"]);
+    let error = plan_with(|c| c["process"]["capabilities"] = json!({"permitted": all}), &facts, false);
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("CAP_SYS_RESOURCE") && !error.contains("CAP_KILL"), "{error}");
+}
+
+#[test]
+fn a_listed_device_replaces_the_default_one() {
+    let plan = plan_of(|c| {
+        c["linux"]["devices"] =
+            json!([{"path": "/dev/null", "type": "c", "major": 1, "minor": 5, "fileMode": 0o600}]);
+    })
+    .unwrap();
+    let nodes: Vec<_> = plan.steps.iter().filter(|s| s.to_string() == "make device /dev/null").collect();
+    let [Step::Device(node)] = nodes[..] else { panic!("{nodes:?}") };
+    assert_eq!((node.mode, node.device), (libc::S_IFCHR | 0o600, rustix::fs::makedev(1, 5)));
+}
+
+#[test]
+fn lines_say_what_parent_and_child_do() {
+    let plan = plan_of(|_| ()).unwrap();
+    let lines = plan.lines();
+    let clone = lines.iter().find(|l| l.step.starts_with("clone3")).unwrap();
+    assert_eq!(clone.step, "clone3 with new ipc, uts, network, pid, mount namespaces");
+    assert_eq!(lines.last().unwrap().step, "execute sh");
+    assert!(lines.iter().all(|l| !l.step.contains('\n')));
+}
+
+#[test]
+fn text_in_messages_stays_on_one_line() {
+    assert_eq!(display::Text(c"a\nb\xff").to_string(), "a\\nb\\xff");
+}

@@ -1,0 +1,7 @@
+//! What the child applies to itself: namespaces that it joins, sysctls, ids and capabilities.
+//!
+//! Runs in the child between clone3(2) and execve(2): no allocation, no lock, no panic.
+
+pub mod credentials;
+pub mod join;
+pub mod sysctl;

@@ -1,0 +1,222 @@
+//! What the specification and the kernel forbid whatever the host: found before anything is made.
+
+use std::path::Path;
+
+use oci_spec::runtime::{Hook, Linux, LinuxIdMapping, Process, Spec};
+
+use super::{OCI_VERSION, SpecError};
+use crate::namespaces::Kind;
+
+type Checked = Result<(), SpecError>;
+
+fn refuse(path: impl Into<String>, reason: impl Into<String>) -> Checked {
+    Err(SpecError::invalid(path, reason))
+}
+
+pub(super) fn spec(spec: &Spec) -> Checked {
+    version(spec.version())?;
+    match spec.process() {
+        Some(process) => self::process(process)?,
+        None => refuse("process", "missing: a container needs a process to run")?,
+    }
+    match spec.root() {
+        Some(root) if !root.path().as_os_str().is_empty() => no_nul("root.path", root.path())?,
+        _ => refuse("root", "missing: set root.path to the root file system's directory")?,
+    }
+    for (index, mount) in spec.mounts().iter().flatten().enumerate() {
+        if mount.destination().as_os_str().is_empty() {
+            refuse(format!("mounts[{index}].destination"), "empty")?;
+        }
+        no_nul(format!("mounts[{index}].destination"), mount.destination())?;
+        for option in mount.options().iter().flatten() {
+            no_nul(format!("mounts[{index}].options"), Path::new(option))?;
+        }
+    }
+    hooks(spec)?;
+    let nothing = Linux::default();
+    let linux = spec.linux().as_ref();
+    namespaces(linux)?;
+    let has = |kind| has_namespace(linux, kind);
+    if spec.hostname().as_ref().is_some_and(|h| !h.is_empty()) && !has(Kind::Uts) {
+        refuse("hostname", "would rename the host: add a uts namespace")?;
+    }
+    if spec.domainname().as_ref().is_some_and(|d| !d.is_empty()) && !has(Kind::Uts) {
+        refuse("domainname", "would rename the host: add a uts namespace")?;
+    }
+    if !has(Kind::Mount) {
+        let mounts = spec.mounts().as_ref().is_some_and(|m| !m.is_empty());
+        let masked = linux.and_then(|l| l.masked_paths().as_ref()).is_some_and(|p| !p.is_empty());
+        let readonly = linux.and_then(|l| l.readonly_paths().as_ref()).is_some_and(|p| !p.is_empty());
+        if mounts || masked || readonly || spec.root().as_ref().is_some_and(|r| r.readonly() == Some(true)) {
+            refuse(
+                "linux.namespaces",
+                "mounts, masked and read-only paths would change the host: add a mount namespace",
+            )?;
+        }
+    }
+    for key in linux.and_then(|l| l.sysctl().as_ref()).into_iter().flat_map(|s| s.keys()) {
+        sysctl(key, &has)?;
+    }
+    mappings(linux.unwrap_or(&nothing), linux.is_some_and(|_| has(Kind::User)))
+}
+
+fn version(version: &str) -> Checked {
+    let major = version.split('.').next().unwrap_or_default();
+    if major != "1" || version.split('.').count() < 3 {
+        let reason = format!("{version:?} is unknown: this is a runtime for versions 1.0.0 to {OCI_VERSION}");
+        refuse("ociVersion", reason)?;
+    }
+    Ok(())
+}
+
+pub(super) fn process(process: &Process) -> Checked {
+    let args = process.args().as_deref().unwrap_or_default();
+    if args.first().is_none_or(|program| program.is_empty()) {
+        refuse("process.args", "empty: name the program to run")?;
+    }
+    if !process.cwd().is_absolute() {
+        refuse("process.cwd", format!("{:?} is not an absolute path", process.cwd()))?;
+    }
+    no_nul("process.cwd", process.cwd())?;
+    for (index, arg) in args.iter().enumerate() {
+        no_nul(format!("process.args[{index}]"), Path::new(arg))?;
+    }
+    for (index, variable) in process.env().iter().flatten().enumerate() {
+        no_nul(format!("process.env[{index}]"), Path::new(variable))?;
+    }
+    let limits = process.rlimits().as_deref().unwrap_or_default();
+    for (index, limit) in limits.iter().enumerate() {
+        let path = format!("process.rlimits[{index}]");
+        if limits[..index].iter().any(|earlier| earlier.typ() == limit.typ()) {
+            refuse(&path, format!("{} is set twice", limit.typ()))?;
+        }
+        if limit.soft() > limit.hard() {
+            refuse(&path, format!("{}: soft {} is above hard {}", limit.typ(), limit.soft(), limit.hard()))?;
+        }
+    }
+    if let Some(adj) = process.oom_score_adj().filter(|adj| !(-1000..=1000).contains(adj)) {
+        refuse("process.oomScoreAdj", format!("{adj} is outside of -1000..1000"))?;
+    }
+    Ok(())
+}
+
+fn hooks(spec: &Spec) -> Checked {
+    let Some(hooks) = spec.hooks() else { return Ok(()) };
+    #[allow(deprecated)]
+    let prestart = hooks.prestart();
+    let stages: [(&str, &Option<Vec<Hook>>); 6] = [
+        ("prestart", prestart),
+        ("createRuntime", hooks.create_runtime()),
+        ("createContainer", hooks.create_container()),
+        ("startContainer", hooks.start_container()),
+        ("poststart", hooks.poststart()),
+        ("poststop", hooks.poststop()),
+    ];
+    for (stage, list) in stages {
+        for (index, hook) in list.iter().flatten().enumerate() {
+            let path = format!("hooks.{stage}[{index}]");
+            if !hook.path().is_absolute() {
+                refuse(format!("{path}.path"), format!("{:?} is not an absolute path", hook.path()))?;
+            }
+            if hook.timeout().is_some_and(|seconds| !(1..=i64::from(u32::MAX / 1000)).contains(&seconds)) {
+                refuse(format!("{path}.timeout"), "must be a number of seconds above 0")?;
+            }
+            for text in hook.args().iter().flatten().chain(hook.env().iter().flatten()) {
+                no_nul(&path, Path::new(text))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn namespaces(linux: Option<&Linux>) -> Checked {
+    let list = linux.and_then(|l| l.namespaces().as_deref()).unwrap_or_default();
+    for (index, namespace) in list.iter().enumerate() {
+        if list[..index].iter().any(|earlier| earlier.typ() == namespace.typ()) {
+            let kind = Kind::from(namespace.typ());
+            refuse(format!("linux.namespaces[{index}]"), format!("a second {kind} namespace"))?;
+        }
+        if let Some(path) =
+            namespace.path().as_ref().filter(|p| !p.as_os_str().is_empty() && !p.is_absolute())
+        {
+            refuse(format!("linux.namespaces[{index}].path"), format!("{path:?} is not an absolute path"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Does the configuration create or join a namespace of this kind?
+pub(crate) fn has_namespace(linux: Option<&Linux>, kind: Kind) -> bool {
+    let list = linux.and_then(|l| l.namespaces().as_deref()).unwrap_or_default();
+    list.iter().any(|namespace| Kind::from(namespace.typ()) == kind)
+}
+
+fn sysctl(key: &str, has: &dyn Fn(Kind) -> bool) -> Checked {
+    let path = format!("linux.sysctl[{key:?}]");
+    let name = sysctl_path(key);
+    if name.split('/').any(|part| part.is_empty() || part == "." || part == "..") || name.contains('\0') {
+        refuse(&path, "not a sysctl's name")?;
+    }
+    let (needed, kind) = match name.as_str() {
+        "kernel/domainname" | "kernel/hostname" => (Kind::Uts, "uts"),
+        "kernel/msgmax"
+        | "kernel/msgmnb"
+        | "kernel/msgmni"
+        | "kernel/sem"
+        | "kernel/shmall"
+        | "kernel/shmmax"
+        | "kernel/shmmni"
+        | "kernel/shm_rmid_forced" => (Kind::Ipc, "ipc"),
+        name if name.starts_with("fs/mqueue/") => (Kind::Ipc, "ipc"),
+        name if name.starts_with("net/") => (Kind::Network, "network"),
+        name if name.starts_with("user/") => (Kind::User, "user"),
+        _ => return refuse(&path, "belongs to no namespace: it would change the host"),
+    };
+    if !has(needed) {
+        refuse(&path, format!("would change the host: add a {kind} namespace"))?;
+    }
+    Ok(())
+}
+
+/// A sysctl's path below /proc/sys. As sysctl(8) has it, the first separator tells which of `.` and
+/// `/` separates; the other stands for itself (`net/ipv4/conf/eth0.1/forwarding`).
+pub(crate) fn sysctl_path(key: &str) -> String {
+    match key.find(['.', '/']).map(|at| &key[at..=at]) {
+        Some(".") => key
+            .chars()
+            .map(|c| match c {
+                '.' => '/',
+                '/' => '.',
+                c => c,
+            })
+            .collect(),
+        _ => key.into(),
+    }
+}
+
+fn mappings(linux: &Linux, user: bool) -> Checked {
+    let joined = linux.namespaces().iter().flatten().any(|n| {
+        Kind::from(n.typ()) == Kind::User && n.path().as_ref().is_some_and(|p| !p.as_os_str().is_empty())
+    });
+    let lists = [("linux.uidMappings", linux.uid_mappings()), ("linux.gidMappings", linux.gid_mappings())];
+    for (path, list) in lists {
+        let list: &[LinuxIdMapping] = list.as_deref().unwrap_or_default();
+        match (user, joined, list.is_empty()) {
+            (false, _, false) => refuse(path, "needs a user namespace in linux.namespaces")?,
+            (true, true, false) => refuse(path, "a joined user namespace has its mappings already")?,
+            (true, false, true) => refuse(path, "missing: a new user namespace needs its mappings")?,
+            _ => {}
+        }
+        if let Some(index) = list.iter().position(|m| m.size() == 0) {
+            refuse(format!("{path}[{index}].size"), "is 0")?;
+        }
+    }
+    Ok(())
+}
+
+fn no_nul(path: impl Into<String>, text: &Path) -> Checked {
+    if text.as_os_str().as_encoded_bytes().contains(&0) {
+        refuse(path, "contains a NUL byte")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! What is remembered of a container.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::ProcessId;
+
+/// The version of this file's format; a record of another one is refused.
+pub const SCHEMA: u32 = 1;
+
+/// state.json. Written before anything of the container is made, so that whatever is left of it can
+/// be found and removed; and again when its first process is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The configuration's ociVersion.
+    pub oci_version: String,
+    /// The bundle's directory.
+    pub bundle: PathBuf,
+    /// The root file system's directory.
+    pub rootfs: PathBuf,
+    /// When it was made, RFC 3339.
+    pub created: String,
+    /// Who made it: a uid.
+    pub owner: u32,
+    /// Its cgroup below the cgroup2 mount.
+    pub cgroup: Option<String>,
+    /// Its first process; None while that is being made.
+    pub init: Option<ProcessId>,
+    /// Is its root entered with chroot(2), so that exec has to do that too?
+    pub chroot: bool,
+    /// Was it made without a session keyring of its own?
+    pub no_new_keyring: bool,
+    /// The service manager's NOTIFY_SOCKET, for `start`.
+    #[serde(default)]
+    pub notify: Option<String>,
+    /// The configuration's annotations.
+    pub annotations: BTreeMap<String, String>,
+}

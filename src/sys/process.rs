@@ -1,0 +1,141 @@
+//! The calls of a process about itself on its way to execve(2).
+
+use std::ffi::{CStr, CString};
+
+use rustix::io::Errno;
+
+use super::checked;
+
+/// A NULL-terminated array of strings for execve(2), made before the clone.
+#[derive(Debug)]
+pub struct StringArray {
+    strings: Vec<CString>,
+    pointers: Vec<*const libc::c_char>,
+}
+
+impl StringArray {
+    /// Takes the strings and lays out the pointers to them.
+    pub fn new(strings: Vec<CString>) -> Self {
+        let pointers = strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
+        Self { strings, pointers }
+    }
+
+    /// The strings.
+    pub fn strings(&self) -> &[CString] {
+        &self.strings
+    }
+}
+
+/// execve(2); returns only to tell why it did not happen.
+pub fn execve(path: &CStr, argv: &StringArray, envp: &StringArray) -> Errno {
+    // SAFETY: `path` ends in NUL; both arrays end in NULL and point into the CStrings that their
+    // StringArray owns and never changes.
+    let result = unsafe { libc::execve(path.as_ptr(), argv.pointers.as_ptr(), envp.pointers.as_ptr()) };
+    checked(result.into()).err().unwrap_or(Errno::INVAL)
+}
+
+/// _exit(2): no destructors, no buffers flushed; for children that share the parent's buffers.
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: _exit has no preconditions.
+    unsafe { libc::_exit(status) }
+}
+
+/// close_range(2) with CLOSE_RANGE_CLOEXEC: every descriptor from `first` on closes at execve.
+pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
+    const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
+    // SAFETY: only flags of descriptors change; ownership stays where it is.
+    checked(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) }).map(drop)
+}
+
+/// setrlimit(2) by number, for this process or (`pid`) another.
+pub fn set_resource_limit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<(), Errno> {
+    let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: `limit` is valid for reading; the old limit is not asked for.
+    checked(unsafe {
+        libc::syscall(
+            libc::SYS_prlimit64,
+            pid,
+            resource,
+            &raw const limit,
+            std::ptr::null_mut::<libc::rlimit64>(),
+        )
+    })
+    .map(drop)
+}
+
+/// keyctl(2) KEYCTL_JOIN_SESSION_KEYRING: a new session keyring of this name.
+pub fn join_session_keyring(name: &CStr) -> Result<(), Errno> {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
+    // SAFETY: `name` ends in NUL and is only read.
+    checked(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) }).map(drop)
+}
+
+/// Gives SIGPIPE its default action back, which Rust's start-up code has set to ignore, and unblocks
+/// every signal: what a new program expects.
+pub fn default_signals() {
+    // SAFETY: SIG_DFL needs no handler; the set is initialised by sigemptyset before it is used.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+    }
+}
+
+/// Is the working directory below the root? getcwd(2) answers "(unreachable)..." where it is not.
+pub fn working_directory_is_reachable() -> Result<bool, Errno> {
+    let mut buffer = [0u8; libc::PATH_MAX as usize];
+    // SAFETY: the pointer and length describe `buffer`, which is writable for the whole call.
+    checked(unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) })?;
+    Ok(buffer[0] == b'/')
+}
+
+/// Is descriptor `number` open? fcntl(2) F_GETFD.
+pub fn descriptor_is_open(number: u32) -> bool {
+    // SAFETY: F_GETFD only reads the flags of whatever the number names.
+    unsafe { libc::fcntl(number as libc::c_int, libc::F_GETFD) >= 0 }
+}
+
+/// close(2) of this process's copy of a descriptor that its parent goes on owning: for the child of
+/// [`super::clone::spawn`], which never returns to the frames that hold the owner.
+pub fn close_inherited(descriptor: std::os::fd::BorrowedFd<'_>) {
+    use std::os::fd::AsRawFd;
+    // SAFETY: the owner lives in the parent's copy of the memory; in this process nobody uses or
+    // closes the number again, since the process ends in execve or _exit.
+    unsafe { libc::close(descriptor.as_raw_fd()) };
+}
+
+/// unshare(2) of namespaces; not of anything that other code of this process relies on.
+pub fn unshare(flags: rustix::thread::UnshareFlags) -> Result<(), Errno> {
+    debug_assert!(!flags.intersects(rustix::thread::UnshareFlags::FILES));
+    // SAFETY: what rustix warns of is CLONE_FILES, under which descriptors of other threads stop being
+    // ours; namespaces do not touch descriptors.
+    unsafe { rustix::thread::unshare_unsafe(flags) }
+}
+
+/// ioctl_ns(2) NS_GET_NSTYPE: the CLONE_NEW* flag of a namespace file.
+pub fn namespace_kind(file: std::os::fd::BorrowedFd<'_>) -> Result<u32, Errno> {
+    use std::os::fd::AsRawFd;
+    const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
+    // SAFETY: NS_GET_NSTYPE takes no argument and returns the flag.
+    let kind = checked(unsafe { libc::syscall(libc::SYS_ioctl, file.as_raw_fd(), NS_GET_NSTYPE) })?;
+    Ok(kind as u32)
+}
+
+/// pidfd_send_signal(2) by number, real-time signals included.
+pub fn send_signal(pidfd: std::os::fd::BorrowedFd<'_>, number: u32) -> Result<(), Errno> {
+    use std::os::fd::AsRawFd;
+    let info = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: without a siginfo the kernel fills in its own, as for kill(2).
+    checked(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), number, info, 0) })
+        .map(drop)
+}
+
+/// kill(2) by number, real-time signals included; `pid` above 0 only, so never a group.
+pub fn kill(pid: i32, number: i32) -> Result<(), Errno> {
+    if pid <= 0 {
+        return Err(Errno::SRCH);
+    }
+    // SAFETY: a signal to another process touches no memory of this one.
+    checked(unsafe { libc::syscall(libc::SYS_kill, pid, number) }).map(drop)
+}
