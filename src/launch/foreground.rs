@@ -43,66 +43,84 @@ impl Drop for RawTerminal {
     }
 }
 
+/// What may wake the foreground.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wake {
+    Child,
+    Signal,
+    Input,
+    Master,
+    Notify,
+}
+
 /// Waits for the end of `child`: its exit status, or 128 plus the signal that ended it.
 pub fn wait(child: &Child, signals: &Signals, foreground: Foreground) -> Result<u8, LaunchError> {
     let Foreground { master, mut notify } = foreground;
     let raw = master.as_ref().and_then(|_| RawTerminal::new());
-    if let Some(master) = &master {
-        copy_window_size(master.as_fd());
-        rustix::io::ioctl_fionbio(master, true).map_err(terminal("ioctl FIONBIO"))?;
-    }
-    let mut relay = Relay {
-        master: master.as_ref().map(|m| m.as_fd()),
-        input: master.is_some(),
-        output: master.is_some(),
-    };
+    let mut relay = master.map(Relay::new).transpose()?;
     loop {
-        let stdin = rustix::stdio::stdin();
-        let mut fds = vec![
-            PollFd::from_borrowed_fd(child.pidfd.as_fd(), PollFlags::IN),
-            PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
-        ];
-        // What is only sometimes there, and where it then is.
-        let input = relay.input.then_some(stdin);
-        let output = relay.master.filter(|_| relay.output);
-        let notified = notify.as_ref().map(|n| n.as_fd());
-        let optional = [input, output, notified];
-        let mut positions = [usize::MAX; 3];
-        for (position, fd) in positions.iter_mut().zip(optional) {
-            if let Some(fd) = fd {
-                *position = fds.len();
-                fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        let ready = wake_up(child, signals, relay.as_ref(), notify.as_ref())?;
+        let is_ready = |wake| ready.iter().find(|(of, _)| *of == wake).map(|(_, events)| *events);
+        if is_ready(Wake::Signal).is_some() {
+            forward(child, signals, relay.as_ref());
+        }
+        if let Some(relay) = &mut relay {
+            if is_ready(Wake::Input).is_some() {
+                relay.read_input();
+            }
+            if let Some(events) = is_ready(Wake::Master) {
+                relay.serve_master(events);
             }
         }
-        match poll(&mut fds, None) {
-            Ok(_) => {}
-            Err(Errno::INTR) => continue,
-            Err(errno) => return Err(errno).during("poll").map_err(LaunchError::Call),
-        }
-        let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
-        let is_ready = |position: usize| ready.get(position).copied().unwrap_or(false);
-        if is_ready(1) {
-            forward(child, signals, master.as_ref());
-        }
-        if is_ready(positions[0]) {
-            relay.take_input();
-        }
-        if is_ready(positions[1]) {
-            relay.take_output();
-        }
-        if is_ready(positions[2])
-            && let Some(socket) = &notify
+        if let Some(socket) = notify.as_ref().filter(|_| is_ready(Wake::Notify).is_some())
             && matches!(socket.relay(child.pid), Ok(true))
         {
             notify = None;
         }
-        if is_ready(0) {
+        if is_ready(Wake::Child).is_some() {
             break;
         }
     }
-    relay.drain();
+    if let Some(relay) = &mut relay {
+        relay.drain();
+    }
     drop(raw);
     exit_status(child)
+}
+
+/// Waits until something of it happens; tells what, with poll(2)'s events.
+fn wake_up(
+    child: &Child,
+    signals: &Signals,
+    relay: Option<&Relay>,
+    notify: Option<&NotifySocket>,
+) -> Result<Vec<(Wake, PollFlags)>, LaunchError> {
+    let stdin = rustix::stdio::stdin();
+    let mut wakes = vec![Wake::Child, Wake::Signal];
+    let mut fds = vec![
+        PollFd::from_borrowed_fd(child.pidfd.as_fd(), PollFlags::IN),
+        PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
+    ];
+    if let Some(relay) = relay {
+        if relay.wants_input() {
+            wakes.push(Wake::Input);
+            fds.push(PollFd::from_borrowed_fd(stdin, PollFlags::IN));
+        }
+        if let Some(events) = relay.master_events() {
+            wakes.push(Wake::Master);
+            fds.push(PollFd::from_borrowed_fd(relay.master.as_fd(), events));
+        }
+    }
+    if let Some(notify) = notify {
+        wakes.push(Wake::Notify);
+        fds.push(PollFd::from_borrowed_fd(notify.as_fd(), PollFlags::IN));
+    }
+    match poll(&mut fds, None) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(errno) => return Err(errno).during("poll").map_err(LaunchError::Call),
+    }
+    let events = wakes.into_iter().zip(fds.iter().map(PollFd::revents));
+    Ok(events.filter(|(_, events)| !events.is_empty()).collect())
 }
 
 fn exit_status(child: &Child) -> Result<u8, LaunchError> {
@@ -119,10 +137,10 @@ fn exit_status(child: &Child) -> Result<u8, LaunchError> {
     }
 }
 
-fn forward(child: &Child, signals: &Signals, master: Option<&OwnedFd>) {
+fn forward(child: &Child, signals: &Signals, relay: Option<&Relay>) {
     while let Some(number) = signals.next() {
-        if let (Some(master), true) = (master, number == libc::SIGWINCH as u32) {
-            copy_window_size(master.as_fd());
+        if let (Some(relay), true) = (relay, number == libc::SIGWINCH as u32) {
+            copy_window_size(relay.master.as_fd());
         } else {
             // A process that is gone meanwhile needs no signal.
             let _ = crate::sys::process::send_signal(child.pidfd.as_fd(), number);
@@ -137,46 +155,93 @@ fn copy_window_size(master: BorrowedFd<'_>) {
 }
 
 /// Copies between our standard streams and the terminal's master.
-struct Relay<'a> {
-    master: Option<BorrowedFd<'a>>,
-    input: bool,
-    output: bool,
+struct Relay {
+    master: OwnedFd,
+    /// Input that the terminal had no room for yet: while there is some, no more is read, and output
+    /// goes on. Waiting for room instead would wait for ever on a process that waits for us to read.
+    pending: Vec<u8>,
+    input_open: bool,
+    output_open: bool,
 }
 
-impl Relay<'_> {
-    fn take_input(&mut self) {
-        let Some(master) = self.master else { return };
+impl Relay {
+    fn new(master: OwnedFd) -> Result<Self, LaunchError> {
+        copy_window_size(master.as_fd());
+        rustix::io::ioctl_fionbio(&master, true)
+            .map_err(|error| LaunchError::Terminal { operation: "ioctl FIONBIO", error })?;
+        Ok(Self { master, pending: Vec::new(), input_open: true, output_open: true })
+    }
+
+    fn wants_input(&self) -> bool {
+        self.input_open && self.pending.is_empty()
+    }
+
+    fn master_events(&self) -> Option<PollFlags> {
+        let mut events = PollFlags::empty();
+        events.set(PollFlags::IN, self.output_open);
+        events.set(PollFlags::OUT, !self.pending.is_empty());
+        (!events.is_empty()).then_some(events)
+    }
+
+    fn read_input(&mut self) {
         let mut bytes = [0; 4096];
         match rustix::io::read(rustix::stdio::stdin(), &mut bytes) {
-            Ok(0) | Err(Errno::IO) => {
-                // Our input has ended: so has the terminal's, as if somebody typed ^D.
-                let _ = write_all(master, &[4]);
-                self.input = false;
-            }
-            Ok(length) => self.input = write_all(master, &bytes[..length]).is_ok(),
+            Ok(length @ 1..) => self.pending.extend_from_slice(&bytes[..length]),
             Err(Errno::INTR | Errno::AGAIN) => {}
-            Err(_) => self.input = false,
+            // Our input has ended: so has the terminal's, as if somebody typed ^D.
+            Ok(0) | Err(_) => {
+                self.pending.push(4);
+                self.input_open = false;
+            }
+        }
+        self.write_pending();
+    }
+
+    fn serve_master(&mut self, events: PollFlags) {
+        if events.contains(PollFlags::OUT) {
+            self.write_pending();
+        }
+        // A hang-up comes without being asked for: what was written before it is read first.
+        if events.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
+            self.output_open = self.copy_output();
         }
     }
 
-    fn take_output(&mut self) {
-        let Some(master) = self.master else { return };
+    fn write_pending(&mut self) {
+        match rustix::io::write(&self.master, &self.pending) {
+            Ok(written) => drop(self.pending.drain(..written)),
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(_) => {
+                self.pending.clear();
+                self.input_open = false;
+            }
+        }
+    }
+
+    /// Copies what there is; false when there will be no more.
+    fn copy_output(&mut self) -> bool {
         let mut bytes = [0; 16384];
-        match rustix::io::read(master, &mut bytes) {
-            Ok(length) if length > 0 => {
+        match rustix::io::read(&self.master, &mut bytes) {
+            Ok(length @ 1..) => {
+                // Whoever read our output may be gone; the process goes on, as it would alone.
                 let _ = write_all(rustix::stdio::stdout(), &bytes[..length]);
+                true
             }
-            Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(Errno::INTR | Errno::AGAIN) => true,
             // EIO: the last slave is closed.
-            _ => self.output = false,
+            Ok(0) | Err(_) => {
+                self.pending.clear();
+                self.input_open = false;
+                false
+            }
         }
     }
 
-    /// What the process wrote before it ended.
+    /// What the process wrote before it ended. Nobody is waited for: a process that is left over may
+    /// hold the terminal for ever.
     fn drain(&mut self) {
-        let Some(master) = self.master else { return };
         let mut bytes = [0; 16384];
-        while let Ok(length @ 1..) = rustix::io::read(master, &mut bytes) {
+        while let Ok(length @ 1..) = rustix::io::read(&self.master, &mut bytes) {
             if write_all(rustix::stdio::stdout(), &bytes[..length]).is_err() {
                 break;
             }
@@ -190,15 +255,10 @@ fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
             Ok(written) => bytes = &bytes[written..],
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => {
-                let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
-                poll(&mut fds, None)?;
+                poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::OUT)], None)?;
             }
             Err(errno) => return Err(errno),
         }
     }
     Ok(())
-}
-
-fn terminal(operation: &'static str) -> impl Fn(Errno) -> LaunchError {
-    move |error| LaunchError::Terminal { operation, error }
 }

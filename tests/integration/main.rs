@@ -1,0 +1,34 @@
+//! The integration tests: `rcrun` as its users meet it, in containers made for each test.
+//!
+//! They need root, a cgroup2 mount and busybox-static; a test that cannot run prints a SKIP line.
+//! Each bundle checks when it is dropped that nothing of its test is left on the host.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod binds;
+mod cgroups;
+mod commands;
+mod concurrency;
+mod configuration;
+mod console;
+mod credentials;
+mod descriptors;
+mod devices;
+mod exec;
+mod foreground;
+mod hooks;
+mod lifecycle;
+mod listing;
+mod mounts;
+mod names;
+mod namespaces;
+mod plan;
+mod process;
+mod refused;
+mod refused_process;
+mod refused_states;
+mod run;
+mod syscalls;
+mod targets;
+mod user_namespaces;
