@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::setup::{Setup, warn_of_skipped};
 use super::{CreateOptions, Error, launch};
-use crate::launch::Signals;
+use crate::launch::{Laps, Signals};
 use crate::plan::Plan;
 use crate::plan::step::Step;
 use crate::state::Store;
@@ -17,7 +17,7 @@ pub fn create(store: &Store, options: &CreateOptions) -> Result<(), Error> {
         warn_of_skipped(store, &cgroup.limits);
     }
     let signals = Signals::block()?;
-    launch::make(store, &setup, options, true, &signals, None)?;
+    launch::make(store, &setup, options, true, &signals, (&mut Laps::start(), None))?;
     Ok(())
 }
 

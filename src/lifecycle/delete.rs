@@ -15,7 +15,7 @@ use crate::state::{Directory, Record, StateError, Status, Store};
 /// How long a killed process may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Deletes a stopped container; with `force` one in any state, and one that does not exist is fine.
+/// Deletes a container that is stopped or was never started; with `force` one in any state, and one that does not exist is fine.
 pub fn delete(store: &Store, id: &ContainerId, force: bool) -> Result<(), Error> {
     let mut container = match Container::open(store, id) {
         Err(Error::State(StateError::NotFound { .. })) if force => return Ok(()),
@@ -33,7 +33,9 @@ pub fn delete(store: &Store, id: &ContainerId, force: bool) -> Result<(), Error>
         container.reload()?;
     }
     if !force {
-        container.expect(&[Status::Stopped], "stop it first, or use delete --force")?;
+        // One that was never started has nothing to lose, as for runc.
+        let deletable = [Status::Stopped, Status::Created];
+        container.expect(&deletable, "stop it first, or use delete --force")?;
     }
     end_process(&container)?;
     let hooks = container.spec().map(|spec| plan::hooks(&spec)).unwrap_or_default();

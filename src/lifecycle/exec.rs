@@ -7,16 +7,14 @@ use rustix::fs::{Mode, OFlags};
 
 use super::container::Container;
 use super::create::check_console;
-use super::launch::PidFile;
+use super::handover::Handover;
 use super::setup::{check_passed_descriptors, facts};
 use super::{Error, ExecOptions, kill};
 use crate::bundle;
 use crate::cgroups::Cgroup;
 use crate::host;
 use crate::id::ContainerId;
-use crate::launch::{
-    Answers, Foreground, Launch, LaunchError, Signals, connect_stream, send_descriptor, wait,
-};
+use crate::launch::{Answers, Foreground, Launch, Signals, wait};
 use crate::namespaces::Kind;
 use crate::plan::{self, ExecRequest, path_of};
 use crate::spec::{self, Spec, SpecError};
@@ -56,35 +54,19 @@ pub fn exec(store: &Store, id: &ContainerId, options: &ExecOptions) -> Result<u8
         preserve_fds: options.preserve_fds,
     };
     let plan = plan::exec(&request, &facts(&home, listen_fds))?;
-    let console =
-        options.console_socket.as_deref().map(|path| connect_stream("console socket", path)).transpose()?;
-    let pidfd_socket =
-        options.pidfd_socket.as_deref().map(|path| connect_stream("pidfd socket", path)).transpose()?;
+    let mut handover = Handover::connect(
+        options.console_socket.as_deref(),
+        options.pidfd_socket.as_deref(),
+        options.pid_file.as_deref(),
+    )?;
 
     let signals = Signals::block()?;
     let mut launch = Launch::of_exec(&plan);
     launch.cgroup = cgroup.as_ref().map(|cgroup| cgroup.directory());
     launch.container = Some((pidfd.as_fd(), Some(root.as_fd())));
     let launched = launch.start()?;
-    let pid_file =
-        options.pid_file.as_deref().map(|path| PidFile::write(path, launched.pid())).transpose()?;
-    let socket_failed = |what, path: &Option<std::path::PathBuf>| {
-        let path = path.clone().unwrap_or_default();
-        move |error| LaunchError::Socket { what, path, operation: "sendmsg", error }
-    };
-    if let (Some(socket), Some(pidfd)) = (&pidfd_socket, launched.pidfd()) {
-        send_descriptor(socket.as_fd(), pidfd, b"pidfd")
-            .map_err(socket_failed("pidfd socket", &options.pidfd_socket))?;
-    }
-    let mut master = None;
-    let mut terminal = |fd: OwnedFd| match &console {
-        Some(socket) => send_descriptor(socket.as_fd(), fd.as_fd(), b"/dev/ptmx")
-            .map_err(socket_failed("console socket", &options.console_socket)),
-        None => {
-            master = Some(fd);
-            Ok(())
-        }
-    };
+    let pid_file = handover.announce(&launched)?;
+    let mut terminal = |fd| handover.take_terminal(fd);
     let mut answers = Answers { runtime_hooks: &mut |_| Ok(()), terminal: &mut terminal };
     let (child, _) = launched.converse(&signals, &mut answers)?;
     if let Some(file) = pid_file {
@@ -92,7 +74,7 @@ pub fn exec(store: &Store, id: &ContainerId, options: &ExecOptions) -> Result<u8
     }
     match options.detach {
         true => Ok(0),
-        false => Ok(wait(&child, &signals, Foreground { master, notify: None })?),
+        false => Ok(wait(&child, &signals, Foreground { master: handover.master, notify: None })?),
     }
 }
 

@@ -3,18 +3,16 @@
 //! Each thing that is made has a guard that takes it back. When all is made, the guards are disarmed.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
 
+use super::handover::Handover;
 use super::setup::Setup;
 use super::{CreateOptions, Error, hooks};
 use crate::cgroups::Cgroup;
 use crate::hooks::{empty_state_file, fill_state_file};
-use crate::launch::{
-    Answers, Clock, Laps, Launch, LaunchError, NotifySocket, Outcome, Signals, connect_stream,
-    send_descriptor,
-};
+use crate::id::ContainerId;
+use crate::launch::{Answers, Clock, Laps, Launch, LaunchError, NotifySocket, Signals};
 use crate::plan::step::{HookStep, Step};
-use crate::state::{Directory, ProcessId, Record, SCHEMA, Status, Store, rfc3339};
+use crate::state::{Directory, ProcessId, Record, Reservation, SCHEMA, Status, Store, rfc3339};
 use crate::sys::clone::Child;
 
 /// A container that was made.
@@ -35,116 +33,83 @@ pub(super) fn make(
     options: &CreateOptions,
     create_only: bool,
     signals: &Signals,
-    watch: Option<(&mut Laps, &Clock)>,
+    (laps, clock): (&mut Laps, Option<&Clock>),
 ) -> Result<Made, Error> {
     let plan = &setup.plan;
-    let (mut laps, clock) = match watch {
-        Some((laps, clock)) => (Some(laps), Some(clock)),
-        None => (None, None),
-    };
-    let mut lap = |name: &str| {
-        if let Some(laps) = &mut laps {
-            laps.lap(name);
-        }
-    };
-    let console =
-        options.console_socket.as_deref().map(|path| connect_stream("console socket", path)).transpose()?;
-    let pidfd_socket =
-        options.pidfd_socket.as_deref().map(|path| connect_stream("pidfd socket", path)).transpose()?;
-
-    let reservation = store.reserve(&options.id)?;
-    let Some(directory) = reservation.directory() else { unreachable!("a reservation holds its directory") };
+    let mut handover = Handover::connect(
+        options.console_socket.as_deref(),
+        options.pidfd_socket.as_deref(),
+        options.pid_file.as_deref(),
+    )?;
+    let directory = store.reserve(&options.id)?;
+    let reservation = Reservation::of(&directory);
     let lock = directory.lock()?;
     let mut record = new_record(setup, options);
     directory.write_config(&setup.bundle.config)?;
     directory.write_record(&record)?;
-    lap("write state");
+    laps.lap("write state");
 
     let cgroup = CgroupGuard::new(setup)?;
-    lap("make cgroup");
+    laps.lap("make cgroup");
     let listener = create_only.then(|| directory.bind_start_socket()).transpose()?;
-    let notify_directory = directory.path().join("notify");
-    let mut notify = None;
-    if let Some(host) = &setup.notify {
-        std::fs::create_dir(&notify_directory).map_err(|error| Error::File {
-            what: "notify directory",
-            path: notify_directory.clone(),
-            error,
-        })?;
-        if !create_only {
-            notify = Some(NotifySocket::bind(&notify_directory, host)?);
-        }
-    }
-    let states = hook_states(&plan.steps)?;
+    let notify = notify_socket(setup, &directory, create_only)?;
+    let states = HookStates::of(&plan.steps)?;
     let unborn = record.clone();
-    let newborn = |pid: i32| -> Result<(), LaunchError> {
-        if let Some((creating, created)) = &states {
-            let json = |status| hooks::state_json(&options.id, &unborn, status, Some(pid));
-            fill_state_file(creating.as_fd(), &json(Status::Creating))?;
-            fill_state_file(created.as_fd(), &json(Status::Created))?;
-        }
-        Ok(())
-    };
+    let newborn = |pid| states.as_ref().map_or(Ok(()), |states| states.fill(&options.id, &unborn, pid));
     let mut launch = Launch::of_container(plan);
     launch.cgroup = cgroup.cgroup.as_ref().map(|cgroup| cgroup.directory());
     launch.root = Some((&setup.bundle.root, setup.bundle.root_fd.as_fd()));
     launch.listener = listener.as_ref().map(|socket| socket.as_fd());
-    launch.hook_states = states.as_ref().map(|(creating, created)| (creating.as_fd(), created.as_fd()));
+    launch.hook_states = states.as_ref().map(|states| (states.creating.as_fd(), states.created.as_fd()));
     launch.lock = Some(lock.as_fd());
     launch.clock = clock;
     launch.newborn = Some(&newborn);
     let launched = launch.start()?;
-    lap("open sources, clone3");
+    laps.lap("open sources, clone3");
 
     let poststop = PoststopGuard { store, options, record: record.clone(), hooks: &plan.hooks.poststop };
     let pid = launched.pid();
     record.init = ProcessId::of(pid);
     directory.write_record(&record)?;
+    let pid_file = handover.announce(&launched)?;
     if !create_only {
         launched.recorded()?;
     }
-    let pid_file = options.pid_file.as_deref().map(|path| PidFile::write(path, pid)).transpose()?;
-    if let (Some(socket), Some(pidfd)) = (&pidfd_socket, launched.pidfd()) {
-        send_descriptor(socket.as_fd(), pidfd, b"pidfd").map_err(|error| LaunchError::Socket {
-            what: "pidfd socket",
-            path: options.pidfd_socket.clone().unwrap_or_default(),
-            operation: "sendmsg",
-            error,
-        })?;
-    }
-    lap("write pid");
+    laps.lap("write pid");
 
-    let mut master = None;
     let mut runtime_hooks = |signals: &Signals| {
         let state = hooks::state_json(&options.id, &record, Status::Creating, Some(pid));
         hooks::run(&plan.hooks.runtime, &state, Some(signals.as_fd()))
     };
-    let mut terminal = |fd: OwnedFd| match &console {
-        Some(socket) => {
-            send_descriptor(socket.as_fd(), fd.as_fd(), b"/dev/ptmx").map_err(|error| LaunchError::Socket {
-                what: "console socket",
-                path: options.console_socket.clone().unwrap_or_default(),
-                operation: "sendmsg",
-                error,
-            })
-        }
-        None => {
-            master = Some(fd);
-            Ok(())
-        }
-    };
+    let mut terminal = |fd| handover.take_terminal(fd);
     let mut answers = Answers { runtime_hooks: &mut runtime_hooks, terminal: &mut terminal };
-    let (child, outcome) = launched.converse(signals, &mut answers)?;
-    lap("wait for the child");
-    debug_assert_eq!(outcome == Outcome::Created, create_only);
+    let (child, _) = launched.converse(signals, &mut answers)?;
+    laps.lap("wait for the child");
 
     if let Some(file) = pid_file {
         file.keep();
     }
     poststop.disarm();
     cgroup.keep();
-    let Some(directory) = reservation.commit() else { unreachable!("a reservation holds its directory") };
-    Ok(Made { directory, record, child, master, notify })
+    reservation.commit();
+    Ok(Made { directory, record, child, master: handover.master, notify })
+}
+
+/// The directory of the container's NOTIFY_SOCKET, if rcrun was given one, and with `run` the socket
+/// in it; `start` binds its own.
+fn notify_socket(
+    setup: &Setup,
+    directory: &Directory,
+    create_only: bool,
+) -> Result<Option<NotifySocket>, Error> {
+    let Some(host) = &setup.notify else { return Ok(None) };
+    let path = directory.path().join("notify");
+    let made = std::fs::create_dir(&path);
+    made.map_err(|error| Error::File { what: "notify directory", path: path.clone(), error })?;
+    match create_only {
+        true => Ok(None),
+        false => Ok(Some(NotifySocket::bind(&path, host)?)),
+    }
 }
 
 fn new_record(setup: &Setup, options: &CreateOptions) -> Record {
@@ -166,11 +131,25 @@ fn new_record(setup: &Setup, options: &CreateOptions) -> Record {
     }
 }
 
-/// Empty files that the child inherits, where it runs hooks: creating, created.
-fn hook_states(steps: &[Step]) -> Result<Option<(OwnedFd, OwnedFd)>, LaunchError> {
-    match steps.iter().any(|step| matches!(step, Step::Hook(_))) {
-        true => Ok(Some((empty_state_file()?, empty_state_file()?))),
-        false => Ok(None),
+/// What the child's own hooks read: files that it inherits empty, since its pid is in them.
+struct HookStates {
+    creating: OwnedFd,
+    created: OwnedFd,
+}
+
+impl HookStates {
+    /// None where the child runs no hooks.
+    fn of(steps: &[Step]) -> Result<Option<Self>, LaunchError> {
+        match steps.iter().any(|step| matches!(step, Step::Hook(_))) {
+            true => Ok(Some(Self { creating: empty_state_file()?, created: empty_state_file()? })),
+            false => Ok(None),
+        }
+    }
+
+    fn fill(&self, id: &ContainerId, record: &Record, pid: i32) -> Result<(), LaunchError> {
+        let json = |status| hooks::state_json(id, record, status, Some(pid));
+        fill_state_file(self.creating.as_fd(), &json(Status::Creating))?;
+        Ok(fill_state_file(self.created.as_fd(), &json(Status::Created))?)
     }
 }
 
@@ -224,38 +203,5 @@ impl PoststopGuard<'_> {
 impl Drop for PoststopGuard<'_> {
     fn drop(&mut self) {
         hooks::run_poststop(self.store, self.hooks, &self.options.id, &self.record);
-    }
-}
-
-/// A pid file, removed on drop.
-pub(super) struct PidFile {
-    path: PathBuf,
-}
-
-impl PidFile {
-    /// Writes `pid` whole: under another name first, for somebody may be waiting for this one.
-    pub fn write(path: &Path, pid: i32) -> Result<Self, LaunchError> {
-        let failed = |error| LaunchError::Write { path: path.into(), error };
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let new = path.with_file_name(format!(".{name}.{pid}.new"));
-        std::fs::write(&new, pid.to_string()).map_err(failed)?;
-        std::fs::rename(&new, path).map_err(|error| {
-            let _ = std::fs::remove_file(&new);
-            failed(error)
-        })?;
-        Ok(Self { path: path.into() })
-    }
-
-    /// The process came to be: the file stays.
-    pub fn keep(mut self) {
-        self.path = PathBuf::new();
-    }
-}
-
-impl Drop for PidFile {
-    fn drop(&mut self) {
-        if !self.path.as_os_str().is_empty() {
-            let _ = std::fs::remove_file(&self.path);
-        }
     }
 }

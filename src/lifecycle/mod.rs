@@ -9,6 +9,7 @@ mod create;
 mod delete;
 mod error;
 mod exec;
+mod handover;
 mod hooks;
 mod kill;
 mod launch;

@@ -31,8 +31,7 @@ pub fn run(store: &Store, options: &CreateOptions, run: &RunOptions) -> Result<u
         .map(|_| Clock::new(setup.plan.steps.len()))
         .transpose()
         .map_err(crate::launch::LaunchError::Call)?;
-    let watch = clock.as_ref().map(|clock| (&mut laps, clock));
-    let made = make(store, &setup, options, false, &signals, watch)?;
+    let made = make(store, &setup, options, false, &signals, (&mut laps, clock.as_ref()))?;
     if let Err(error) = poststart(&setup.plan, &made, options) {
         let _ = rustix::process::pidfd_send_signal(&made.child.pidfd, rustix::process::Signal::KILL);
         let _ = wait(&made.child, &signals, Foreground::default());

@@ -33,7 +33,7 @@ impl Store {
     }
 
     /// Takes the name `id`: its directory is made, or it is in use.
-    pub fn reserve(&self, id: &ContainerId) -> Result<Reservation, StateError> {
+    pub fn reserve(&self, id: &ContainerId) -> Result<Directory, StateError> {
         let path = self.root.join(id.as_str());
         let mode = Mode::RWXU;
         let made = match rustix::fs::mkdirat(CWD, &path, mode) {
@@ -50,7 +50,7 @@ impl Store {
             Err(Errno::EXIST) => return Err(StateError::InUse { id: id.clone(), root: self.root.clone() }),
             Err(error) => return Err(StateError::Directory { path, operation: "make", error: error.into() }),
         }
-        self.open(id).map(|directory| Reservation { directory: Some(directory) })
+        self.open(id)
     }
 
     /// The directory of a container that is there.
@@ -82,27 +82,27 @@ impl Store {
     }
 }
 
-/// A name that was taken; given back on drop unless the container came to be.
+/// A name that was taken: on drop it is given back, unless the container came to be.
 #[derive(Debug)]
-pub struct Reservation {
-    directory: Option<Directory>,
+pub struct Reservation<'d> {
+    directory: Option<&'d Directory>,
 }
 
-impl Reservation {
-    /// Its directory.
-    pub fn directory(&self) -> Option<&Directory> {
-        self.directory.as_ref()
+impl<'d> Reservation<'d> {
+    /// Guards a directory that [`Store::reserve`] has made.
+    pub fn of(directory: &'d Directory) -> Self {
+        Self { directory: Some(directory) }
     }
 
     /// The container exists: its directory stays.
-    pub fn commit(mut self) -> Option<Directory> {
-        self.directory.take()
+    pub fn commit(mut self) {
+        self.directory = None;
     }
 }
 
-impl Drop for Reservation {
+impl Drop for Reservation<'_> {
     fn drop(&mut self) {
-        if let Some(directory) = &self.directory {
+        if let Some(directory) = self.directory {
             let _ = directory.remove();
         }
     }
@@ -124,8 +124,9 @@ mod tests {
         let id = ContainerId::parse("c").unwrap();
         let first = store.reserve(&id).unwrap();
         assert!(matches!(store.reserve(&id), Err(StateError::InUse { .. })));
-        drop(first);
-        let directory = store.reserve(&id).unwrap().commit().unwrap();
+        drop(Reservation::of(&first));
+        let directory = store.reserve(&id).unwrap();
+        Reservation::of(&directory).commit();
         assert_eq!(store.ids().unwrap(), std::slice::from_ref(&id));
         directory.remove().unwrap();
         directory.remove().unwrap();
@@ -143,8 +144,7 @@ mod tests {
     fn a_record_is_read_as_it_was_written_and_not_before() {
         let (_dir, store) = store();
         let id = ContainerId::parse(&"x".repeat(crate::id::MAX_ID_LENGTH)).unwrap();
-        let reservation = store.reserve(&id).unwrap();
-        let directory = reservation.directory().unwrap();
+        let directory = store.reserve(&id).unwrap();
         assert_eq!(directory.read_record().unwrap(), None);
         let record = super::super::Record {
             schema: super::super::SCHEMA,
@@ -170,8 +170,7 @@ mod tests {
     fn the_longest_id_has_a_socket_too() {
         let (_dir, store) = store();
         let id = ContainerId::parse(&"x".repeat(crate::id::MAX_ID_LENGTH)).unwrap();
-        let reservation = store.reserve(&id).unwrap();
-        let directory = reservation.directory().unwrap();
+        let directory = store.reserve(&id).unwrap();
         assert!(!directory.waits_for_start());
         let listener = directory.bind_start_socket().unwrap();
         assert!(directory.waits_for_start());

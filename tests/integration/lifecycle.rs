@@ -264,3 +264,11 @@ fn a_program_that_ends_at_once_is_stopped_and_nothing_else() {
         bundle.delete().success();
     }
 }
+
+#[test]
+fn a_container_that_was_never_started_is_deleted_without_force() {
+    let bundle = busybox!().script("sleep 100");
+    bundle.create().success();
+    bundle.rcrun(&["delete", bundle.id()]).success();
+    bundle.leaves_nothing();
+}
