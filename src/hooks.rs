@@ -12,7 +12,7 @@ use rustix::fs::{Access, AtFlags, CWD, MemfdFlags, SealFlags, SeekFrom};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, setpgid, waitid};
 
-use crate::launch::FixedText;
+use crate::launch::{FixedText, Signals, now};
 use crate::plan::Text;
 use crate::plan::step::HookStep;
 use crate::sys::clone::{CloneArguments, spawn};
@@ -21,6 +21,9 @@ use crate::sys::{During, Failure};
 
 /// How many bytes of a failed hook's output its message quotes.
 const OUTPUT_SIZE: usize = 240;
+
+/// In nanoseconds.
+const SECOND: u64 = 1_000_000_000;
 
 /// A hook whose arguments are laid out for execve(2).
 #[derive(Debug)]
@@ -56,8 +59,8 @@ impl<'plan> Hook<'plan> {
     }
 
     /// Runs the hook with `state` (a [`state_file`]) on its standard input and waits for it.
-    /// `interrupt` ends the wait, and the hook, when it becomes readable.
-    pub fn run(&self, state: BorrowedFd<'_>, interrupt: Option<BorrowedFd<'_>>) -> Result<(), HookError> {
+    /// A signal of `interrupt` that ends a command ends the wait, and the hook.
+    pub fn run(&self, state: BorrowedFd<'_>, interrupt: Option<&Signals>) -> Result<(), HookError> {
         let output = rustix::fs::memfd_create(c"hook output", MemfdFlags::CLOEXEC).during("memfd_create");
         let output = output.map_err(|failure| self.error(Reason::Operation(failure), None))?;
         let result = self.run_into(&output, state, interrupt);
@@ -68,7 +71,7 @@ impl<'plan> Hook<'plan> {
         &self,
         output: &OwnedFd,
         state: BorrowedFd<'_>,
-        interrupt: Option<BorrowedFd<'_>>,
+        interrupt: Option<&Signals>,
     ) -> Result<(), Reason> {
         let path = self.step.path.as_c_str();
         let checked = rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS);
@@ -76,10 +79,12 @@ impl<'plan> Hook<'plan> {
         rustix::fs::seek(state, SeekFrom::Start(0)).during("lseek").map_err(Reason::Operation)?;
         let child = spawn(CloneArguments::default(), || self.become_hook(output, state));
         let child = child.during("clone3").map_err(Reason::Operation)?;
+        let group = Pid::from_raw(child.pid);
+        // The hook does the same: whoever comes first, from here on it has a group to be killed with.
+        let _ = setpgid(group, group);
         let ended = self.await_end(child.pidfd.as_fd(), interrupt);
         if ended.is_err() {
             // The whole group: a shell's children must not outlive their hook.
-            let group = Pid::from_raw(child.pid);
             let _ = group.map(|group| kill_process_group(group, Signal::KILL));
         }
         let status = loop {
@@ -117,16 +122,22 @@ impl<'plan> Hook<'plan> {
         255
     }
 
-    fn await_end(&self, pidfd: BorrowedFd<'_>, interrupt: Option<BorrowedFd<'_>>) -> Result<(), Reason> {
-        let timeout = self.step.timeout.map(|seconds| Timespec { tv_sec: seconds.into(), tv_nsec: 0 });
+    fn await_end(&self, pidfd: BorrowedFd<'_>, interrupt: Option<&Signals>) -> Result<(), Reason> {
+        let deadline = self.step.timeout.map(|seconds| now().saturating_add(u64::from(seconds) * SECOND));
+        let signals = interrupt.map_or(pidfd, Signals::as_fd);
         let mut fds = [
             PollFd::from_borrowed_fd(pidfd, PollFlags::IN),
-            PollFd::from_borrowed_fd(interrupt.unwrap_or(pidfd), PollFlags::IN),
+            PollFd::from_borrowed_fd(signals, PollFlags::IN),
         ];
         loop {
-            match poll(&mut fds, timeout.as_ref()) {
+            let left = deadline.map(|deadline| {
+                let left = deadline.saturating_sub(now());
+                Timespec { tv_sec: (left / SECOND) as i64, tv_nsec: (left % SECOND) as i64 }
+            });
+            match poll(&mut fds, left.as_ref()) {
                 Ok(0) => return Err(Reason::TimedOut(self.step.timeout.unwrap_or_default())),
                 Ok(_) if !fds[0].revents().is_empty() => return Ok(()),
+                Ok(_) if interrupt.is_some_and(|signals| signals.ending().is_none()) => {}
                 Ok(_) => return Err(Reason::Interrupted),
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno).during("poll").map_err(Reason::Operation),

@@ -26,3 +26,9 @@ pub fn is_directory(path: &Path) -> Result<bool, Errno> {
 pub fn listen_fds() -> u32 {
     std::env::var("LISTEN_FDS").ok().and_then(|count| count.parse().ok()).unwrap_or(0)
 }
+
+/// Rows and columns of the terminal on standard input, if that is one.
+pub fn window_size() -> Option<(u16, u16)> {
+    let size = rustix::termios::tcgetwinsize(rustix::stdio::stdin()).ok()?;
+    (size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row, size.ws_col))
+}

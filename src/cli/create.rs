@@ -52,6 +52,7 @@ impl CreateFlags {
             preserve_fds: self.preserve_fds,
             missing_controllers: context.missing_controllers,
             no_cgroup: cgroup_manager == CgroupManager::Disabled,
+            rootless: context.rootless,
         })
     }
 }

@@ -60,7 +60,7 @@ pub struct Exec {
     /// Capability to add, such as CAP_NET_ADMIN (repeatable)
     #[arg(short, long, value_name = "NAME")]
     cap: Vec<String>,
-    /// Number of file descriptors to pass after stdin, stdout, stderr and $LISTEN_FDS
+    /// Number of file descriptors to pass after stdin, stdout and stderr
     #[arg(long, value_name = "N", default_value_t = 0)]
     preserve_fds: u32,
     /// Existing cgroup for the process, relative to the container's

@@ -42,10 +42,15 @@ pub struct Global {
     /// [default: $RCRUN_MISSING_CONTROLLERS, or refuse]
     #[arg(long, global = true, value_name = "ACTION")]
     missing_controllers: Option<Missing>,
-    /// true, false or auto, as runc takes it; changes nothing yet: cgroup errors are never ignored
-    #[arg(long, value_name = "BOOL", default_value = "auto", value_parser = checked_rootless)]
-    rootless: String,
+    /// Do without a cgroup where making one is not permitted and no limits are asked for: true, false,
+    /// or auto, which is true for all but the host's root
+    #[arg(long, value_name = "BOOL", default_value = "auto", value_parser = parsed_rootless)]
+    rootless: Rootless,
 }
+
+/// `--rootless`; None is auto.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Rootless(Option<bool>);
 
 /// `--cgroup-manager`, crun's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -83,6 +88,8 @@ impl Missing {
 pub struct Context {
     /// What to do about limits whose controller the host lacks.
     pub missing_controllers: MissingControllers,
+    /// `--rootless`; None is auto.
+    pub rootless: Option<bool>,
     root: PathBuf,
     root_given: bool,
     cgroup_manager: CgroupManager,
@@ -108,7 +115,7 @@ impl Context {
         };
         let cgroup_manager =
             if global.systemd_cgroup { CgroupManager::Systemd } else { global.cgroup_manager };
-        Ok(Self { missing_controllers, root, root_given, cgroup_manager })
+        Ok(Self { missing_controllers, rootless: global.rootless.0, root, root_given, cgroup_manager })
     }
 
     /// The state directory of all containers.
@@ -180,12 +187,12 @@ fn is_host_root() -> bool {
 }
 
 /// `--rootless`: `auto`, or a boolean as Go spells it.
-fn checked_rootless(value: &str) -> Result<String, &'static str> {
-    let known = ["", "auto", "1", "t", "true", "0", "f", "false"];
-    if known.contains(&value.to_ascii_lowercase().as_str()) {
-        Ok(value.into())
-    } else {
-        Err("expected true, false or auto")
+fn parsed_rootless(value: &str) -> Result<Rootless, &'static str> {
+    match value.to_ascii_lowercase().as_str() {
+        "" | "auto" => Ok(Rootless(None)),
+        "1" | "t" | "true" => Ok(Rootless(Some(true))),
+        "0" | "f" | "false" => Ok(Rootless(Some(false))),
+        _ => Err("expected true, false or auto"),
     }
 }
 
@@ -214,9 +221,11 @@ mod tests {
 
     #[test]
     fn rootless_takes_gos_booleans() {
-        for value in ["auto", "true", "False", "0", "T"] {
-            assert!(checked_rootless(value).is_ok(), "{value}");
+        for (value, meaning) in
+            [("auto", None), ("", None), ("true", Some(true)), ("T", Some(true)), ("False", Some(false))]
+        {
+            assert_eq!(parsed_rootless(value), Ok(Rootless(meaning)), "{value}");
         }
-        assert!(checked_rootless("maybe").is_err());
+        assert!(parsed_rootless("maybe").is_err());
     }
 }

@@ -4,9 +4,10 @@
 //! a lock, log or panic. What it needs was laid out before the clone, in [`Cargo`]. Its other half is
 //! [`super::parent`]; what they say to each other is drawn in [`super::protocol`].
 
+use std::cell::OnceCell;
 use std::ffi::{CStr, CString};
 use std::fmt::Write;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -26,8 +27,8 @@ use crate::sys::{During, Failure};
 pub struct Cargo<'a> {
     /// What it does.
     pub steps: &'a [Step],
-    /// What the parent has opened, by [`SourceId`].
-    pub sources: &'a [OwnedFd],
+    /// What the parent has opened, by [`SourceId`], and slots for the trees that the child opens.
+    pub sources: &'a [OnceCell<OwnedFd>],
     /// Its own end of the socket pair.
     pub socket: BorrowedFd<'a>,
     /// What is the parent's alone, closed first: its end of the pair, since a dead parent must read as
@@ -59,8 +60,8 @@ pub fn run(cargo: &Cargo<'_>) -> i32 {
     for descriptor in cargo.parents.into_iter().flatten() {
         own::close_inherited(descriptor);
     }
-    rustix::process::umask(Mode::empty());
-    let mut child = Child::new(cargo);
+    let inherited = rustix::process::umask(Mode::empty());
+    let mut child = Child::new(cargo, inherited);
     for (index, step) in cargo.steps.iter().enumerate() {
         if let Err(failed) = child.perform(step) {
             child.report(step, failed);
@@ -104,10 +105,12 @@ struct Child<'a> {
     started: Option<OwnedFd>,
     /// Did the parent say Recorded?
     recorded: bool,
+    /// The parent's: its own is 0, so that files get the modes that they are made with.
+    umask: Mode,
 }
 
 impl<'a> Child<'a> {
-    fn new(cargo: &'a Cargo<'a>) -> Self {
+    fn new(cargo: &'a Cargo<'a>, umask: Mode) -> Self {
         Self {
             cargo,
             root: None,
@@ -117,6 +120,7 @@ impl<'a> Child<'a> {
             hooks: cargo.hooks.iter(),
             started: None,
             recorded: false,
+            umask,
         }
     }
 
@@ -127,7 +131,19 @@ impl<'a> Child<'a> {
 
     fn source(&self, id: SourceId) -> Result<BorrowedFd<'a>, Failure> {
         let source = self.cargo.sources.get(id.0);
-        source.map(AsFd::as_fd).ok_or(Errno::BADF).during("source that was not opened")
+        let opened = source.and_then(OnceCell::get).map(AsFd::as_fd);
+        opened.ok_or(Errno::BADF).during("source that was not opened")
+    }
+
+    fn open_tree(&self, id: SourceId, path: &CStr, recursive: bool) -> Result<(), Failure> {
+        let tree = super::open::tree(path, recursive).map_err(|failure| match failure.errno {
+            Errno::INVAL if !recursive => {
+                Failure { operation: "open_tree (mounts below it cannot be left out: use rbind)", ..failure }
+            }
+            _ => failure,
+        })?;
+        let slot = self.cargo.sources.get(id.0).ok_or(Errno::BADF).during("open_tree (no slot for it)")?;
+        slot.set(tree).map_err(|_| Errno::EXIST).during("open_tree (its slot is taken)")
     }
 
     fn perform(&mut self, step: &'a Step) -> Result<(), Failed> {
@@ -142,6 +158,9 @@ impl<'a> Child<'a> {
             Step::Hostname(name) => rustix::system::sethostname(name.to_bytes()).during("sethostname")?,
             Step::Domainname(name) => {
                 rustix::system::setdomainname(name.to_bytes()).during("setdomainname")?
+            }
+            Step::OpenTree { source, path, recursive } => {
+                self.open_tree(*source, path.as_deref().unwrap_or(c"."), *recursive)?;
             }
             Step::Propagation(flags) => mount::set_propagation(*flags)?,
             Step::AttachRoot(source) => {
@@ -201,7 +220,7 @@ impl<'a> Child<'a> {
             Step::CheckExecutable => self.check_executable()?,
             Step::JoinContainer { flags, chroot } => self.join_container(*flags, *chroot)?,
             Step::AwaitStart => self.await_start()?,
-            Step::CloseDescriptors(first) => own::close_on_exec_from(*first).during("close_range")?,
+            Step::CloseDescriptors(first) => self.close_descriptors(*first)?,
         }
         Ok(())
     }
@@ -238,8 +257,13 @@ impl<'a> Child<'a> {
         let (hook, states) = (self.hooks.next(), self.cargo.hook_states);
         let (hook, (create, start)) =
             hook.zip(states).ok_or(Errno::BADF).during("hook that was not laid out")?;
-        let state = if step.stage == "startContainer" { start } else { create };
-        hook.run(state, None).map_err(Failed::Hook)
+        if step.stage == "startContainer" {
+            return hook.run(start, None).map_err(Failed::Hook);
+        }
+        rustix::process::umask(self.umask);
+        let result = hook.run(create, None).map_err(Failed::Hook);
+        rustix::process::umask(Mode::empty());
+        result
     }
 
     fn terminal(&self, size: Option<(u16, u16)>, console: bool) -> Result<(), Failure> {
@@ -280,6 +304,21 @@ impl<'a> Child<'a> {
                 return Ok(());
             }
         }
+    }
+
+    /// Closes all but what the next steps need. From then on whoever may look at this process from
+    /// within the container, which `exec` lets in before `start`, finds nothing of the host in
+    /// /proc/PID/fd.
+    fn close_descriptors(&mut self, first: u32) -> Result<(), Failure> {
+        std::mem::forget(self.own_root.take());
+        std::mem::forget(std::mem::take(&mut self.devices));
+        std::mem::forget(std::mem::take(&mut self.masks));
+        self.root = None;
+        let (creating, created) = self.cargo.hook_states.unzip();
+        let clock = self.cargo.clock.map(Clock::as_fd);
+        let kept = [Some(self.cargo.socket), self.cargo.listener, creating, created, clock];
+        let mut numbers = kept.map(|fd| fd.map_or(u32::MAX, |fd| fd.as_raw_fd() as u32));
+        own::close_all_but(first, &mut numbers).during("close_range")
     }
 
     fn check_executable(&self) -> Result<(), Failed> {

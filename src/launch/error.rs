@@ -80,6 +80,9 @@ impl std::error::Error for Failure {}
 
 fn clone_hint(error: &Errno) -> &'static str {
     match *error {
+        Errno::ACCESS => {
+            ": to be born in the cgroup needs write access to cgroup.procs of the common ancestor's cgroup"
+        }
         Errno::PERM => ": making namespaces needs root, or a new user namespace beside them",
         Errno::NOSPC | Errno::USERS => ": a limit below /proc/sys/user/ is reached",
         Errno::AGAIN => ": a limit of processes is reached (pids.max, RLIMIT_NPROC)",

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use nix::sys::wait::{Id, WaitPidFlag, waitid as wait_for};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
@@ -139,12 +140,25 @@ fn exit_status(child: &Child) -> Result<u8, LaunchError> {
 
 fn forward(child: &Child, signals: &Signals, relay: Option<&Relay>) {
     while let Some(number) = signals.next() {
-        if let (Some(relay), true) = (relay, number == libc::SIGWINCH as u32) {
-            copy_window_size(relay.master.as_fd());
-        } else {
-            // A process that is gone meanwhile needs no signal.
-            let _ = crate::sys::process::send_signal(child.pidfd.as_fd(), number);
+        match (relay, number as i32) {
+            (_, libc::SIGCHLD) => reap_orphans(child),
+            (Some(relay), libc::SIGWINCH) => copy_window_size(relay.master.as_fd()),
+            _ => {
+                // A process that is gone meanwhile needs no signal.
+                let _ = crate::sys::process::send_signal(child.pidfd.as_fd(), number);
+            }
         }
+    }
+}
+
+/// Waits for those who came to this process as their subreaper and ended before `child`: without a PID
+/// namespace of its own a container would fill its cgroup with them.
+fn reap_orphans(child: &Child) {
+    let ended = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
+    while let Some(pid) = wait_for(Id::All, ended | WaitPidFlag::WNOWAIT).ok().and_then(|s| s.pid())
+        && pid.as_raw() != child.pid
+    {
+        let _ = wait_for(Id::Pid(pid), ended);
     }
 }
 

@@ -22,4 +22,4 @@ pub use parent::{Answers, Conversation, Launch, Launched, Outcome};
 pub use protocol::{FixedText, Message, Received, receive, send};
 pub use signals::Signals;
 pub use sockets::{bind_listener, connect, connect_stream, send_descriptor};
-pub use timings::{Clock, Laps, StepTime, step_time};
+pub use timings::{Clock, Laps, StepTime, now, step_time};

@@ -42,6 +42,8 @@ impl NotifySocket {
             .map_err(failed("socket"))?;
         let opened = sockets::open_directory(directory).map_err(failed("open"))?;
         let address = sockets::address_in(opened.as_fd(), "notify.sock").map_err(failed("bind"))?;
+        // Of a `start` that was killed before its word reached the container.
+        let _ = rustix::fs::unlinkat(&opened, c"notify.sock", rustix::fs::AtFlags::empty());
         bind(&socket, &address).map_err(failed("bind"))?;
         let anyone = rustix::fs::Mode::from_raw_mode(0o777);
         rustix::fs::chmodat(&opened, c"notify.sock", anyone, rustix::fs::AtFlags::empty())

@@ -1,5 +1,6 @@
 //! What the parent opens before the clone, with the host's view and privileges.
 
+use std::cell::OnceCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -12,33 +13,40 @@ use crate::namespaces::Kind;
 use crate::plan::step::Source;
 use crate::sys::{During, Failure};
 
-/// Opens every source, in the order of the plan. `root` is the root file system's directory, already
-/// open, and the path that it was opened by; `cgroup` the container's.
+/// Opens every source, in the order of the plan; the slots of those that the child opens stay empty.
+/// `root` is the root file system's directory, already open, and the path that it was opened by;
+/// `cgroup` the container's.
 pub fn sources(
     sources: &[Source],
     root: Option<(&Path, BorrowedFd<'_>)>,
     cgroup: Option<BorrowedFd<'_>>,
-) -> Result<Vec<OwnedFd>, LaunchError> {
+) -> Result<Vec<OnceCell<OwnedFd>>, LaunchError> {
     let open = |source: &Source| match source {
+        Source::ByChild => Ok(OnceCell::new()),
         Source::Tree { path, recursive } => {
             let opened = match root {
                 // By descriptor: what was checked is what gets mounted.
                 Some((known, fd)) if known == path => tree_of(fd, *recursive),
                 _ => tree(path, *recursive),
             };
-            opened.map_err(|failure| LaunchError::Open { what: source.to_string(), failure })
+            opened
+                .map(OnceCell::from)
+                .map_err(|failure| LaunchError::Open { what: source.to_string(), failure })
         }
-        Source::Namespace { kind, path } => namespace(*kind, path),
+        Source::Namespace { kind, path } => namespace(*kind, path).map(OnceCell::from),
         Source::CgroupTree => {
-            let cgroup = cgroup.ok_or(Errno::NOENT).during("open_tree");
+            let cgroup = cgroup.ok_or(Errno::NOENT).during("open_tree (the container has no cgroup)");
             let opened = cgroup.and_then(|cgroup| tree_of(cgroup, false));
-            opened.map_err(|failure| LaunchError::Open { what: source.to_string(), failure })
+            opened
+                .map(OnceCell::from)
+                .map_err(|failure| LaunchError::Open { what: source.to_string(), failure })
         }
     };
     sources.iter().map(open).collect()
 }
 
-fn tree(path: &Path, recursive: bool) -> Result<OwnedFd, Failure> {
+/// A detached copy of what `path` leads to. The child uses it too: no allocation for a C string.
+pub(super) fn tree(path: impl rustix::path::Arg, recursive: bool) -> Result<OwnedFd, Failure> {
     open_tree(CWD, path, tree_flags(recursive)).during("open_tree")
 }
 

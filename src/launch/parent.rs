@@ -2,6 +2,8 @@
 //!
 //! Its other half is [`super::child`]; what they say to each other is drawn in [`super::protocol`].
 
+use std::cell::OnceCell;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -142,12 +144,23 @@ impl<'a> Launch<'a> {
         Ok(launched)
     }
 
-    fn spawn(&self, sources: &[OwnedFd], body: impl FnOnce() -> i32) -> Result<Child, LaunchError> {
+    fn spawn(&self, sources: &[OnceCell<OwnedFd>], body: impl FnOnce() -> i32) -> Result<Child, LaunchError> {
+        let _score = match self.oom_score_adj {
+            Some(value) if self.inherits_score() => Some(LentScore::new(value)?),
+            _ => None,
+        };
+        let joins = self.namespaces.around_clone.iter().chain(&self.namespaces.through);
+        if joins.into_iter().any(|(kind, _)| *kind == Kind::Pid) {
+            // Processes that are in that namespace already see the child before it has given up its
+            // privileges: none of them may trace it or look into it. execve(2) ends that.
+            let behavior = rustix::process::DumpableBehavior::NotDumpable;
+            rustix::process::set_dumpable_behavior(behavior).during("prctl PR_SET_DUMPABLE")?;
+        }
         let arguments = CloneArguments { flags: self.namespaces.clone_flags, cgroup: self.cgroup };
         // The child finds the root file system as its working directory: in its own mount namespace,
         // and whoever may walk the path to it.
         let _directory = self.root.map(|(_, root)| WorkingDirectory::enter(root)).transpose()?;
-        let file = |id: &crate::plan::step::SourceId| sources.get(id.0).map(|fd| fd.as_fd());
+        let file = |id: &crate::plan::step::SourceId| sources.get(id.0)?.get().map(|fd| fd.as_fd());
         let through: Vec<_> =
             self.namespaces.through.iter().filter_map(|(kind, id)| Some((*kind, file(id)?))).collect();
         if !through.is_empty() {
@@ -167,6 +180,12 @@ impl<'a> Launch<'a> {
         child.map_err(|error| LaunchError::Clone { error })
     }
 
+    /// Is the child out of the reach of an unprivileged parent as soon as it is born? It is hidden
+    /// from those in the PID namespace that it is born into.
+    fn inherits_score(&self) -> bool {
+        matches!(self.namespaces.through.as_slice(), [(Kind::User, _), _, ..])
+    }
+
     /// What only the parent can do for a new process.
     fn serve_newborn(&self, pid: i32) -> Result<(), LaunchError> {
         if let Some(mappings) = &self.namespaces.mappings {
@@ -175,11 +194,37 @@ impl<'a> Launch<'a> {
         if let Some(newborn) = self.newborn {
             newborn(pid)?;
         }
-        if let Some(value) = self.oom_score_adj {
+        if let Some(value) = self.oom_score_adj.filter(|_| !self.inherits_score()) {
             std::fs::write(format!("/proc/{pid}/oom_score_adj"), value.to_string())
                 .map_err(|error| LaunchError::OomScoreAdj { value, error })?;
         }
         Ok(())
+    }
+}
+
+/// An oom_score_adj that this process takes on so that its child is born with it.
+struct LentScore {
+    file: std::fs::File,
+    before: String,
+}
+
+impl LentScore {
+    fn new(value: i32) -> Result<Self, LaunchError> {
+        let lend = || {
+            let mut file =
+                std::fs::File::options().read(true).write(true).open("/proc/self/oom_score_adj")?;
+            let mut before = String::new();
+            file.read_to_string(&mut before)?;
+            file.write_all(value.to_string().as_bytes())?;
+            Ok(Self { file, before })
+        };
+        lend().map_err(|error| LaunchError::OomScoreAdj { value, error })
+    }
+}
+
+impl Drop for LentScore {
+    fn drop(&mut self) {
+        let _ = self.file.write_all(self.before.trim_end().as_bytes());
     }
 }
 

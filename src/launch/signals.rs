@@ -24,7 +24,7 @@ impl Signals {
     /// Blocks them.
     pub fn block() -> Result<Self, LaunchError> {
         let mut set = SigSet::all();
-        // Faults must reach the process that makes them; SIGCHLD is what pidfds are for.
+        // Faults must reach the process that makes them.
         for signal in [
             Signal::SIGSEGV,
             Signal::SIGBUS,
@@ -32,11 +32,12 @@ impl Signals {
             Signal::SIGILL,
             Signal::SIGTRAP,
             Signal::SIGSYS,
-            Signal::SIGCHLD,
             Signal::SIGPIPE,
         ] {
             set.remove(signal);
         }
+        // Ignored, as some callers leave it, it would take the child's exit status away.
+        crate::sys::process::default_sigchld();
         let mut before = SigSet::empty();
         let errno = |errno: nix::Error| Errno::from_raw_os_error(errno as i32);
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), Some(&mut before))

@@ -4,7 +4,7 @@
 //! write just before execve(2): measuring costs a clock_gettime(2) of the vDSO a step.
 
 use std::cell::Cell;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::MemfdFlags;
 use rustix::time::{ClockId, clock_gettime};
@@ -33,6 +33,11 @@ impl Clock {
     pub fn new(steps: usize) -> Result<Self, Failure> {
         let file = rustix::fs::memfd_create(c"timings", MemfdFlags::CLOEXEC).during("memfd_create")?;
         Ok(Self { file, begin: Cell::new(0), ends: vec![Cell::new(0); steps] })
+    }
+
+    /// The file that times are published in.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 
     /// The child's first moment.

@@ -48,7 +48,7 @@ fn end_process(container: &Container) -> Result<(), Error> {
     let Some(init) = container.init() else { return Ok(()) };
     let Some(pidfd) = kill::open(&init) else { return Ok(()) };
     if let Some(cgroup) = container.cgroup()? {
-        // A frozen process dies only by cgroup.kill.
+        // All of them at once: what one of them forks meanwhile dies too.
         cgroup.kill()?;
     }
     crate::sys::process::send_signal(pidfd.as_fd(), libc::SIGKILL as u32)

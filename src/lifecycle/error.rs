@@ -30,7 +30,11 @@ pub enum Error {
     Launch(#[from] LaunchError),
     #[error("container {id} is {status}: {cure}")]
     Status { id: ContainerId, status: Status, cure: &'static str },
-    #[error("container {id} has no cgroup: it was made with --cgroup-manager disabled")]
+    #[error("{error}; or leave the limits of linux.resources out")]
+    Unlimited { error: CgroupError },
+    #[error(
+        "container {id} has no cgroup: it was made with --cgroup-manager disabled, or by a user who may make none"
+    )]
     NoCgroup { id: ContainerId },
     #[error("container {id}: signal {signal}: {error}")]
     Signal { id: ContainerId, signal: i32, error: rustix::io::Errno },

@@ -12,7 +12,6 @@ use super::setup::{check_passed_descriptors, facts};
 use super::{Error, ExecOptions, kill};
 use crate::bundle;
 use crate::cgroups::Cgroup;
-use crate::host;
 use crate::id::ContainerId;
 use crate::launch::{Answers, Foreground, Launch, Signals, wait};
 use crate::namespaces::Kind;
@@ -23,7 +22,8 @@ use crate::state::{Status, Store};
 /// Runs a process in a container: in the foreground until it ends, with its exit status; with
 /// `detach` until its program runs, and 0.
 pub fn exec(store: &Store, id: &ContainerId, options: &ExecOptions) -> Result<u8, Error> {
-    let listen_fds = host::listen_fds();
+    // LISTEN_FDS is for a container's first process, as runc has it.
+    let listen_fds = 0;
     check_passed_descriptors(listen_fds, options.preserve_fds)?;
     let container = Container::open(store, id)?;
     let mut allowed = vec![Status::Created, Status::Running];
@@ -48,12 +48,12 @@ pub fn exec(store: &Store, id: &ContainerId, options: &ExecOptions) -> Result<u8
         process: &process,
         join_flags: namespaces.flags,
         pid_namespace: namespaces.pid.then(|| path_of(Kind::Pid, init.pid)),
-        user_namespace: namespaces.user,
+        user_namespace: namespaces.user.then(|| path_of(Kind::User, init.pid)),
         chroot: record.is_some_and(|record| record.chroot),
         keyring: keyring.then(|| std::ffi::CString::new(format!("_ses.{id}")).unwrap_or_default()),
         preserve_fds: options.preserve_fds,
     };
-    let plan = plan::exec(&request, &facts(&home, listen_fds))?;
+    let plan = plan::exec(&request, &facts(&home, listen_fds, options.console_socket.is_none()))?;
     let mut handover = Handover::connect(
         options.console_socket.as_deref(),
         options.pidfd_socket.as_deref(),
@@ -216,12 +216,11 @@ fn open_root(pid: i32) -> Result<OwnedFd, Error> {
     })
 }
 
-/// The container's cgroup, or with `--cgroup [CONTROLLER:]PATH` one below it.
+/// The container's cgroup, or with `--cgroup PATH` one below it.
 fn cgroup(container: &Container, below: Option<&str>) -> Result<Option<Cgroup>, Error> {
-    let Some(cgroup) = container.cgroup()? else { return Ok(None) };
-    let Some(below) = below else { return Ok(Some(cgroup)) };
-    let path = below.split_once(':').map_or(below, |(_, path)| path);
-    let path = cgroup.path().join(path.trim_start_matches('/').as_ref())?;
+    let Some(below) = below else { return Ok(container.cgroup()?) };
+    let cgroup = container.needed_cgroup()?;
+    let path = cgroup.path().join(below.trim_start_matches('/').as_ref())?;
     Ok(Some(Cgroup::open(&crate::cgroups::Hierarchy::find()?, &path)?))
 }
 

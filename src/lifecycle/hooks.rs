@@ -1,14 +1,14 @@
 //! The hooks that the runtime's side runs, and the state that they read: runtime.md, "State".
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use serde::Serialize;
 
 use crate::hooks::{Hook, name, state_file};
 use crate::id::ContainerId;
-use crate::launch::LaunchError;
+use crate::launch::{LaunchError, Signals};
 use crate::plan::step::HookStep;
 use crate::state::{Record, Status, Store};
 
@@ -40,11 +40,7 @@ pub(super) fn state_json(id: &ContainerId, record: &Record, status: Status, pid:
 }
 
 /// Runs hooks one after the other; the first that fails ends it.
-pub(super) fn run(
-    hooks: &[HookStep],
-    state: &[u8],
-    interrupt: Option<BorrowedFd<'_>>,
-) -> Result<(), LaunchError> {
+pub(super) fn run(hooks: &[HookStep], state: &[u8], interrupt: Option<&Signals>) -> Result<(), LaunchError> {
     if hooks.is_empty() {
         return Ok(());
     }

@@ -4,10 +4,12 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::io::Errno;
+
 use super::handover::Handover;
 use super::setup::Setup;
 use super::{CreateOptions, Error, hooks};
-use crate::cgroups::Cgroup;
+use crate::cgroups::{Cgroup, CgroupError};
 use crate::hooks::{empty_state_file, fill_state_file};
 use crate::id::ContainerId;
 use crate::launch::{Answers, Clock, Laps, Launch, LaunchError, NotifySocket, Signals};
@@ -42,14 +44,18 @@ pub(super) fn make(
         options.pid_file.as_deref(),
     )?;
     let directory = store.reserve(&options.id)?;
-    let reservation = Reservation::of(&directory);
     let lock = directory.lock()?;
+    // After the lock, so that its removal of the directory comes before the lock's end.
+    let reservation = Reservation::of(&directory);
     let mut record = new_record(setup, options);
     directory.write_config(&setup.bundle.config)?;
     directory.write_record(&record)?;
     laps.lap("write state");
 
     let cgroup = CgroupGuard::new(setup)?;
+    if cgroup.cgroup.is_none() {
+        record.cgroup = None;
+    }
     laps.lap("make cgroup");
     let listener = create_only.then(|| directory.bind_start_socket()).transpose()?;
     let notify = notify_socket(setup, &directory, create_only)?;
@@ -79,7 +85,7 @@ pub(super) fn make(
 
     let mut runtime_hooks = |signals: &Signals| {
         let state = hooks::state_json(&options.id, &record, Status::Creating, Some(pid));
-        hooks::run(&plan.hooks.runtime, &state, Some(signals.as_fd()))
+        hooks::run(&plan.hooks.runtime, &state, Some(signals))
     };
     let mut terminal = |fd| handover.take_terminal(fd);
     let mut answers = Answers { runtime_hooks: &mut runtime_hooks, terminal: &mut terminal };
@@ -163,10 +169,18 @@ impl CgroupGuard {
         let (Some(hierarchy), Some(plan)) = (&setup.hierarchy, &setup.plan.cgroup) else {
             return Ok(Self { cgroup: None });
         };
-        let cgroup = Cgroup::create(hierarchy, &plan.path, &plan.limits.controllers())?;
+        let cgroup = match Cgroup::create(hierarchy, &plan.path, &plan.limits.controllers()) {
+            Err(error) if error.is_permission() && plan.is_optional() => return Ok(Self { cgroup: None }),
+            Err(error) if error.is_permission() && plan.rootless => return Err(Error::Unlimited { error }),
+            made => made?,
+        };
+        let applied = cgroup.apply(&plan.limits);
         let guard = Self { cgroup: Some(cgroup) };
-        if let Some(cgroup) = &guard.cgroup {
-            cgroup.apply(&plan.limits)?;
+        match applied {
+            // Applied last. Who may load no program may make no device nodes either.
+            Err(CgroupError::LoadDevices { errno, .. } | CgroupError::AttachDevices { errno, .. })
+                if errno == Errno::PERM && plan.rootless => {}
+            applied => applied?,
         }
         Ok(guard)
     }

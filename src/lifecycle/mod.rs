@@ -59,6 +59,9 @@ pub struct CreateOptions {
     pub missing_controllers: MissingControllers,
     /// Stay in the caller's cgroup: `--cgroup-manager disabled`.
     pub no_cgroup: bool,
+    /// Do without a cgroup where rcrun may not make one and no limits are asked for; None where that
+    /// depends on who rcrun is: everybody but the host's root may do without.
+    pub rootless: Option<bool>,
 }
 
 /// What only `run` knows.

@@ -1,5 +1,7 @@
 //! `run`: create, start, wait, delete in one.
 
+use std::io::Write;
+
 use super::create::{check_terminal, notify_directory};
 use super::delete::remove;
 use super::launch::{Made, make};
@@ -7,7 +9,7 @@ use super::setup::{Setup, warn_of_skipped};
 use super::{CreateOptions, Error, RunOptions, Timings, hooks};
 use crate::launch::{Clock, Foreground, Laps, Signals, StepTime, step_time, wait};
 use crate::plan::Plan;
-use crate::state::{Status, Store};
+use crate::state::{StateError, Status, Store};
 
 /// Runs a container. In the foreground: until its process ends, whose exit status it returns (128 and
 /// the signal's number where a signal ended it). Detached: until the program runs, and 0.
@@ -32,7 +34,7 @@ pub fn run(store: &Store, options: &CreateOptions, run: &RunOptions) -> Result<u
         .transpose()
         .map_err(crate::launch::LaunchError::Call)?;
     let made = make(store, &setup, options, false, &signals, (&mut laps, clock.as_ref()))?;
-    if let Err(error) = poststart(&setup.plan, &made, options) {
+    if let Err(error) = poststart(&setup.plan, &made, options, &signals) {
         let _ = rustix::process::pidfd_send_signal(&made.child.pidfd, rustix::process::Signal::KILL);
         let _ = wait(&made.child, &signals, Foreground::default());
         remove(store, &made.directory, Some(&made.record), &setup.plan.hooks)?;
@@ -51,9 +53,15 @@ pub fn run(store: &Store, options: &CreateOptions, run: &RunOptions) -> Result<u
     laps.lap("start program");
     let status = wait(&child, &signals, Foreground { master, notify })?;
     laps.lap("wait for the program");
-    match run.keep {
-        true => {}
-        false => remove(store, &directory, Some(&record), &setup.plan.hooks)?,
+    if !run.keep {
+        match directory.lock() {
+            // Deleted by somebody else meanwhile: what has the name now is another container.
+            Err(StateError::NotFound { .. }) => {}
+            lock => {
+                let _lock = lock?;
+                remove(store, &directory, Some(&record), &setup.plan.hooks)?;
+            }
+        }
     }
     laps.lap("delete");
     report_timings(run, &setup.plan, laps, clock.as_ref())?;
@@ -68,9 +76,9 @@ fn has_pid_namespace(plan: &Plan) -> bool {
 }
 
 /// A poststart hook that fails ends the container, as runc has it.
-fn poststart(plan: &Plan, made: &Made, options: &CreateOptions) -> Result<(), Error> {
+fn poststart(plan: &Plan, made: &Made, options: &CreateOptions, signals: &Signals) -> Result<(), Error> {
     let state = hooks::state_json(&options.id, &made.record, Status::Running, Some(made.child.pid));
-    Ok(hooks::run(&plan.hooks.poststart, &state, None)?)
+    Ok(hooks::run(&plan.hooks.poststart, &state, Some(signals))?)
 }
 
 fn report_timings(run: &RunOptions, plan: &Plan, laps: Laps, clock: Option<&Clock>) -> Result<(), Error> {
@@ -80,7 +88,9 @@ fn report_timings(run: &RunOptions, plan: &Plan, laps: Laps, clock: Option<&Cloc
     match timings {
         Timings::Text => {
             for time in &times {
-                eprintln!("{:8}{:>10.1} us  {}", time.process, time.microseconds, time.step);
+                let (process, cost, step) = (time.process, time.microseconds, &time.step);
+                // eprintln! would panic where nobody reads it any more.
+                let _ = writeln!(std::io::stderr(), "{process:8}{cost:>10.1} us  {step}");
             }
             Ok(())
         }

@@ -26,14 +26,15 @@ impl Setup {
         check_passed_descriptors(listen_fds, options.preserve_fds)?;
         let bundle = Bundle::open(&options.bundle)?;
         let notify = std::env::var("NOTIFY_SOCKET").ok().filter(|socket| !socket.is_empty());
+        let home = |uid| bundle::home_directory(&bundle.root_fd, uid);
+        let facts = facts(&home, listen_fds, options.console_socket.is_none());
+        let unprivileged = facts.setgroups_denied || facts.in_user_namespace;
+        let rootless = options.rootless.unwrap_or(unprivileged);
         let (hierarchy, cgroup) = match options.no_cgroup {
             true => (None, None),
-            false => {
-                plan_cgroup(&bundle, options).map(|(hierarchy, cgroup)| (Some(hierarchy), Some(cgroup)))?
-            }
+            false => plan_cgroup(&bundle, options, rootless)
+                .map(|(hierarchy, cgroup)| (Some(hierarchy), Some(cgroup)))?,
         };
-        let home = |uid| bundle::home_directory(&bundle.root_fd, uid);
-        let facts = facts(&home, listen_fds);
         let request = Request {
             id: &options.id,
             spec: &bundle.spec,
@@ -51,8 +52,9 @@ impl Setup {
     }
 }
 
-/// The facts of this host; `home` looks into the container's /etc/passwd.
-pub(super) fn facts<'a>(home: &'a dyn Fn(u32) -> String, listen_fds: u32) -> Facts<'a> {
+/// The facts of this host; `home` looks into the container's /etc/passwd. `relayed`: a terminal of the
+/// process would be relayed to rcrun's own.
+pub(super) fn facts<'a>(home: &'a dyn Fn(u32) -> String, listen_fds: u32, relayed: bool) -> Facts<'a> {
     Facts {
         is_directory: &host::is_directory,
         home,
@@ -61,17 +63,22 @@ pub(super) fn facts<'a>(home: &'a dyn Fn(u32) -> String, listen_fds: u32) -> Fac
         setgroups_denied: !rustix::process::geteuid().is_root(),
         listen_fds,
         listen_fd_names: std::env::var("LISTEN_FDNAMES").ok(),
+        window_size: if relayed { &host::window_size } else { &|| None },
     }
 }
 
-fn plan_cgroup(bundle: &Bundle, options: &CreateOptions) -> Result<(Hierarchy, CgroupPlan), Error> {
+fn plan_cgroup(
+    bundle: &Bundle,
+    options: &CreateOptions,
+    rootless: bool,
+) -> Result<(Hierarchy, CgroupPlan), Error> {
     let hierarchy = Hierarchy::find()?;
     let linux = bundle.spec.linux().as_ref();
     let wanted = linux.and_then(|linux| linux.cgroups_path().as_deref());
     let path = CgroupPath::for_container(wanted, &options.id, || hierarchy.own_path())?;
     let mut limits = Limits::new(linux.and_then(|linux| linux.resources().as_ref()))?;
     limits.settle_on(&hierarchy, options.missing_controllers, &path)?;
-    Ok((hierarchy, CgroupPlan { path, limits }))
+    Ok((hierarchy, CgroupPlan { path, limits, rootless }))
 }
 
 /// Descriptors to pass must be open, and must be so before rcrun opens any of its own: a number that

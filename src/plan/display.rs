@@ -24,10 +24,12 @@ impl Plan {
         let parent = |step: String| PlanLine { process: "parent", step };
         let mut lines = Vec::new();
         if let Some(cgroup) = &self.cgroup {
-            lines.push(parent(format!("create cgroup {}", cgroup.path)));
+            let or_not = if cgroup.is_optional() { ", or do without if that is not permitted" } else { "" };
+            lines.push(parent(format!("create cgroup {}{or_not}", cgroup.path)));
             lines.extend(cgroup.limits.lines().into_iter().map(parent));
         }
-        lines.extend(self.sources.iter().map(|source| parent(source.to_string())));
+        let opened = self.sources.iter().filter(|source| **source != Source::ByChild);
+        lines.extend(opened.map(|source| parent(source.to_string())));
         for (kind, _) in self.namespaces.around_clone.iter().chain(&self.namespaces.through) {
             lines.push(parent(format!("join {kind} namespace")));
         }
@@ -67,6 +69,7 @@ impl Display for Source {
             Self::Tree { path, recursive: false } => write!(f, "clone mount {}", path.display()),
             Self::Namespace { kind, path } => write!(f, "open {kind} namespace {}", path.display()),
             Self::CgroupTree => f.write_str("clone mount of the container's cgroup"),
+            Self::ByChild => f.write_str("leave a mount to the child"),
         }
     }
 }
@@ -83,6 +86,11 @@ pub(super) fn step(step: &Step, f: &mut Formatter<'_>) -> fmt::Result {
         Step::NewKeyring(name) => write!(f, "make session keyring {}", Text(name)),
         Step::Hostname(name) => write!(f, "set hostname {}", Text(name)),
         Step::Domainname(name) => write!(f, "set domainname {}", Text(name)),
+        Step::OpenTree { path: None, .. } => f.write_str("clone mount tree of the root file system"),
+        Step::OpenTree { path: Some(path), recursive: true, .. } => {
+            write!(f, "clone mount tree {}", Text(path))
+        }
+        Step::OpenTree { path: Some(path), recursive: false, .. } => write!(f, "clone mount {}", Text(path)),
         Step::Propagation(_) => f.write_str("cut mount propagation to the host"),
         Step::AttachRoot(_) => f.write_str("attach root file system"),
         Step::EnterRoot(path) => write!(f, "enter root file system {}", Text(path)),

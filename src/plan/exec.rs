@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use oci_spec::runtime::Process;
 
 use super::step::{ResourceLimit, Source, SourceId, Step};
-use super::{Facts, Namespaces, PlanError, Program, clamp, process};
+use super::{Facts, Namespaces, PlanError, Program, process};
 use crate::namespaces::Kind;
 
 /// What is planned.
@@ -21,8 +21,8 @@ pub struct ExecRequest<'a> {
     pub join_flags: u64,
     /// The container's PID namespace, where it has one of its own.
     pub pid_namespace: Option<PathBuf>,
-    /// Does the container have a user namespace of its own?
-    pub user_namespace: bool,
+    /// The container's user namespace, where it has one of its own.
+    pub user_namespace: Option<PathBuf>,
     /// Is the container's root not the root of its mount namespace?
     pub chroot: bool,
     /// The container's session keyring; None with `--no-new-keyring`.
@@ -55,8 +55,24 @@ pub fn exec(request: &ExecRequest<'_>, facts: &Facts<'_>) -> Result<ExecPlan, Pl
     if process.oom_score_adj().is_some() {
         steps.push(Step::AwaitParent);
     }
-    steps.push(Step::JoinContainer { flags: request.join_flags, chroot: request.chroot });
-    if request.user_namespace {
+    let mut sources = Vec::new();
+    let mut namespaces = Namespaces::default();
+    let mut join_flags = request.join_flags;
+    let mut source = |kind, path: &PathBuf| {
+        sources.push(Source::Namespace { kind, path: path.clone() });
+        (kind, SourceId(sources.len() - 1))
+    };
+    match (&request.pid_namespace, &request.user_namespace) {
+        // Only in the user namespace, which rcrun may not visit and leave, it may join the other.
+        (Some(pid), Some(user)) if !facts.may_administer() => {
+            namespaces.through = vec![source(Kind::User, user), source(Kind::Pid, pid)];
+            join_flags &= !Kind::User.flag();
+        }
+        (Some(pid), _) => namespaces.around_clone = vec![source(Kind::Pid, pid)],
+        (None, _) => {}
+    }
+    steps.push(Step::JoinContainer { flags: join_flags, chroot: request.chroot });
+    if request.user_namespace.is_some() {
         steps.push(Step::BecomeNamespaceRoot);
     }
     steps.push(Step::NewSession);
@@ -64,18 +80,12 @@ pub fn exec(request: &ExecRequest<'_>, facts: &Facts<'_>) -> Result<ExecPlan, Pl
         steps.push(Step::NewKeyring(name.clone()));
     }
     if process.terminal() == Some(true) {
-        let size = process.console_size().map(|s| (clamp(s.height()), clamp(s.width())));
+        let size = super::terminal_size(process, facts);
         steps.push(Step::Terminal { size, console: false });
     }
-    let mut sources = Vec::new();
-    let mut namespaces = Namespaces::default();
-    if let Some(path) = &request.pid_namespace {
-        sources.push(Source::Namespace { kind: Kind::Pid, path: path.clone() });
-        namespaces.around_clone.push((Kind::Pid, SourceId(0)));
-    }
-    let last = process::steps(process, facts, request.user_namespace)?;
-    steps.extend(last.steps);
     steps.push(Step::CloseDescriptors(3 + facts.listen_fds + request.preserve_fds));
+    let last = process::steps(process, facts, request.user_namespace.is_some())?;
+    steps.extend(last.steps);
     Ok(ExecPlan {
         sources,
         namespaces,

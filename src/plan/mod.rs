@@ -18,7 +18,7 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{Linux, Spec};
+use oci_spec::runtime::{Linux, Process, Spec};
 
 pub use display::PlanLine;
 pub(crate) use display::Text;
@@ -68,6 +68,15 @@ pub struct CgroupPlan {
     pub path: CgroupPath,
     /// Limits and the device program.
     pub limits: Limits,
+    /// Is there to be a container even if rcrun may not make the cgroup or load the device program?
+    pub rootless: bool,
+}
+
+impl CgroupPlan {
+    /// May the container do without it? Limits that were asked for are never left out.
+    pub fn is_optional(&self) -> bool {
+        self.rootless && self.limits.settings.is_empty()
+    }
 }
 
 /// What the host is like, read before planning.
@@ -86,6 +95,15 @@ pub struct Facts<'a> {
     pub listen_fds: u32,
     /// LISTEN_FDNAMES.
     pub listen_fd_names: Option<String>,
+    /// Rows and columns of the terminal that rcrun itself is on, where it relays the process's.
+    pub window_size: &'a dyn Fn() -> Option<(u16, u16)>,
+}
+
+impl Facts<'_> {
+    /// May rcrun mount, and make namespaces without a user namespace of their own?
+    fn may_administer(&self) -> bool {
+        self.permitted_capabilities & caps::Capability::CAP_SYS_ADMIN.bitmask() != 0
+    }
 }
 
 /// What is planned.
@@ -140,12 +158,34 @@ struct Builder<'a> {
     sources: Vec<Source>,
     steps: Vec<Step>,
     readonly_later: Vec<CString>,
+    /// The steps that open trees, where that is up to the child.
+    open_trees: Vec<Step>,
 }
 
 impl<'a> Builder<'a> {
     fn source(&mut self, source: Source) -> SourceId {
         self.sources.push(source);
         SourceId(self.sources.len() - 1)
+    }
+
+    /// A tree of the host, opened by the parent where it may, else by the child.
+    fn tree(&mut self, path: PathBuf, recursive: bool) -> SourceId {
+        if self.facts.may_administer() {
+            return self.source(Source::Tree { path, recursive });
+        }
+        let source = self.source(Source::ByChild);
+        self.open_trees.push(Step::OpenTree { source, path: Some(c_path(&path)), recursive });
+        source
+    }
+
+    /// The root file system's tree: the child finds it as its working directory.
+    fn root_tree(&mut self, path: &Path) -> SourceId {
+        if self.facts.may_administer() {
+            return self.source(Source::Tree { path: path.into(), recursive: true });
+        }
+        let source = self.source(Source::ByChild);
+        self.open_trees.push(Step::OpenTree { source, path: None, recursive: true });
+        source
     }
 
     fn linux(&self) -> Option<&'a Linux> {
@@ -174,7 +214,9 @@ pub fn plan(request: Request<'_>, facts: &Facts<'_>) -> Result<Plan, PlanError> 
         sources: vec![],
         steps: vec![],
         readonly_later: vec![],
+        open_trees: vec![],
     };
+    check_privileges(&b)?;
     let process = spec.process().as_ref().ok_or_else(|| SpecError::invalid("process", "missing"))?;
     let hooks = hooks(spec);
     let user_namespace = b.creates(Kind::User) || b.joins(Kind::User);
@@ -201,6 +243,7 @@ pub fn plan(request: Request<'_>, facts: &Facts<'_>) -> Result<Plan, PlanError> 
     if let Some(name) = spec.domainname().as_ref().filter(|n| !n.is_empty()) {
         b.steps.push(Step::Domainname(c_text(name)));
     }
+    let before_root = b.steps.len();
     let root_source = root(&mut b, request.root);
     mounts::plan(&mut b)?;
     if let Some(directory) = request.notify.as_deref().filter(|_| has_namespace(b.linux(), Kind::Mount)) {
@@ -209,8 +252,11 @@ pub fn plan(request: Request<'_>, facts: &Facts<'_>) -> Result<Plan, PlanError> 
     if has_namespace(b.linux(), Kind::Mount) {
         devices::plan(&mut b)?;
     }
+    // All of them before the first is attached: each shows the host as it was.
+    let open_trees = std::mem::take(&mut b.open_trees);
+    b.steps.splice(before_root..before_root, open_trees);
     if process.terminal() == Some(true) {
-        let size = process.console_size().map(|s| (clamp(s.height()), clamp(s.width())));
+        let size = terminal_size(process, facts);
         b.steps.push(Step::Terminal { size, console: has_namespace(b.linux(), Kind::Mount) });
     }
     if !hooks.runtime.is_empty() {
@@ -218,6 +264,7 @@ pub fn plan(request: Request<'_>, facts: &Facts<'_>) -> Result<Plan, PlanError> 
     }
     b.steps.extend(hooks.create_container.iter().cloned().map(Step::Hook));
     enter_root(&mut b, &request, process.cwd());
+    b.steps.push(Step::CloseDescriptors(3 + facts.listen_fds + request.preserve_fds));
     let process_steps = process::steps(process, facts, user_namespace)?;
     b.steps.extend(process_steps.steps);
     match request.create_only {
@@ -225,7 +272,6 @@ pub fn plan(request: Request<'_>, facts: &Facts<'_>) -> Result<Plan, PlanError> 
         false => b.steps.push(Step::AwaitRecord),
     }
     b.steps.extend(hooks.start_container.iter().cloned().map(Step::Hook));
-    b.steps.push(Step::CloseDescriptors(3 + facts.listen_fds + request.preserve_fds));
     let notify = request.notify.as_ref().map(|_| "/run/notify/notify.sock");
     let program = process::program(process, facts, notify);
     Ok(Plan {
@@ -243,6 +289,19 @@ pub fn plan(request: Request<'_>, facts: &Facts<'_>) -> Result<Plan, PlanError> 
     })
 }
 
+/// Without privileges there is no container but in a user namespace.
+fn check_privileges(b: &Builder<'_>) -> Result<(), PlanError> {
+    let kinds = b.linux().and_then(|l| l.namespaces().as_deref()).unwrap_or_default();
+    let may_chroot =
+        b.facts.permitted_capabilities & caps::Capability::CAP_SYS_CHROOT.bitmask() != 0 && kinds.is_empty();
+    if b.facts.may_administer() || has_namespace(b.linux(), Kind::User) || may_chroot {
+        return Ok(());
+    }
+    let reason = "missing: without CAP_SYS_ADMIN a container needs a user namespace: add one (rcrun spec \
+                  --rootless writes such a config.json), or run rcrun as root";
+    Err(PlanError::Namespace { kind: Kind::User, reason: reason.into() })
+}
+
 /// Brings the root file system into the container's mount namespace.
 fn root(b: &mut Builder<'_>, root: &Path) -> Option<SourceId> {
     use rustix::mount::MountPropagationFlags as Propagation;
@@ -255,13 +314,13 @@ fn root(b: &mut Builder<'_>, root: &Path) -> Option<SourceId> {
         _ => Propagation::DOWNSTREAM,
     };
     b.steps.push(Step::Propagation(propagation | Propagation::REC));
-    let source = b.source(Source::Tree { path: root.into(), recursive: true });
+    let source = b.root_tree(root);
     b.steps.push(Step::AttachRoot(source));
     Some(source)
 }
 
 fn notify_mount(b: &mut Builder<'_>, directory: &Path) {
-    let source = b.source(Source::Tree { path: directory.into(), recursive: false });
+    let source = b.tree(directory.into(), false);
     b.steps.push(Step::Mount(Box::new(MountStep {
         from: MountFrom::Tree(source),
         target: c"/run/notify".into(),
@@ -309,6 +368,12 @@ fn enter_root(b: &mut Builder<'_>, request: &Request<'_>, cwd: &Path) {
     };
     b.steps.extend(paths(linux.and_then(|l| l.readonly_paths().as_ref()), Step::ReadonlyPath));
     b.steps.extend(paths(linux.and_then(|l| l.masked_paths().as_ref()), Step::MaskPath));
+}
+
+/// The size that a process's terminal begins with: set before its program runs, which may ask at once.
+fn terminal_size(process: &Process, facts: &Facts<'_>) -> Option<(u16, u16)> {
+    let configured = process.console_size().map(|size| (clamp(size.height()), clamp(size.width())));
+    (facts.window_size)().or(configured)
 }
 
 fn clamp(cells: u64) -> u16 {

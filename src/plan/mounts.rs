@@ -54,7 +54,7 @@ fn one(
     step.attributes = Attributes::default();
     step.from = match fstype {
         "" => return Err(PlanError::MountType { index }),
-        "cgroup" | "cgroup2" => cgroup(b, attributes, &mut step),
+        "cgroup" | "cgroup2" => cgroup(b, attributes, &mut step)?,
         "tmpfs" if attributes & MOUNT_ATTR_RDONLY != 0 => {
             // Mount points below it, and /dev's nodes, are made first.
             b.readonly_later.push(step.target.clone());
@@ -85,7 +85,7 @@ fn bind_mount(
         error,
     })?;
     let kind = if directory { TargetKind::Directory } else { TargetKind::File };
-    let from = MountFrom::Tree(b.source(Source::Tree { path, recursive }));
+    let from = MountFrom::Tree(b.tree(path, recursive));
     // The copy would be the host's peer otherwise, and mounts in the container mounts of the host.
     let propagation = step.propagation.or(Some(Propagation::PRIVATE | Propagation::REC));
     Ok(MountStep { from, kind, propagation, ..step })
@@ -93,13 +93,18 @@ fn bind_mount(
 
 /// The cgroup file system of a container: cgroup v2, whatever the configuration calls it. A user
 /// namespace may mount it only with a cgroup namespace of its own; else it gets its own subtree.
-fn cgroup(b: &mut Builder<'_>, attributes: u64, step: &mut MountStep) -> MountFrom {
+fn cgroup(b: &mut Builder<'_>, attributes: u64, step: &mut MountStep) -> Result<MountFrom, PlanError> {
     if b.creates(Kind::User) && !b.creates(Kind::Cgroup) {
+        if !b.facts.may_administer() {
+            let reason = "missing: a cgroup mount needs one where rcrun is not privileged";
+            return Err(PlanError::Namespace { kind: Kind::Cgroup, reason: reason.into() });
+        }
         step.attributes.set = attributes;
         step.propagation = step.propagation.or(Some(Propagation::PRIVATE));
-        return MountFrom::Tree(b.source(Source::CgroupTree));
+        return Ok(MountFrom::Tree(b.source(Source::CgroupTree)));
     }
-    MountFrom::New { fstype: c"cgroup2".into(), source: Some(c"cgroup".into()), options: vec![], attributes }
+    let (fstype, source) = (c"cgroup2".into(), Some(c"cgroup".into()));
+    Ok(MountFrom::New { fstype, source, options: vec![], attributes })
 }
 
 /// A path in the container: absolute, whatever the configuration wrote.

@@ -50,18 +50,14 @@ pub(super) fn plan(b: &mut Builder<'_>) -> Result<Namespaces, PlanError> {
             None => plan.clone_flags |= kind.flag(),
         }
     }
-    // The user namespace last: after it the others could not be joined any more.
-    joins.sort_by_key(|(kind, _)| *kind == Kind::User);
+    // The user namespace last: after it those of the host could not be joined any more. Without
+    // privileges it comes first: before it none could be.
+    joins.sort_by_key(|(kind, _)| (*kind == Kind::User) == b.facts.may_administer());
     if b.joins(Kind::User) {
-        if b.joins(Kind::Mount) {
-            let reason = "cannot be joined together with a user namespace in this version of rcrun".into();
-            return Err(PlanError::Namespace { kind: Kind::Mount, reason });
-        }
         plan.through = joins;
     } else if b.creates(Kind::User) {
         if b.joins(Kind::Mount) {
-            let reason =
-                "a new user namespace has no privileges in a mount namespace of the host: join none, or both";
+            let reason = "a new user namespace has no privileges in a mount namespace of the host: make a new mount namespace too";
             return Err(PlanError::Namespace { kind: Kind::Mount, reason: reason.into() });
         }
         plan.around_clone = joins;
@@ -89,7 +85,7 @@ fn lines(mappings: Option<&[LinuxIdMapping]>) -> String {
     mappings.unwrap_or_default().iter().map(line).collect()
 }
 
-/// The file of a namespace that a container of this configuration is in, for messages.
+/// The file of a namespace that the process `pid` is in.
 pub fn path_of(kind: Kind, pid: i32) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}/ns/{}", kind.file()))
 }

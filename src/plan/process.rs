@@ -1,5 +1,6 @@
 //! What the container's process is: program, environment, ids, capabilities, limits.
 
+use std::collections::HashSet;
 use std::ffi::CString;
 
 use oci_spec::runtime::{Capabilities, PosixRlimitType, Process};
@@ -37,7 +38,7 @@ pub(super) fn program(process: &Process, facts: &Facts<'_>, notify: Option<&str>
         // An empty entry means the working directory to a shell; a container's config means it never.
         path.split(':').filter(|d| !d.is_empty()).map(|d| c_string(&format!("{d}/{name}"))).collect()
     };
-    let mut env: Vec<CString> = env.iter().map(|v| c_string(v)).collect();
+    let mut env: Vec<CString> = last_of_each(env).into_iter().map(|v| c_string(v)).collect();
     if variable("HOME").is_none() {
         env.push(c_string(&format!("HOME={}", (facts.home)(process.user().uid()))));
     }
@@ -52,6 +53,15 @@ pub(super) fn program(process: &Process, facts: &Facts<'_>, notify: Option<&str>
         env.push(c_string(&format!("NOTIFY_SOCKET={socket}")));
     }
     Program { candidates, args: args.iter().map(|a| c_string(a)).collect(), env }
+}
+
+/// The environment with one entry a name, the last: getenv(3) would find the first.
+fn last_of_each(env: &[String]) -> Vec<&String> {
+    let mut names = HashSet::new();
+    let mut last: Vec<&String> =
+        env.iter().rev().filter(|variable| names.insert(variable.split('=').next())).collect();
+    last.reverse();
+    last
 }
 
 /// The last steps of a process, in the order that keeps each possible: directory and limits while it

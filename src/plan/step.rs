@@ -32,6 +32,8 @@ pub enum Source {
     },
     /// The container's own cgroup directory as a detached mount.
     CgroupTree,
+    /// A tree that the child opens with [`Step::OpenTree`]: rcrun may not detach the host's mounts.
+    ByChild,
 }
 
 /// Attributes of one mount, for mount_setattr(2): bits of MOUNT_ATTR_* to set and to clear.
@@ -205,6 +207,15 @@ pub enum Step {
     Hostname(CString),
     /// setdomainname(2).
     Domainname(CString),
+    /// Open a tree of the host in the child's own mount namespace, where it may: a detached copy.
+    OpenTree {
+        /// The source that it becomes.
+        source: SourceId,
+        /// The host's path, absolute; None for the root file system, the working directory here.
+        path: Option<CString>,
+        /// With everything mounted below it (AT_RECURSIVE).
+        recursive: bool,
+    },
     /// Propagation of every mount that came along, before anything is mounted.
     Propagation(MountPropagationFlags),
     /// Attach the root file system's tree at its own path and enter it.
@@ -264,7 +275,7 @@ pub enum Step {
     },
     /// Hand over to `rcrun start`: report that the container is created, wait for the word.
     AwaitStart,
-    /// Every descriptor from this one on closes at execve(2).
+    /// Close every descriptor from this one on but those of the launch itself.
     CloseDescriptors(u32),
 }
 

@@ -15,6 +15,7 @@ fn facts() -> Facts<'static> {
         setgroups_denied: false,
         listen_fds: 0,
         listen_fd_names: None,
+        window_size: &|| None,
     }
 }
 
@@ -73,10 +74,10 @@ fn the_default_plan_forbids_after_it_has_built() {
             "make root read-only",
             "make read-only /proc/bus",
             "mask /proc/kcore",
+            "close descriptors from 3 on",
             "set RLIMIT_NOFILE to 1024:1024",
             "enter working directory /",
             "set uid 0, gid 0, capabilities, no_new_privs",
-            "close descriptors from 3 on",
         ],
     );
     assert!(!words(&plan).iter().any(|w| w.contains("wait for")), "nobody to wait for");
@@ -244,4 +245,63 @@ fn lines_say_what_parent_and_child_do() {
 #[test]
 fn text_in_messages_stays_on_one_line() {
     assert_eq!(display::Text(c"a\nb\xff").to_string(), "a\\nb\\xff");
+}
+
+fn unprivileged() -> Facts<'static> {
+    Facts { permitted_capabilities: 0, setgroups_denied: true, ..facts() }
+}
+
+#[test]
+fn without_privileges_the_child_opens_every_tree_before_it_attaches_the_first() {
+    let rootless = |config: &mut Value| {
+        *config = serde_json::to_value(crate::spec::rootless_spec(1000, 1000)).unwrap();
+    };
+    let plan = plan_with(rootless, &unprivileged(), false).unwrap();
+    assert!(plan.sources.iter().all(|source| *source == Source::ByChild), "{:?}", plan.sources);
+    assert_order(
+        &plan,
+        &[
+            "become root of the user namespace",
+            "clone mount tree of the root file system",
+            "clone mount tree /sys",
+            "clone mount /dev/tty",
+            "cut mount propagation",
+            "attach root",
+            "bind mount on /sys",
+        ],
+    );
+    let opened = plan.steps.iter().filter_map(|step| match step {
+        Step::OpenTree { source, .. } => Some(source.0),
+        _ => None,
+    });
+    assert_eq!(opened.collect::<Vec<_>>(), (0..plan.sources.len()).collect::<Vec<_>>());
+    let plan = plan_with(rootless, &facts(), false).unwrap();
+    assert!(!plan.steps.iter().any(|step| matches!(step, Step::OpenTree { .. })), "{:#?}", words(&plan));
+}
+
+#[test]
+fn without_privileges_a_user_namespace_is_needed_and_joined_first() {
+    let error = plan_with(|_| (), &unprivileged(), false).unwrap_err().to_string();
+    assert!(error.contains("user namespace") && error.contains("rcrun spec --rootless"), "{error}");
+    let joined = |config: &mut Value| {
+        config["linux"]["namespaces"] = json!([
+            {"type": "pid", "path": "/proc/1/ns/pid"},
+            {"type": "user", "path": "/proc/1/ns/user"},
+            {"type": "mount"},
+            {"type": "uts"},
+        ]);
+    };
+    let order = |facts: &Facts<'_>| {
+        let plan = plan_with(joined, facts, false).unwrap();
+        plan.namespaces.through.iter().map(|(kind, _)| *kind).collect::<Vec<_>>()
+    };
+    assert_eq!(order(&unprivileged()), [Kind::User, Kind::Pid]);
+    assert_eq!(order(&facts()), [Kind::Pid, Kind::User]);
+}
+
+#[test]
+fn the_last_entry_of_a_variable_is_the_only_one() {
+    let plan = plan_of(|c| c["process"]["env"] = json!(["A=1", "AB=2", "HOME=/", "A=3"])).unwrap();
+    let env: Vec<_> = plan.program.env.iter().map(|v| v.to_str().unwrap()).collect();
+    assert_eq!(env, ["AB=2", "HOME=/", "A=3"]);
 }

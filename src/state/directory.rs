@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -14,6 +15,10 @@ const RECORD: &str = "state.json";
 const CONFIG: &str = "config.json";
 /// The socket that a created container's process listens on.
 pub(super) const START_SOCKET: &str = "start.sock";
+
+/// How long a command waits for another one that changes the same container, and how often it looks.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+const LOCK_INTERVAL: Duration = Duration::from_millis(2);
 
 /// The open directory of a container.
 #[derive(Debug)]
@@ -49,21 +54,25 @@ impl Directory {
         &self.path
     }
 
-    /// Waits for the lock. It goes with the process that holds it, however that ends.
+    /// Waits for the lock, which goes with the process that holds it, however that ends; but not for
+    /// ever, since that process may wait itself, for a hook without a timeout.
     pub fn lock(&self) -> Result<Lock, StateError> {
         let failed = |operation| move |error: Errno| self.failed(operation, error);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&self.fd, c".", flags, Mode::empty()).map_err(failed("open"))?;
+        let deadline = Instant::now() + LOCK_PATIENCE;
         loop {
-            match rustix::fs::flock(&fd, FlockOperation::LockExclusive) {
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(self.failed("flock", error)),
+            match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => break,
+                Err(Errno::INTR) => {}
+                Err(Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(LOCK_INTERVAL),
+                Err(Errno::WOULDBLOCK) => return Err(StateError::Busy { id: self.id.clone() }),
+                Err(error) => return Err(self.failed("flock", error)),
             }
         }
-        // Who held it may have deleted the container.
-        match rustix::fs::statat(&self.fd, RECORD, AtFlags::empty()) {
-            Err(Errno::NOENT) if !self.path.exists() => Err(self.not_found()),
+        // Who held it may have deleted the container, and another may have its name by now.
+        match rustix::fs::fstat(&fd).map_err(failed("stat"))?.st_nlink {
+            0 => Err(self.not_found()),
             _ => Ok(Lock(fd)),
         }
     }

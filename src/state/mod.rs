@@ -20,7 +20,7 @@ mod store;
 mod time;
 
 pub use directory::{Directory, Lock};
-pub use process::{ProcessId, start_time};
+pub use process::ProcessId;
 pub use record::{Record, SCHEMA};
 pub use status::Status;
 pub use store::{Reservation, Store};
@@ -38,7 +38,11 @@ pub enum StateError {
     NotFound { id: ContainerId, root: PathBuf },
     #[error("container id {id} is in use (in {root:?}): delete that container, or choose another id")]
     InUse { id: ContainerId, root: PathBuf },
-    #[error("state directory {path:?}: {operation}: {error}")]
+    #[error(
+        "container {id} is held by another rcrun that creates, starts or deletes it: end that one first (does a hook hang?)"
+    )]
+    Busy { id: ContainerId },
+    #[error("state directory {path:?}: {operation}: {error}{}", directory_hint(.error))]
     Directory { path: PathBuf, operation: &'static str, error: std::io::Error },
     #[error("state file {path:?}: {operation}: {error}")]
     File { path: PathBuf, operation: &'static str, error: std::io::Error },
@@ -46,4 +50,13 @@ pub enum StateError {
     Format { path: PathBuf, error: serde_json::Error },
     #[error("state file {path:?} has schema {found}: this version of rcrun knows {SCHEMA}")]
     Schema { path: PathBuf, found: u32 },
+}
+
+fn directory_hint(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied => {
+            "; choose a directory of yours with --root, or set XDG_RUNTIME_DIR"
+        }
+        _ => "",
+    }
 }

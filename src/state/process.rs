@@ -1,5 +1,7 @@
 //! A process by pid and start time: a pid alone may be another's tomorrow.
 
+use procfs::FromRead;
+use procfs::process::Stat;
 use serde::{Deserialize, Serialize};
 
 /// A process of this host.
@@ -12,33 +14,20 @@ pub struct ProcessId {
 }
 
 impl ProcessId {
-    /// The process that has this pid now.
+    /// The process that has this pid now; one that has ended and was not waited for keeps its name.
     pub fn of(pid: i32) -> Option<Self> {
-        // One that has ended and was not waited for has its name until then.
-        let (_, start_time) = parse(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
-        Some(Self { pid, start_time })
+        stat(pid).map(|stat| Self { pid, start_time: stat.starttime })
     }
 
     /// Does it run? One that has ended and was not waited for does not.
     pub fn is_alive(&self) -> bool {
-        start_time(self.pid) == Some(self.start_time)
+        stat(self.pid)
+            .is_some_and(|stat| stat.starttime == self.start_time && !matches!(stat.state, 'Z' | 'X'))
     }
 }
 
-/// The start time of a process that has not ended.
-pub fn start_time(pid: i32) -> Option<u64> {
-    match parse(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)? {
-        ("Z" | "X", _) => None,
-        (_, start_time) => Some(start_time),
-    }
-}
-
-/// State and start time out of /proc/PID/stat.
-fn parse(stat: &str) -> Option<(&str, u64)> {
-    // The name, in parentheses, may hold spaces and parentheses itself.
-    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
-    let state = fields.next()?;
-    Some((state, fields.nth(18)?.parse().ok()?))
+fn stat(pid: i32) -> Option<Stat> {
+    Stat::from_file(format!("/proc/{pid}/stat")).ok()
 }
 
 #[cfg(test)]
@@ -53,9 +42,14 @@ mod tests {
     }
 
     #[test]
-    fn state_and_start_time_are_found_whatever_the_name() {
-        let fields = "1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4711 0";
-        assert_eq!(parse(&format!("7 (a ) b) S {fields}")), Some(("S", 4711)));
-        assert_eq!(parse(&format!("7 (a) Z {fields}")), Some(("Z", 4711)));
+    fn a_process_that_nobody_has_waited_for_is_known_and_not_alive() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = child.id() as i32;
+        while stat(pid).unwrap().state != 'Z' {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        assert!(!ProcessId::of(pid).unwrap().is_alive());
+        child.wait().unwrap();
+        assert_eq!(ProcessId::of(pid), None);
     }
 }

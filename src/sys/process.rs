@@ -47,6 +47,22 @@ pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     checked(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) }).map(drop)
 }
 
+/// close_range(2): closes every descriptor from `first` on but those in `keep`, which comes back sorted.
+/// For a child of [`super::clone::spawn`] that has forgotten what owned them in its copy of the memory.
+pub fn close_all_but(first: u32, keep: &mut [u32]) -> Result<(), Errno> {
+    keep.sort_unstable();
+    let mut from = first;
+    for end in keep.iter().copied().chain([u32::MAX]) {
+        if end > from {
+            // SAFETY: the owners of these descriptors live in the parent's memory or were forgotten;
+            // this process ends in execve or _exit and uses none of the numbers again.
+            checked(unsafe { libc::syscall(libc::SYS_close_range, from, end - 1, 0) })?;
+        }
+        from = from.max(end.saturating_add(1));
+    }
+    Ok(())
+}
+
 /// setrlimit(2) by number, for this process or (`pid`) another.
 pub fn set_resource_limit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<(), Errno> {
     let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
@@ -80,6 +96,13 @@ pub fn default_signals() {
         libc::sigemptyset(&mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
     }
+}
+
+/// Gives SIGCHLD its default action back: a caller that ignores it hands that down through execve(2),
+/// and waitid(2) would know no child's status.
+pub fn default_sigchld() {
+    // SAFETY: SIG_DFL needs no handler.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
 }
 
 /// Is the working directory below the root? getcwd(2) answers "(unreachable)..." where it is not.

@@ -49,6 +49,16 @@ fn no_directory_of_the_host_is_reachable_through_the_process() {
 }
 
 #[test]
+fn a_created_container_holds_nothing_of_the_host() {
+    let bundle = busybox!().script("sleep 100");
+    bundle.create().success();
+    // Directories and the like: what is left are streams and sockets.
+    let find = "for fd in /proc/1/fd/*; do if [ -d $fd ]; then readlink $fd; fi; done; echo end";
+    bundle.exec(&["sh", "-c", find]).prints("end");
+    bundle.delete_forced().success();
+}
+
+#[test]
 fn preserved_descriptors_are_passed_in_order() {
     let bundle = busybox!().script(&format!("cat <&4; {LIST}"));
     bundle.write_config();

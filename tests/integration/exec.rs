@@ -212,3 +212,13 @@ fn signals_are_forwarded_to_the_executed_process() {
     });
     bundle.delete_forced().success();
 }
+
+#[test]
+fn a_variable_of_exec_replaces_the_containers() {
+    let bundle = busybox!().script("sleep 100").set("/process/env", json!(["PATH=/bin", "WORD=old"]));
+    bundle.run_detached();
+    let outcome = bundle.exec_with(&["--env", "WORD=new"], &["cat", "/proc/self/environ"]);
+    let words: Vec<_> = outcome.stdout.split('\0').filter(|word| word.starts_with("WORD")).collect();
+    assert_eq!(words, ["WORD=new"]);
+    bundle.delete_forced().success();
+}

@@ -57,6 +57,23 @@ fn input_and_output_may_be_pipes() {
     running.wait().success();
 }
 
+#[test]
+fn a_terminal_that_is_fed_by_a_pipe_ends_with_its_input() {
+    let bundle = busybox!().args(["cat"]).set("/process/terminal", json!(true));
+    let outcome = bundle.run_invocation(&[]).stdin("ping\n").wait().success();
+    assert!(outcome.stdout.matches("ping").count() == 2, "once echoed, once by cat: {}", outcome.stdout);
+}
+
+#[test]
+fn a_paste_larger_than_the_terminals_buffers_goes_through() {
+    let bundle = busybox!().args(["cat"]).set("/process/terminal", json!(true));
+    let paste: String = (0..20_000).map(|line| format!("this is line {line:6}\n")).collect();
+    let outcome = bundle.run_invocation(&[]).stdin(&paste).wait().success();
+    // The kernel may drop echoes when there are too many; what cat wrote it may not.
+    let last = outcome.stdout.lines().rev().find(|line| !line.is_empty());
+    assert_eq!(last, Some("this is line  19999"));
+}
+
 /// `run` on a terminal of the test's, as a shell would start it.
 fn on_terminal(bundle: &Bundle, size: (u16, u16)) -> (Pty, std::fs::File, Running) {
     bundle.write_config();

@@ -214,14 +214,14 @@ fn a_create_killed_midway_is_cleaned_by_delete() {
     bundle.write_config();
     let running = bundle.invocation(&bundle.bundle_command("create", &[])).spawn();
     wait_for("the hook", 5, || ready.exists().then_some(()));
+    let sleeps =
+        |pid: &i32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sleep\n");
+    let hook = wait_for("its sleep", 5, || bundle.traces().processes().into_iter().find(sleeps));
     running.signal(Signal::KILL);
     drop(running);
     // The hook is no process of the container's, and nobody is left who could end it.
-    let of_container = |pid: i32| cgroup_of(pid).to_string_lossy().contains(bundle.id());
-    for pid in bundle.traces().processes().into_iter().filter(|pid| !of_container(*pid)) {
-        let pid = rustix::process::Pid::from_raw(pid).expect("a pid");
-        rustix::process::kill_process(pid, Signal::KILL).expect("kill the hook");
-    }
+    let hook = rustix::process::Pid::from_raw(hook).expect("a pid");
+    rustix::process::kill_process(hook, Signal::KILL).expect("kill the hook");
     bundle.delete_forced().success();
     bundle.leaves_nothing();
 }

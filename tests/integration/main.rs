@@ -28,6 +28,7 @@ mod process;
 mod refused;
 mod refused_process;
 mod refused_states;
+mod rootless;
 mod run;
 mod syscalls;
 mod targets;

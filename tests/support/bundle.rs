@@ -1,7 +1,7 @@
 //! A bundle in a temporary directory: Debian's static busybox as root file system, the
 //! configuration that `rcrun spec` writes, and the commands on its container.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,12 @@ pub struct Bundle {
     pub(super) global: Vec<OsString>,
     pub(super) invocations: AtomicU32,
     pub(super) raw_config: Option<String>,
+    /// Where the binary is for commands of an unprivileged user.
+    pub(super) unprivileged: Option<PathBuf>,
 }
+
+/// The user and group of [`Bundle::rootless`].
+pub const USER: u32 = 1000;
 
 impl Bundle {
     /// A bundle whose container runs `true`. Err is a reason to skip the test.
@@ -59,10 +64,7 @@ impl Bundle {
         for name in ["io", "files"] {
             fs::create_dir(directory.path().join(name)).expect("mkdir");
         }
-        let mut config = default_config();
-        config["process"]["terminal"] = json!(false);
-        config["process"]["args"] = json!(["true"]);
-        config["process"]["env"].as_array_mut().expect("env").push(json!(format!("{MARKER}={marker}")));
+        let config = prepared_config(default_config(), &marker);
         let bundle = Self {
             directory,
             config,
@@ -73,6 +75,7 @@ impl Bundle {
             global: Vec::new(),
             invocations: AtomicU32::new(0),
             raw_config: None,
+            unprivileged: None,
         };
         bundle.make_rootfs();
         Ok(bundle)
@@ -230,6 +233,33 @@ impl Bundle {
             .set("/linux/gidMappings", mapping)
     }
 
+    /// An unprivileged user's container, as `rcrun spec --rootless` has it: all commands are that
+    /// user's from now on. Err is a reason to skip the test.
+    pub fn rootless(mut self) -> Result<Self, String> {
+        super::program("setpriv")?;
+        let mut probe = as_user("unshare");
+        let made = probe.args(["--user", "true"]).output().map_err(|e| format!("setpriv: {e}"))?;
+        if !made.status.success() {
+            return Err("this host lets no unprivileged user make a user namespace".into());
+        }
+        for path in [self.directory.path(), &self.directory.path().join("files")] {
+            std::os::unix::fs::chown(path, Some(USER), Some(USER)).expect("chown");
+        }
+        let binary = self.directory.path().join("rcrun");
+        copy_program(&super::binary(), &binary, 0o755);
+        let written = self.file("spec");
+        fs::create_dir(&written).expect("mkdir");
+        std::os::unix::fs::chown(&written, Some(USER), Some(USER)).expect("chown");
+        let output = as_user(&binary).args(["spec", "--rootless", "--bundle"]).arg(&written).output();
+        let output = output.expect("start the binary under test");
+        assert!(output.status.success(), "rcrun spec: {}", String::from_utf8_lossy(&output.stderr));
+        let text = fs::read(written.join("config.json")).expect("config.json of rcrun spec");
+        let config = serde_json::from_slice(&text).expect("JSON of rcrun spec");
+        self.config = prepared_config(config, &self.marker);
+        self.unprivileged = Some(binary);
+        Ok(self)
+    }
+
     /// Another id.
     pub fn with_id(mut self, id: &str) -> Self {
         self.id = id.into();
@@ -290,6 +320,22 @@ impl Drop for Bundle {
         }
         assert!(remaining.is_empty(), "left behind: {remaining:#?}");
     }
+}
+
+/// A command of an unprivileged user without any capability.
+pub(super) fn as_user(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args([format!("--reuid={USER}"), format!("--regid={USER}"), "--clear-groups".into()]);
+    command.args(["--inh-caps=-all", "--bounding-set=-all", "--"]).arg(program);
+    command
+}
+
+/// `config` for a container of the test `marker` that runs `true`.
+fn prepared_config(mut config: Value, marker: &str) -> Value {
+    config["process"]["terminal"] = json!(false);
+    config["process"]["args"] = json!(["true"]);
+    config["process"]["env"].as_array_mut().expect("env").push(json!(format!("{MARKER}={marker}")));
+    config
 }
 
 /// What `rcrun spec` writes.

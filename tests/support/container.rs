@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use serde_json::Value;
 
-use super::bundle::Bundle;
+use super::bundle::{Bundle, as_user};
 use super::command::{Invocation, Outcome};
 use super::leaks::MARKER;
 
@@ -23,15 +23,31 @@ impl Bundle {
 
     /// `rcrun --root ... ARGS`, ready to start.
     pub fn invocation<S: AsRef<OsStr>>(&self, args: &[S]) -> Invocation {
-        let mut command = Command::new(super::binary());
+        let mut command = self.command();
         command.args(self.global_options()).args(args);
         self.prepared(command)
+    }
+
+    /// `rcrun ARGS` without `--root`.
+    pub fn invocation_with_default_root<S: AsRef<OsStr>>(&self, args: &[S]) -> Invocation {
+        let mut command = self.command();
+        command.args(args);
+        self.prepared(command)
+    }
+
+    fn command(&self) -> Command {
+        match &self.unprivileged {
+            Some(binary) => as_user(binary),
+            None => Command::new(super::binary()),
+        }
     }
 
     /// `sh -c SCRIPT sh rcrun --root ... ARGS`: the script ends in `exec "$@"`.
     pub fn invocation_in_shell<S: AsRef<OsStr>>(&self, script: &str, args: &[S]) -> Invocation {
         let mut command = Command::new("sh");
-        command.args(["-c", script, "sh"]).arg(super::binary()).args(self.global_options()).args(args);
+        let rcrun = self.command();
+        command.args(["-c", script, "sh"]).arg(rcrun.get_program()).args(rcrun.get_args());
+        command.args(self.global_options()).args(args);
         self.prepared(command)
     }
 
