@@ -1,0 +1,63 @@
+# rcrun's targets; `make help` lists them. Each works from any path and without network once its
+# packages (tests/packages.txt) are there.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := build
+# rustup's cargo, also where the shell does not know it yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+RCRUN := $(TARGET)/release/rcrun
+PREFIX ?= /usr/local
+DESTDIR ?=
+CARGO_DENY := 0.20.2
+
+.PHONY: help build demo test test-unit test-integration test-vm lint check install clean cargo
+
+help: ## List these targets
+	@sed -En 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 26
+
+build: cargo ## Build the static binary target/release/rcrun
+	@tests/bin/require build
+	@cargo build --release --locked
+	@mkdir -p "$(TARGET)/release"
+	@ln -f "$(TARGET)/$$(rustc -vV | sed -n 's/^host: //p')/release/rcrun" "$(RCRUN)"
+
+demo: build ## Run a real container made from Debian's busybox, with its timings
+	@tests/bin/require demo
+	@tests/bin/demo "$(RCRUN)" "$(TARGET)/demo"
+
+test: build ## Run all tests: unit, integration (root), VM
+	@tests/bin/require test vm
+	@tests/bin/suites unit integration vm
+
+test-unit: cargo ## Run the unit and documentation tests (no root needed)
+	@tests/bin/require build
+	@tests/bin/suites unit
+
+test-integration: build ## Run the tests with containers on this machine (root)
+	@tests/bin/require test
+	@tests/bin/suites integration
+
+test-vm: build ## Run the tests in a VM with every cgroup controller (root)
+	@tests/bin/require test vm
+	@tests/bin/suites vm
+
+lint: cargo ## Check format, clippy, and the dependencies' licences, bans and sources
+	@tests/bin/require build
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	@cargo deny --version 2>/dev/null | grep -qxF 'cargo-deny $(CARGO_DENY)' || cargo install --quiet --locked --version $(CARGO_DENY) cargo-deny
+	cargo deny --locked check licenses bans sources
+
+check: lint test ## What CI runs: lint and test
+
+install: build ## Install rcrun as DESTDIR/PREFIX/bin/rcrun (PREFIX=/usr/local)
+	install -D -m 755 "$(RCRUN)" "$(DESTDIR)$(PREFIX)/bin/rcrun"
+
+clean: cargo ## Remove everything that was built, the VM's kernel too
+	@cargo clean --quiet
+
+cargo:
+	@command -v cargo >/dev/null || { echo "cargo is missing for the user $$(id -un): install Rust with rustup (https://rustup.rs), then run make again" >&2; exit 1; }
