@@ -6,7 +6,6 @@
 
 pub mod bundle;
 pub mod cgroups;
-pub mod hooks;
 pub mod host;
 pub mod id;
 pub mod launch;
@@ -15,6 +14,8 @@ pub mod namespaces;
 pub mod plan;
 pub mod process;
 pub mod rootfs;
+pub mod sockets;
 pub mod spec;
 pub mod state;
 pub mod sys;
+pub mod text;

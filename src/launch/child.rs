@@ -13,15 +13,16 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
-use super::protocol::{self, FixedText, Message};
+use super::hooks::Hook;
+use super::protocol::{self, Message};
 use super::timings::Clock;
-use crate::hooks::Hook;
 use crate::plan::Program;
 use crate::plan::step::{Credentials, HookStep, SourceId, Step, TargetKind};
 use crate::process;
 use crate::rootfs::{devices, mask, mount, pivot, resolve, terminal};
 use crate::sys::process::{self as own, StringArray};
 use crate::sys::{During, Failure};
+use crate::text::{FixedText, Text};
 
 /// Everything the child uses, laid out before the clone.
 pub struct Cargo<'a> {
@@ -83,7 +84,7 @@ pub fn run(cargo: &Cargo<'_>) -> i32 {
 /// Why a step failed.
 enum Failed {
     Call(Failure),
-    Hook(crate::hooks::HookError),
+    Hook(crate::launch::hooks::HookError),
     Program(Errno),
     Outside,
 }
@@ -382,7 +383,7 @@ impl<'a> Child<'a> {
     fn report_program(&self, errno: Errno) {
         let mut text = FixedText::new();
         let name: &CStr = self.cargo.program.args.first().map_or(c"", CString::as_c_str);
-        let _ = write!(text, "exec \"{}\": ", crate::plan::Text(name));
+        let _ = write!(text, "exec \"{}\": ", Text(name));
         let path = self.cargo.program.candidates.first().filter(|_| name.to_bytes().contains(&b'/'));
         let mut number = errno.raw_os_error();
         let _ = match (errno, path) {

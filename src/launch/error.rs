@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
-use crate::hooks::HookError;
+use crate::launch::hooks::HookError;
 use crate::namespaces::Kind;
 use crate::sys::Failure;
 

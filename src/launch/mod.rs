@@ -6,12 +6,12 @@
 pub mod child;
 mod error;
 mod foreground;
+pub mod hooks;
 mod notify;
 mod open;
 mod parent;
 mod protocol;
 mod signals;
-mod sockets;
 mod stage;
 mod timings;
 
@@ -19,7 +19,6 @@ pub use error::LaunchError;
 pub use foreground::{Foreground, wait};
 pub use notify::NotifySocket;
 pub use parent::{Answers, Conversation, Launch, Launched, Outcome};
-pub use protocol::{FixedText, Message, Received, receive, send};
+pub use protocol::{Message, Received, receive, send};
 pub use signals::Signals;
-pub use sockets::{bind_listener, connect, connect_stream, send_descriptor};
 pub use timings::{Clock, Laps, StepTime, now, step_time};

@@ -13,7 +13,8 @@ use rustix::net::{
     socket_with,
 };
 
-use super::{LaunchError, sockets};
+use super::LaunchError;
+use crate::sockets;
 
 /// The container's end of a service notification.
 #[derive(Debug)]

@@ -19,7 +19,7 @@ use super::protocol::{self, Expected, Message, Received};
 use super::signals::Signals;
 use super::timings::Clock;
 use super::{LaunchError, open, stage};
-use crate::hooks::Hook;
+use crate::launch::hooks::Hook;
 use crate::namespaces::Kind;
 use crate::plan::step::{ResourceLimit, Source, Step};
 use crate::plan::{ExecPlan, Mappings, Namespaces, Plan, Program};
@@ -173,10 +173,8 @@ impl<'a> Launch<'a> {
             }
         }
         let child = spawn(arguments, body);
-        // Home again in the reverse order, before anything else happens in this process.
-        while let Some(visit) = visits.pop() {
-            visit.leave()?;
-        }
+        // Home again before anything else happens in this process.
+        drop(visits);
         child.map_err(|error| LaunchError::Clone { error })
     }
 
@@ -281,10 +279,12 @@ impl Visit {
         join::namespace(file, kind).map_err(|failure| LaunchError::Join { kind, error: failure.errno })?;
         Ok(Self { kind, home })
     }
+}
 
-    fn leave(self) -> Result<(), LaunchError> {
-        join::namespace(self.home.as_fd(), self.kind)
-            .map_err(|failure| LaunchError::Join { kind: self.kind, error: failure.errno })
+impl Drop for Visit {
+    /// Back to a namespace that this process came from: nothing that setns(2) could refuse.
+    fn drop(&mut self) {
+        let _ = join::namespace(self.home.as_fd(), self.kind);
     }
 }
 

@@ -20,7 +20,6 @@
 //! `Failed` may come instead of any message of the child's and is its last; so is an end of file,
 //! which means that the child was killed.
 
-use std::fmt::{self, Write};
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -30,6 +29,8 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags,
 };
+
+use crate::text::{FixedText, TEXT_SIZE};
 
 /// A message without its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,45 +78,6 @@ pub enum Received {
     },
     /// The child's end is closed: it has executed its program, or is dead.
     End,
-}
-
-/// Longest text of a failure, in bytes.
-pub const TEXT_SIZE: usize = 1024;
-
-/// Text in a fixed buffer: what does not fit is cut off.
-pub struct FixedText {
-    bytes: [u8; TEXT_SIZE],
-    length: usize,
-}
-
-impl FixedText {
-    /// An empty text.
-    pub fn new() -> Self {
-        Self { bytes: [0; TEXT_SIZE], length: 0 }
-    }
-
-    /// What was written so far.
-    pub fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
-    }
-}
-
-impl Default for FixedText {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Write for FixedText {
-    fn write_str(&mut self, s: &str) -> fmt::Result {
-        let room = self.bytes.get_mut(self.length..).unwrap_or_default();
-        let fits = s.len().min(room.len());
-        for (to, from) in room.iter_mut().zip(s.bytes()) {
-            *to = from;
-        }
-        self.length += fits;
-        Ok(())
-    }
 }
 
 /// Sends a message without payload.
@@ -229,6 +191,7 @@ mod tests {
     use super::*;
     use crate::plan::step::Step;
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    use std::fmt::Write;
     use std::os::fd::AsFd;
 
     fn pair() -> (OwnedFd, OwnedFd) {
@@ -252,18 +215,6 @@ mod tests {
         send_failure(child.as_fd(), 22, &text).unwrap();
         let Received::Failed { errno, text } = receive(parent.as_fd()).unwrap() else { panic!() };
         assert_eq!((errno, text.as_str()), (22, "mount /proc: why"));
-    }
-
-    #[test]
-    fn a_text_that_is_too_long_is_cut() {
-        let mut text = FixedText::new();
-        for _ in 0..TEXT_SIZE {
-            text.write_str("ab").unwrap();
-        }
-        let (parent, child) = pair();
-        send_failure(child.as_fd(), 0, &text).unwrap();
-        let Received::Failed { text, .. } = receive(parent.as_fd()).unwrap() else { panic!() };
-        assert_eq!(text.len(), TEXT_SIZE);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use crate::launch::{LaunchError, Launched, connect_stream, send_descriptor};
+use crate::launch::{LaunchError, Launched};
+use crate::sockets::{connect_stream, send_descriptor};
 
 /// Sockets that are connected before anything is made: one that is missing is found in time.
 pub(super) struct Handover<'a> {
@@ -22,7 +23,13 @@ impl<'a> Handover<'a> {
         pid_file: Option<&'a Path>,
     ) -> Result<Self, LaunchError> {
         let connect = |what, path: Option<&'a Path>| -> Result<_, LaunchError> {
-            path.map(|path| connect_stream(what, path).map(|socket| (path, socket))).transpose()
+            let failed = |error| LaunchError::Socket {
+                what,
+                path: path.unwrap_or(Path::new("")).into(),
+                operation: "connect",
+                error,
+            };
+            path.map(|path| Ok((path, connect_stream(path).map_err(failed)?))).transpose()
         };
         Ok(Self {
             console: connect("console socket", console)?,

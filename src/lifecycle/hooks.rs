@@ -6,8 +6,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::hooks::{Hook, name, state_file};
 use crate::id::ContainerId;
+use crate::launch::hooks::{Hook, name, state_file};
 use crate::launch::{LaunchError, Signals};
 use crate::plan::step::HookStep;
 use crate::state::{Record, Status, Store};

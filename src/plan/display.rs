@@ -2,12 +2,12 @@
 //!
 //! Steps are also written by the child into a buffer on its stack, so nothing here allocates.
 
-use std::ffi::CStr;
-use std::fmt::{self, Display, Formatter, Write};
+use std::fmt::{self, Display, Formatter};
 
 use super::Plan;
 use super::step::{DeviceStep, FsOption, HookStep, MountFrom, MountStep, Source, Step};
 use crate::namespaces::Kind;
+use crate::text::Text;
 
 /// One line of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -151,25 +151,5 @@ pub(crate) struct Hook<'a>(pub &'a HookStep);
 impl Display for Hook<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "run {} hook {} {}", self.0.stage, self.0.index, Text(&self.0.path))
-    }
-}
-
-/// A C string as text, control and undecodable bytes escaped: one line whatever it holds.
-pub(crate) struct Text<'a>(pub &'a CStr);
-
-impl Display for Text<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        for chunk in self.0.to_bytes().utf8_chunks() {
-            for c in chunk.valid().chars() {
-                match c.is_control() {
-                    true => write!(f, "{}", c.escape_default())?,
-                    false => f.write_char(c)?,
-                }
-            }
-            for byte in chunk.invalid() {
-                write!(f, "\\x{byte:02x}")?;
-            }
-        }
-        Ok(())
     }
 }

@@ -21,7 +21,6 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::{Linux, Process, Spec};
 
 pub use display::PlanLine;
-pub(crate) use display::Text;
 pub use exec::{ExecPlan, ExecRequest, exec};
 pub use hooks::{Hooks, hooks};
 pub use mount_options::mount_option_names;
@@ -41,10 +40,6 @@ pub struct Plan {
     pub id: ContainerId,
     /// What the parent opens before the clone; steps refer to it by index.
     pub sources: Vec<Source>,
-    /// The root file system's directory, absolute.
-    pub root: PathBuf,
-    /// The tree of the root file system among the sources.
-    pub root_source: Option<SourceId>,
     /// The container's cgroup; None with `--cgroup-manager disabled`.
     pub cgroup: Option<CgroupPlan>,
     /// What the clone makes and joins.
@@ -230,31 +225,8 @@ pub fn plan(request: Request<'_>, facts: &Facts<'_>) -> Result<Plan, PlanError> 
     if user_namespace {
         b.steps.push(Step::BecomeNamespaceRoot);
     }
-    b.steps.push(Step::NewSession);
-    if !request.no_new_keyring {
-        b.steps.push(Step::NewKeyring(c_text(&format!("_ses.{}", request.id))));
-    }
-    if b.creates(Kind::Cgroup) {
-        b.steps.push(Step::Unshare(Kind::Cgroup));
-    }
-    if let Some(name) = spec.hostname().as_ref().filter(|n| !n.is_empty()) {
-        b.steps.push(Step::Hostname(c_text(name)));
-    }
-    if let Some(name) = spec.domainname().as_ref().filter(|n| !n.is_empty()) {
-        b.steps.push(Step::Domainname(c_text(name)));
-    }
-    let before_root = b.steps.len();
-    let root_source = root(&mut b, request.root);
-    mounts::plan(&mut b)?;
-    if let Some(directory) = request.notify.as_deref().filter(|_| has_namespace(b.linux(), Kind::Mount)) {
-        notify_mount(&mut b, directory);
-    }
-    if has_namespace(b.linux(), Kind::Mount) {
-        devices::plan(&mut b)?;
-    }
-    // All of them before the first is attached: each shows the host as it was.
-    let open_trees = std::mem::take(&mut b.open_trees);
-    b.steps.splice(before_root..before_root, open_trees);
+    identity(&mut b, &request);
+    file_systems(&mut b, &request)?;
     if process.terminal() == Some(true) {
         let size = terminal_size(process, facts);
         b.steps.push(Step::Terminal { size, console: has_namespace(b.linux(), Kind::Mount) });
@@ -277,8 +249,6 @@ pub fn plan(request: Request<'_>, facts: &Facts<'_>) -> Result<Plan, PlanError> 
     Ok(Plan {
         id: request.id.clone(),
         sources: b.sources,
-        root: request.root.into(),
-        root_source,
         cgroup: request.cgroup,
         namespaces,
         oom_score_adj,
@@ -287,6 +257,46 @@ pub fn plan(request: Request<'_>, facts: &Facts<'_>) -> Result<Plan, PlanError> 
         program,
         hooks,
     })
+}
+
+/// Session, keyring, cgroup namespace, names.
+fn identity(b: &mut Builder<'_>, request: &Request<'_>) {
+    let spec = b.spec;
+    b.steps.push(Step::NewSession);
+    if !request.no_new_keyring {
+        b.steps.push(Step::NewKeyring(c_text(&format!("_ses.{}", request.id))));
+    }
+    if b.creates(Kind::Cgroup) {
+        b.steps.push(Step::Unshare(Kind::Cgroup));
+    }
+    if let Some(name) = spec.hostname().as_ref().filter(|n| !n.is_empty()) {
+        b.steps.push(Step::Hostname(c_text(name)));
+    }
+    if let Some(name) = spec.domainname().as_ref().filter(|n| !n.is_empty()) {
+        b.steps.push(Step::Domainname(c_text(name)));
+    }
+}
+
+/// The container's tree: root, mounts, devices.
+fn file_systems(b: &mut Builder<'_>, request: &Request<'_>) -> Result<(), PlanError> {
+    if b.joins(Kind::Mount) && b.spec.root().as_ref().is_some_and(|r| r.readonly() == Some(true)) {
+        let reason =
+            "in a joined mount namespace the root is no mount of the container's own: set it to false";
+        return Err(SpecError::invalid("root.readonly", reason).into());
+    }
+    let before_root = b.steps.len();
+    root(b, request.root);
+    mounts::plan(b)?;
+    if let Some(directory) = request.notify.as_deref().filter(|_| has_namespace(b.linux(), Kind::Mount)) {
+        notify_mount(b, directory);
+    }
+    if has_namespace(b.linux(), Kind::Mount) {
+        devices::plan(b)?;
+    }
+    // All of them before the first is attached: each shows the host as it was.
+    let open_trees = std::mem::take(&mut b.open_trees);
+    b.steps.splice(before_root..before_root, open_trees);
+    Ok(())
 }
 
 /// Without privileges there is no container but in a user namespace.
@@ -303,11 +313,11 @@ fn check_privileges(b: &Builder<'_>) -> Result<(), PlanError> {
 }
 
 /// Brings the root file system into the container's mount namespace.
-fn root(b: &mut Builder<'_>, root: &Path) -> Option<SourceId> {
+fn root(b: &mut Builder<'_>, root: &Path) {
     use rustix::mount::MountPropagationFlags as Propagation;
     if b.joins(Kind::Mount) || !b.creates(Kind::Mount) {
         b.steps.push(Step::EnterRoot(c_path(root)));
-        return None;
+        return;
     }
     let propagation = match b.linux().and_then(|l| l.rootfs_propagation().as_deref()) {
         Some("private" | "rprivate") => Propagation::PRIVATE,
@@ -316,7 +326,6 @@ fn root(b: &mut Builder<'_>, root: &Path) -> Option<SourceId> {
     b.steps.push(Step::Propagation(propagation | Propagation::REC));
     let source = b.root_tree(root);
     b.steps.push(Step::AttachRoot(source));
-    Some(source)
 }
 
 fn notify_mount(b: &mut Builder<'_>, directory: &Path) {

@@ -242,11 +242,6 @@ fn lines_say_what_parent_and_child_do() {
     assert!(lines.iter().all(|l| !l.step.contains('\n')));
 }
 
-#[test]
-fn text_in_messages_stays_on_one_line() {
-    assert_eq!(display::Text(c"a\nb\xff").to_string(), "a\\nb\\xff");
-}
-
 fn unprivileged() -> Facts<'static> {
     Facts { permitted_capabilities: 0, setgroups_denied: true, ..facts() }
 }

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::{Record, SCHEMA, StateError};
 use crate::id::ContainerId;
-use crate::launch;
+use crate::sockets;
 
 const RECORD: &str = "state.json";
 const CONFIG: &str = "config.json";
@@ -117,7 +117,7 @@ impl Directory {
 
     /// Makes the socket that `start` connects to.
     pub fn bind_start_socket(&self) -> Result<OwnedFd, StateError> {
-        launch::bind_listener(self.fd.as_fd(), START_SOCKET).map_err(|error| StateError::File {
+        sockets::bind_listener(self.fd.as_fd(), START_SOCKET).map_err(|error| StateError::File {
             path: self.path.join(START_SOCKET),
             operation: "bind",
             error: error.into(),
@@ -126,7 +126,7 @@ impl Directory {
 
     /// Connects to the waiting process; None where none waits.
     pub fn connect_start_socket(&self) -> Result<Option<OwnedFd>, StateError> {
-        match launch::connect(self.fd.as_fd(), START_SOCKET) {
+        match sockets::connect(self.fd.as_fd(), START_SOCKET) {
             Ok(socket) => Ok(Some(socket)),
             Err(Errno::NOENT | Errno::CONNREFUSED) => Ok(None),
             Err(error) => Err(StateError::File {
@@ -144,7 +144,7 @@ impl Directory {
 
     /// Does a process wait for `start`? A full queue of connections says so too.
     pub(super) fn waits_for_start(&self) -> bool {
-        match launch::connect(self.fd.as_fd(), START_SOCKET) {
+        match sockets::connect(self.fd.as_fd(), START_SOCKET) {
             Ok(_) | Err(Errno::AGAIN) => true,
             Err(_) => false,
         }

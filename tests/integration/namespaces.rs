@@ -153,6 +153,32 @@ fn user_and_network_namespaces_are_joined_together() {
 }
 
 #[test]
+fn a_readonly_root_in_a_joined_mount_namespace_is_refused() {
+    let holder = require!(NamespaceHolder::new(&["--mount"], "mnt"));
+    let bundle = busybox!().namespace("mount", Some(&holder.path("mnt")));
+    bundle.run().refused(&["root.readonly", "joined mount namespace"]);
+}
+
+#[test]
+fn user_and_mount_namespaces_are_joined_together() {
+    let holder = require!(NamespaceHolder::new(&["--user", "--map-root-user", "--mount"], "mnt"));
+    let bundle = busybox!()
+        .writable()
+        .script("readlink /proc/self/ns/user; readlink /proc/self/ns/mnt")
+        .namespace("user", Some(&holder.path("user")))
+        .namespace("mount", Some(&holder.path("mnt")))
+        .without_namespace("pid")
+        .edit(|config| {
+            let proc = serde_json::json!({"destination": "/proc", "source": "/proc", "options": ["rbind"]});
+            config["mounts"] = serde_json::json!([proc]);
+            for list in ["maskedPaths", "readonlyPaths"] {
+                config["linux"][list] = serde_json::json!([]);
+            }
+        });
+    bundle.run().prints(&format!("{}\n{}", holder.link("user"), holder.link("mnt")));
+}
+
+#[test]
 fn the_hosts_network_namespace_is_joined_by_a_container_in_a_new_user_namespace() {
     let holder = require!(NamespaceHolder::new(&["--net"], "net"));
     let bundle = printing(busybox!().user_namespace(), "net").namespace("network", Some(&holder.path("net")));

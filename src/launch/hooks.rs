@@ -12,12 +12,13 @@ use rustix::fs::{Access, AtFlags, CWD, MemfdFlags, SealFlags, SeekFrom};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, setpgid, waitid};
 
-use crate::launch::{FixedText, Signals, now};
-use crate::plan::Text;
+use super::Signals;
+use super::timings::now;
 use crate::plan::step::HookStep;
 use crate::sys::clone::{CloneArguments, spawn};
 use crate::sys::process::{StringArray, default_signals, execve};
 use crate::sys::{During, Failure};
+use crate::text::{FixedText, Text};
 
 /// How many bytes of a failed hook's output its message quotes.
 const OUTPUT_SIZE: usize = 240;

@@ -5,7 +5,7 @@
 
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
@@ -14,8 +14,6 @@ use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
     SocketType, bind, listen, sendmsg, socket_with,
 };
-
-use super::LaunchError;
 
 /// A listening SEQPACKET socket `name` in `directory`.
 pub fn bind_listener(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
@@ -35,21 +33,15 @@ pub fn connect(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> 
 }
 
 /// Connects to a stream socket of the caller's.
-pub fn connect_stream(what: &'static str, path: &Path) -> Result<OwnedFd, LaunchError> {
-    let failed = |operation| move |error| LaunchError::Socket { what, path: path.into(), operation, error };
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-        .map_err(failed("socket"))?;
-    let directory;
-    let address = match SocketAddrUnix::new(path) {
-        Ok(address) => address,
-        Err(_) => {
-            let parent = path.parent().unwrap_or(Path::new("/"));
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            directory = open_directory(parent).map_err(failed("open"))?;
-            address_in(std::os::fd::AsFd::as_fd(&directory), name).map_err(failed("connect"))?
-        }
-    };
-    rustix::net::connect(&socket, &address).map_err(failed("connect"))?;
+pub fn connect_stream(path: &Path) -> Result<OwnedFd, Errno> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    if let Ok(address) = SocketAddrUnix::new(path) {
+        rustix::net::connect(&socket, &address)?;
+    } else {
+        let directory = open_directory(path.parent().unwrap_or(Path::new("/")))?;
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        rustix::net::connect(&socket, &address_in(directory.as_fd(), name)?)?;
+    }
     Ok(socket)
 }
 
@@ -63,10 +55,11 @@ pub fn send_descriptor(socket: BorrowedFd<'_>, fd: BorrowedFd<'_>, word: &[u8]) 
 }
 
 /// The address of `name` in an open directory, short whatever the directory is called.
-pub(super) fn address_in(directory: BorrowedFd<'_>, name: &str) -> Result<SocketAddrUnix, Errno> {
+pub fn address_in(directory: BorrowedFd<'_>, name: &str) -> Result<SocketAddrUnix, Errno> {
     SocketAddrUnix::new(format!("/proc/self/fd/{}/{name}", directory.as_raw_fd()))
 }
 
-pub(super) fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
+/// A directory for [`address_in`].
+pub fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
     rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }

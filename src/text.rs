@@ -1,0 +1,82 @@
+//! Text for messages, written without allocating: the child uses it between clone3 and execve.
+
+use std::ffi::CStr;
+use std::fmt::{self, Display, Formatter, Write};
+
+/// Longest [`FixedText`], in bytes.
+pub const TEXT_SIZE: usize = 1024;
+
+/// Text in a fixed buffer: what does not fit is cut off.
+pub struct FixedText {
+    bytes: [u8; TEXT_SIZE],
+    length: usize,
+}
+
+impl FixedText {
+    /// An empty text.
+    pub fn new() -> Self {
+        Self { bytes: [0; TEXT_SIZE], length: 0 }
+    }
+
+    /// What was written so far.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+}
+
+impl Default for FixedText {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Write for FixedText {
+    fn write_str(&mut self, s: &str) -> fmt::Result {
+        let room = self.bytes.get_mut(self.length..).unwrap_or_default();
+        let fits = s.len().min(room.len());
+        for (to, from) in room.iter_mut().zip(s.bytes()) {
+            *to = from;
+        }
+        self.length += fits;
+        Ok(())
+    }
+}
+
+/// A C string as text, control and undecodable bytes escaped: one line whatever it holds.
+pub struct Text<'a>(pub &'a CStr);
+
+impl Display for Text<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.to_bytes().utf8_chunks() {
+            for c in chunk.valid().chars() {
+                match c.is_control() {
+                    true => write!(f, "{}", c.escape_default())?,
+                    false => f.write_char(c)?,
+                }
+            }
+            for byte in chunk.invalid() {
+                write!(f, "\\x{byte:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_c_string_stays_on_one_line() {
+        assert_eq!(Text(c"a\nb\xff").to_string(), "a\\nb\\xff");
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_is_cut() {
+        let mut text = FixedText::new();
+        for _ in 0..TEXT_SIZE {
+            text.write_str("ab").unwrap();
+        }
+        assert_eq!(text.as_bytes().len(), TEXT_SIZE);
+    }
+}
