@@ -9,6 +9,7 @@ use super::container::Container;
 use super::{Error, hooks, kill};
 use crate::cgroups::{Cgroup, CgroupPath, Hierarchy};
 use crate::id::ContainerId;
+use crate::launch::Signals;
 use crate::plan::{self, Hooks};
 use crate::state::{Directory, Record, StateError, Status, Store};
 
@@ -39,7 +40,7 @@ pub fn delete(store: &Store, id: &ContainerId, force: bool) -> Result<(), Error>
     }
     end_process(&container)?;
     let hooks = container.spec().map(|spec| plan::hooks(&spec)).unwrap_or_default();
-    remove(store, &container.directory, container.record.as_ref(), &hooks)
+    remove(store, &container.directory, container.record.as_ref(), &hooks, None)
 }
 
 /// Kills the first process and waits for its end; what else runs in the cgroup goes with the cgroup.
@@ -62,16 +63,17 @@ fn end_process(container: &Container) -> Result<(), Error> {
 }
 
 /// Removes what a container has, whatever of it there is: cgroup, hooks' clean-up, directory. Goes on
-/// past a failure and tells the first.
+/// past a failure and tells the first. `interrupt` ends a hook that hangs.
 pub(super) fn remove(
     store: &Store,
     directory: &Directory,
     record: Option<&Record>,
     hooks: &Hooks,
+    interrupt: Option<&Signals>,
 ) -> Result<(), Error> {
     let cgroup = remove_cgroup(record);
     if let Some(record) = record {
-        hooks::run_poststop(store, &hooks.poststop, directory.id(), record);
+        hooks::run_poststop(store, &hooks.poststop, directory.id(), record, interrupt);
     }
     // A cgroup that is still there must stay known.
     cgroup?;

@@ -53,10 +53,16 @@ pub(super) fn run(hooks: &[HookStep], state: &[u8], interrupt: Option<&Signals>)
 }
 
 /// Runs every poststop hook: one that fails is a warning and keeps none of the others from running.
-pub(super) fn run_poststop(store: &Store, hooks: &[HookStep], id: &ContainerId, record: &Record) {
+pub(super) fn run_poststop(
+    store: &Store,
+    hooks: &[HookStep],
+    id: &ContainerId,
+    record: &Record,
+    interrupt: Option<&Signals>,
+) {
     let state = state_json(id, record, Status::Stopped, None);
     for step in hooks {
-        if let Err(error) = run(std::slice::from_ref(step), &state, None) {
+        if let Err(error) = run(std::slice::from_ref(step), &state, interrupt) {
             store.warn(&format!("container {id}: {error}"));
         }
     }

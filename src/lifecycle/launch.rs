@@ -73,7 +73,8 @@ pub(super) fn make(
     let launched = launch.start()?;
     laps.lap("open sources, clone3");
 
-    let poststop = PoststopGuard { store, options, record: record.clone(), hooks: &plan.hooks.poststop };
+    let poststop =
+        PoststopGuard { store, options, record: record.clone(), hooks: &plan.hooks.poststop, signals };
     let pid = launched.pid();
     record.init = ProcessId::of(pid);
     directory.write_record(&record)?;
@@ -206,6 +207,7 @@ struct PoststopGuard<'a> {
     options: &'a CreateOptions,
     record: Record,
     hooks: &'a [HookStep],
+    signals: &'a Signals,
 }
 
 impl PoststopGuard<'_> {
@@ -216,6 +218,6 @@ impl PoststopGuard<'_> {
 
 impl Drop for PoststopGuard<'_> {
     fn drop(&mut self) {
-        hooks::run_poststop(self.store, self.hooks, &self.options.id, &self.record);
+        hooks::run_poststop(self.store, self.hooks, &self.options.id, &self.record, Some(self.signals));
     }
 }

@@ -37,7 +37,7 @@ pub fn run(store: &Store, options: &CreateOptions, run: &RunOptions) -> Result<u
     if let Err(error) = poststart(&setup.plan, &made, options, &signals) {
         let _ = rustix::process::pidfd_send_signal(&made.child.pidfd, rustix::process::Signal::KILL);
         let _ = wait(&made.child, &signals, Foreground::default());
-        remove(store, &made.directory, Some(&made.record), &setup.plan.hooks)?;
+        remove(store, &made.directory, Some(&made.record), &setup.plan.hooks, Some(&signals))?;
         return Err(error);
     }
     let Made { directory, record, child, master, notify } = made;
@@ -59,7 +59,7 @@ pub fn run(store: &Store, options: &CreateOptions, run: &RunOptions) -> Result<u
             Err(StateError::NotFound { .. }) => {}
             lock => {
                 let _lock = lock?;
-                remove(store, &directory, Some(&record), &setup.plan.hooks)?;
+                remove(store, &directory, Some(&record), &setup.plan.hooks, Some(&signals))?;
             }
         }
     }

@@ -210,3 +210,17 @@ fn a_hook_with_a_relative_path_is_refused() {
     let bundle = busybox!().hook_object("createRuntime", json!({"path": "bin/true"}));
     bundle.create().refused(&["hooks.createRuntime", "bin/true", "absolute"]);
 }
+
+#[test]
+fn a_hanging_poststop_hook_of_a_foreground_run_can_be_interrupted() {
+    let bundle = busybox!().script("exit 3").hook("poststop", "echo > $OUT; sleep 1000");
+    let mark = bundle.file("began");
+    let bundle = bundle.edit(|config| {
+        config["hooks"]["poststop"][0]["env"] = json!([format!("OUT={}", mark.display())]);
+    });
+    let running = bundle.run_invocation(&[]).spawn();
+    wait_for("the hook", 10, || mark.exists().then_some(()));
+    running.signal(rustix::process::Signal::TERM);
+    running.wait().exits_with(3);
+    bundle.leaves_nothing();
+}
