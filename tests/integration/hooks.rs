@@ -224,3 +224,19 @@ fn a_hanging_poststop_hook_of_a_foreground_run_can_be_interrupted() {
     running.wait().exits_with(3);
     bundle.leaves_nothing();
 }
+
+#[test]
+fn a_container_whose_hook_hangs_is_busy_until_its_maker_is_ended() {
+    let bundle = busybox!().script("sleep 1000").hook("createRuntime", "echo > $OUT; sleep 1000");
+    let mark = bundle.file("began");
+    let bundle = bundle.edit(|config| {
+        config["hooks"]["createRuntime"][0]["env"] = json!([format!("OUT={}", mark.display())]);
+    });
+    bundle.write_config();
+    let running = bundle.invocation(&bundle.bundle_command("create", &[])).spawn();
+    wait_for("the hook", 10, || mark.exists().then_some(()));
+    bundle.delete_forced().refused(&[bundle.id(), "held by another rcrun"]);
+    running.signal(rustix::process::Signal::TERM);
+    running.wait().refused(&["interrupted"]);
+    bundle.leaves_nothing();
+}
