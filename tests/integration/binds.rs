@@ -5,20 +5,12 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::support::{Bundle, busybox};
-
-/// A directory of the test's with one file in it.
-fn data(bundle: &Bundle) -> PathBuf {
-    let directory = bundle.file("data");
-    fs::create_dir(&directory).expect("mkdir");
-    fs::write(directory.join("word"), "hello\n").expect("write");
-    directory
-}
+use crate::support::busybox;
 
 #[test]
 fn a_directory_appears_in_the_container_and_is_writable() {
     let bundle = busybox!().script("cat /mnt/word; echo back >/mnt/answer");
-    let source = data(&bundle);
+    let source = bundle.data();
     let bundle = bundle.bind(&source, "/mnt", &["bind"]);
     bundle.run().prints("hello");
     assert_eq!(fs::read_to_string(source.join("answer")).expect("the answer"), "back\n");
@@ -27,14 +19,14 @@ fn a_directory_appears_in_the_container_and_is_writable() {
 #[test]
 fn a_file_appears_in_the_container() {
     let bundle = busybox!().args(["cat", "/etc/word"]);
-    let source = data(&bundle).join("word");
+    let source = bundle.data().join("word");
     bundle.bind(source, "/etc/word", &["bind", "ro"]).run().prints("hello");
 }
 
 #[test]
 fn missing_targets_are_made_of_the_sources_kind() {
     let bundle = busybox!().script("cat /a/b/c/word; cat /d/e/file");
-    let source = data(&bundle);
+    let source = bundle.data();
     let bundle = bundle.bind(&source, "/a/b/c", &["bind"]).bind(source.join("word"), "/d/e/file", &["bind"]);
     bundle.run().prints("hello\nhello");
     assert!(bundle.rootfs().join("a/b/c").is_dir() && bundle.rootfs().join("d/e/file").is_file());
@@ -43,7 +35,7 @@ fn missing_targets_are_made_of_the_sources_kind() {
 #[test]
 fn a_readonly_bind_cannot_be_written_and_its_source_can() {
     let bundle = busybox!().script("cat /mnt/word; touch /mnt/file");
-    let source = data(&bundle);
+    let source = bundle.data();
     let bundle = bundle.bind(&source, "/mnt", &["bind", "ro"]);
     let outcome = bundle.run().exits_with(1);
     assert!(outcome.stdout == "hello\n" && outcome.stderr.contains("Read-only file system"), "{outcome}");
@@ -53,7 +45,7 @@ fn a_readonly_bind_cannot_be_written_and_its_source_can() {
 #[test]
 fn a_binds_options_are_attributes_of_the_mount() {
     let bundle = busybox!().script("grep ' /mnt ' /proc/mounts");
-    let source = data(&bundle);
+    let source = bundle.data();
     let outcome =
         bundle.bind(source, "/mnt", &["rbind", "nosuid", "nodev", "noexec", "noatime"]).run().success();
     for option in ["rw", "nosuid", "nodev", "noexec", "noatime"] {
@@ -65,7 +57,7 @@ fn a_binds_options_are_attributes_of_the_mount() {
 fn the_bind_option_alone_makes_a_bind_mount_whatever_the_type() {
     for typ in ["none", "bind", ""] {
         let bundle = busybox!().args(["cat", "/mnt/word"]);
-        let source = data(&bundle);
+        let source = bundle.data();
         bundle.mount("/mnt", typ, source, &["bind"]).run().prints("hello");
     }
 }
@@ -73,7 +65,7 @@ fn the_bind_option_alone_makes_a_bind_mount_whatever_the_type() {
 #[test]
 fn a_bind_without_a_type_in_the_configuration_works() {
     let bundle = busybox!().args(["cat", "/mnt/word"]);
-    let source = data(&bundle);
+    let source = bundle.data();
     let mount = json!({"destination": "/mnt", "source": source, "options": ["rbind"]});
     bundle.edit(|config| config["mounts"].as_array_mut().expect("mounts").push(mount)).run().prints("hello");
 }
@@ -89,7 +81,7 @@ fn a_relative_source_is_relative_to_the_bundle() {
 fn a_source_may_be_a_symbolic_link() {
     let bundle = busybox!().args(["cat", "/mnt/word"]);
     let link = bundle.file("link");
-    std::os::unix::fs::symlink(data(&bundle), &link).expect("symlink");
+    std::os::unix::fs::symlink(bundle.data(), &link).expect("symlink");
     bundle.bind(link, "/mnt", &["bind"]).run().prints("hello");
 }
 
@@ -97,7 +89,7 @@ fn a_source_may_be_a_symbolic_link() {
 fn a_source_may_have_spaces_in_its_path() {
     let bundle = busybox!().args(["cat", "/a target with spaces/word"]);
     let source = bundle.file("a source with spaces");
-    fs::rename(data(&bundle), &source).expect("rename");
+    fs::rename(bundle.data(), &source).expect("rename");
     bundle.bind(source, "/a target with spaces", &["bind"]).run().prints("hello");
 }
 
@@ -105,7 +97,7 @@ fn a_source_may_have_spaces_in_its_path() {
 fn rbind_brings_what_is_mounted_below_and_bind_does_not() {
     for (option, expected) in [("rbind", "inner"), ("bind", "")] {
         let bundle = busybox!().script("ls /mnt/below");
-        let source = data(&bundle);
+        let source = bundle.data();
         fs::create_dir(source.join("below")).expect("mkdir");
         let bundle = bundle.bind(&source, "/mnt", &[option]);
         bundle.write_config();
@@ -119,7 +111,7 @@ fn rbind_brings_what_is_mounted_below_and_bind_does_not() {
 #[test]
 fn recursive_readonly_covers_what_is_mounted_below() {
     let bundle = busybox!().script("touch /mnt/below/file");
-    let source = data(&bundle);
+    let source = bundle.data();
     fs::create_dir(source.join("below")).expect("mkdir");
     let bundle = bundle.bind(&source, "/mnt", &["rbind", "rro"]);
     bundle.write_config();
@@ -142,7 +134,7 @@ fn a_device_and_a_socket_can_be_bound() {
 #[test]
 fn a_bind_over_a_file_of_the_root_covers_it() {
     let bundle = busybox!().args(["cat", "/etc/passwd"]);
-    let source = data(&bundle).join("word");
+    let source = bundle.data().join("word");
     bundle.bind(source, "/etc/passwd", &["bind"]).run().prints("hello");
 }
 
@@ -150,7 +142,7 @@ fn a_bind_over_a_file_of_the_root_covers_it() {
 fn mounts_made_in_the_container_do_not_reach_the_source() {
     let bundle = busybox!()
         .script("mkdir -p /mnt/inner && mount -t tmpfs tmpfs /mnt/inner && touch /mnt/inner/file; sleep 100");
-    let source = data(&bundle);
+    let source = bundle.data();
     let all = json!(["CAP_SYS_ADMIN", "CAP_KILL"]);
     let bundle = bundle.bind(&source, "/mnt", &["rbind"]).edit(|config| {
         for set in ["bounding", "effective", "permitted"] {

@@ -6,19 +6,12 @@ use std::path::PathBuf;
 
 use crate::support::{Bundle, busybox};
 
-fn data(bundle: &Bundle) -> PathBuf {
-    let directory = bundle.file("data");
-    fs::create_dir(&directory).expect("mkdir");
-    fs::write(directory.join("word"), "hello\n").expect("write");
-    directory
-}
-
 #[test]
 fn a_link_inside_the_root_is_followed() {
     let bundle = busybox!().script("cat /link/word; cat /real/word");
     fs::create_dir(bundle.rootfs().join("real")).expect("mkdir");
     symlink("real", bundle.rootfs().join("link")).expect("symlink");
-    let source = data(&bundle);
+    let source = bundle.data();
     bundle.bind(source, "/link", &["bind"]).run().prints("hello\nhello");
 }
 
@@ -27,7 +20,7 @@ fn an_absolute_link_is_meant_inside_the_root() {
     // As in every Debian: /var/run is a link to /run.
     let bundle = busybox!().script("cat /var/run/data/word; cat /run/data/word");
     symlink("/run", bundle.rootfs().join("var/run")).expect("symlink");
-    let source = data(&bundle);
+    let source = bundle.data();
     bundle.bind(source, "/var/run/data", &["bind"]).run().prints("hello\nhello");
 }
 
@@ -46,7 +39,7 @@ fn a_target_escaping_through_a_link_is_refused_and_nothing_is_made_outside() {
         let bundle = busybox!();
         let (link, outside) = escapes(&bundle)[n].clone();
         symlink(&link, bundle.rootfs().join("escape")).expect("symlink");
-        let source = data(&bundle);
+        let source = bundle.data();
         let bundle = bundle.bind(source, "/escape/made", &["bind"]);
         bundle.run().refused(&["/escape/made", "leaves the root file system"]);
         assert_eq!(fs::read_dir(&outside).expect("outside").count(), 0, "{link}");
@@ -57,7 +50,7 @@ fn a_target_escaping_through_a_link_is_refused_and_nothing_is_made_outside() {
 #[test]
 fn a_target_with_parent_steps_stays_inside_or_is_refused() {
     let bundle = busybox!().script("cat /escaped/word");
-    let source = data(&bundle);
+    let source = bundle.data();
     let bundle = bundle.bind(source, "/../../../escaped", &["bind"]);
     let outcome = bundle.run();
     if !outcome.status.success() {
@@ -71,14 +64,14 @@ fn a_loop_of_links_is_refused() {
     let bundle = busybox!();
     symlink("two", bundle.rootfs().join("one")).expect("symlink");
     symlink("one", bundle.rootfs().join("two")).expect("symlink");
-    let source = data(&bundle);
+    let source = bundle.data();
     bundle.bind(source, "/one/file", &["bind"]).run().refused(&["/one", "symbolic link"]);
 }
 
 #[test]
 fn a_file_where_a_directory_must_be_is_named() {
     let bundle = busybox!();
-    let source = data(&bundle);
+    let source = bundle.data();
     bundle.bind(source, "/etc/passwd", &["bind"]).run().refused(&["/etc/passwd", "not a directory"]);
 }
 

@@ -119,6 +119,14 @@ impl Bundle {
         self.directory.path().join("files").join(name)
     }
 
+    /// A directory of the test's with a file `word` in it, which says `hello`.
+    pub fn data(&self) -> PathBuf {
+        let directory = self.file("data");
+        fs::create_dir(&directory).expect("mkdir");
+        fs::write(directory.join("word"), "hello\n").expect("write");
+        directory
+    }
+
     /// The directory given as `--root`.
     pub fn state_directory(&self) -> PathBuf {
         self.directory.path().join(&self.state)
