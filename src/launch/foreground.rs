@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::sys::wait::{Id, WaitPidFlag, waitid as wait_for};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{WaitId, WaitIdOptions, waitid};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 
 use super::signals::Signals;
@@ -125,17 +124,9 @@ fn wake_up(
 }
 
 fn exit_status(child: &Child) -> Result<u8, LaunchError> {
-    loop {
-        match waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED) {
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno).during("waitid").map_err(LaunchError::Call),
-            Ok(status) => {
-                let status = status.ok_or(Errno::CHILD).during("waitid")?;
-                let code = status.exit_status().or(status.terminating_signal().map(|signal| 128 + signal));
-                return Ok(code.unwrap_or(255) as u8);
-            }
-        }
-    }
+    let status = child.wait().during("waitid")?;
+    let code = status.exit_status().or(status.terminating_signal().map(|signal| 128 + signal));
+    Ok(code.unwrap_or(255) as u8)
 }
 
 fn forward(child: &Child, signals: &Signals, relay: Option<&Relay>) {

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Access, AtFlags, CWD, MemfdFlags, SealFlags, SeekFrom};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, setpgid, waitid};
+use rustix::process::{Pid, Signal, kill_process_group, setpgid};
 
 use super::Signals;
 use super::timings::now;
@@ -88,20 +88,13 @@ impl<'plan> Hook<'plan> {
             // The whole group: a shell's children must not outlive their hook.
             let _ = group.map(|group| kill_process_group(group, Signal::KILL));
         }
-        let status = loop {
-            match waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED) {
-                Err(Errno::INTR) => {}
-                result => break result,
-            }
-        };
+        let status = child.wait();
         ended?;
-        match status.during("waitid").map_err(Reason::Operation)? {
-            Some(status) => match (status.exit_status(), status.terminating_signal()) {
-                (Some(0), _) => Ok(()),
-                (Some(code), _) => Err(Reason::Exited(code)),
-                (None, signal) => Err(Reason::Killed(signal.unwrap_or_default())),
-            },
-            None => Ok(()),
+        let status = status.during("waitid").map_err(Reason::Operation)?;
+        match (status.exit_status(), status.terminating_signal()) {
+            (Some(0), _) => Ok(()),
+            (Some(code), _) => Err(Reason::Exited(code)),
+            (None, signal) => Err(Reason::Killed(signal.unwrap_or_default())),
         }
     }
 

@@ -3,7 +3,7 @@
 //! The container gets a socket of its own at /run/notify/notify.sock; when it says READY=1 there, the
 //! service manager hears READY=1 with the container's pid as MAINPID.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -15,6 +15,7 @@ use rustix::net::{
 
 use super::LaunchError;
 use crate::sockets;
+use crate::sys::During;
 
 /// The container's end of a service notification.
 #[derive(Debug)]
@@ -53,7 +54,7 @@ impl NotifySocket {
     }
 
     /// Readable when the container has said something.
-    pub fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 
@@ -70,7 +71,11 @@ impl NotifySocket {
     }
 
     /// Waits until the container is ready or ended.
-    pub fn await_ready(&self, pid: i32, pidfd: std::os::fd::BorrowedFd<'_>) -> Result<(), Errno> {
+    pub fn await_ready(&self, pid: i32, pidfd: BorrowedFd<'_>) -> Result<(), LaunchError> {
+        self.relay_until_ready(pid, pidfd).during("relay NOTIFY_SOCKET").map_err(LaunchError::Call)
+    }
+
+    fn relay_until_ready(&self, pid: i32, pidfd: BorrowedFd<'_>) -> Result<(), Errno> {
         loop {
             let mut fds = [
                 PollFd::from_borrowed_fd(self.as_fd(), PollFlags::IN),

@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+use rustix::process::{Signal, pidfd_send_signal};
 
 use super::child::{self, Cargo};
 use super::error::ChildError;
@@ -335,28 +335,18 @@ impl Drop for Launched<'_> {
     fn drop(&mut self) {
         if let Some(child) = self.child.take() {
             let _ = pidfd_send_signal(&child.pidfd, Signal::KILL);
-            let _ = wait_for(&child);
-        }
-    }
-}
-
-fn wait_for(child: &Child) -> Result<Option<rustix::process::WaitIdStatus>, Errno> {
-    loop {
-        match waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED) {
-            Err(Errno::INTR) => {}
-            result => return result,
+            let _ = child.wait();
         }
     }
 }
 
 fn how_it_ended(child: &Child) -> String {
-    match wait_for(child) {
-        Ok(Some(status)) => match (status.terminating_signal(), status.exit_status()) {
+    match child.wait() {
+        Ok(status) => match (status.terminating_signal(), status.exit_status()) {
             (Some(9), _) => "killed by signal 9 (by someone, or out of memory)".into(),
             (Some(signal), _) => format!("killed by signal {signal}"),
             (None, code) => format!("exit status {}", code.unwrap_or_default()),
         },
-        Ok(None) => "it is gone".into(),
         Err(errno) => format!("waitid: {errno}"),
     }
 }

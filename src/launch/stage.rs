@@ -13,7 +13,6 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
-use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::LaunchError;
 use crate::namespaces::Kind;
@@ -42,7 +41,7 @@ pub(super) fn spawn_through(
     .map_err(|error| LaunchError::Clone { error })?;
     drop(theirs);
     let answer = receive(&ours);
-    let _ = waitid(WaitId::PidFd(stage.pidfd.as_fd()), WaitIdOptions::EXITED);
+    let _ = stage.wait();
     match answer? {
         ([pid, 0], Some(pidfd)) => Ok(Child { pid, pidfd }),
         ([index, errno], None) => {

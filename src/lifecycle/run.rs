@@ -1,6 +1,7 @@
 //! `run`: create, start, wait, delete in one.
 
 use std::io::Write;
+use std::os::fd::AsFd;
 
 use super::create::{check_terminal, notify_directory};
 use super::delete::remove;
@@ -43,9 +44,7 @@ pub fn run(store: &Store, options: &CreateOptions, run: &RunOptions) -> Result<u
     let Made { directory, record, child, master, notify } = made;
     if run.detach {
         if let Some(notify) = notify {
-            notify.await_ready(child.pid, std::os::fd::AsFd::as_fd(&child.pidfd)).map_err(|error| {
-                crate::launch::LaunchError::Terminal { operation: "relay NOTIFY_SOCKET", error }
-            })?;
+            notify.await_ready(child.pid, child.pidfd.as_fd())?;
         }
         report_timings(run, &setup.plan, laps, clock.as_ref())?;
         return Ok(0);

@@ -1,7 +1,9 @@
 //! `start`: the word that a created container waits for.
 
+use std::os::fd::AsFd;
+
 use super::container::Container;
-use super::{Error, hooks};
+use super::{Error, hooks, kill};
 use crate::id::ContainerId;
 use crate::launch::{Answers, Conversation, LaunchError, NotifySocket, Outcome};
 use crate::plan;
@@ -38,13 +40,8 @@ pub fn start(store: &Store, id: &ContainerId) -> Result<(), Error> {
         return Err(error.into());
     }
     drop(lock);
-    if let Some(notify) = notify
-        && let Some(pid) = rustix::process::Pid::from_raw(init.pid)
-        && let Ok(pidfd) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
-    {
-        notify
-            .await_ready(init.pid, std::os::fd::AsFd::as_fd(&pidfd))
-            .map_err(|error| LaunchError::Terminal { operation: "relay NOTIFY_SOCKET", error })?;
+    if let (Some(notify), Some(pidfd)) = (notify, kill::open(&init)) {
+        notify.await_ready(init.pid, pidfd.as_fd())?;
     }
     Ok(())
 }

@@ -31,7 +31,7 @@ use step::{Attributes, MountFrom, MountStep, ResourceLimit, Source, SourceId, St
 use crate::cgroups::{CgroupError, CgroupPath, Limits};
 use crate::id::ContainerId;
 use crate::namespaces::Kind;
-use crate::spec::{SpecError, has_namespace, sysctl_path};
+use crate::spec::{SpecError, has_namespace, joins_namespace, sysctl_path};
 
 /// Everything that a launch does, decided.
 #[derive(Clone, Debug)]
@@ -165,21 +165,21 @@ impl<'a> Builder<'a> {
 
     /// A tree of the host, opened by the parent where it may, else by the child.
     fn tree(&mut self, path: PathBuf, recursive: bool) -> SourceId {
-        if self.facts.may_administer() {
-            return self.source(Source::Tree { path, recursive });
-        }
-        let source = self.source(Source::ByChild);
-        self.open_trees.push(Step::OpenTree { source, path: Some(c_path(&path)), recursive });
-        source
+        let by_child = Some(c_path(&path));
+        self.tree_or_step(path, by_child, recursive)
     }
 
     /// The root file system's tree: the child finds it as its working directory.
     fn root_tree(&mut self, path: &Path) -> SourceId {
+        self.tree_or_step(path.into(), None, true)
+    }
+
+    fn tree_or_step(&mut self, path: PathBuf, by_child: Option<CString>, recursive: bool) -> SourceId {
         if self.facts.may_administer() {
-            return self.source(Source::Tree { path: path.into(), recursive: true });
+            return self.source(Source::Tree { path, recursive });
         }
         let source = self.source(Source::ByChild);
-        self.open_trees.push(Step::OpenTree { source, path: None, recursive: true });
+        self.open_trees.push(Step::OpenTree { source, path: by_child, recursive });
         source
     }
 
@@ -188,10 +188,7 @@ impl<'a> Builder<'a> {
     }
 
     fn joins(&self, kind: Kind) -> bool {
-        let list = self.linux().and_then(|l| l.namespaces().as_deref()).unwrap_or_default();
-        list.iter().any(|n| {
-            Kind::from(n.typ()) == kind && n.path().as_ref().is_some_and(|p| !p.as_os_str().is_empty())
-        })
+        joins_namespace(self.linux(), kind)
     }
 
     fn creates(&self, kind: Kind) -> bool {

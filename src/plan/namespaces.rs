@@ -12,6 +12,7 @@ use oci_spec::runtime::LinuxIdMapping;
 use super::step::{Source, SourceId, Step};
 use super::{Builder, PlanError};
 use crate::namespaces::Kind;
+use crate::spec::joined_path;
 
 /// The namespaces of a container as the launch needs them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,8 +44,8 @@ pub(super) fn plan(b: &mut Builder<'_>) -> Result<Namespaces, PlanError> {
     let mut joins = Vec::new();
     for namespace in b.linux().and_then(|l| l.namespaces().as_deref()).unwrap_or_default() {
         let kind = Kind::from(namespace.typ());
-        match namespace.path().as_ref().filter(|p| !p.as_os_str().is_empty()) {
-            Some(path) => joins.push((kind, b.source(Source::Namespace { kind, path: path.clone() }))),
+        match joined_path(namespace) {
+            Some(path) => joins.push((kind, b.source(Source::Namespace { kind, path: path.into() }))),
             // A cgroup namespace is rooted at the cgroup of who makes it: made by the child.
             None if kind == Kind::Cgroup => {}
             None => plan.clone_flags |= kind.flag(),

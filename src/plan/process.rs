@@ -23,9 +23,7 @@ pub struct Program {
     pub env: Vec<CString>,
 }
 
-/// Plans the program. `home` is the home directory of the process's user, for an environment
-/// without HOME; `passed` are descriptors passed by LISTEN_FDS, `notify` the container's
-/// NOTIFY_SOCKET.
+/// Plans the program. `notify` is the container's NOTIFY_SOCKET.
 pub(super) fn program(process: &Process, facts: &Facts<'_>, notify: Option<&str>) -> Program {
     let args = process.args().as_deref().unwrap_or_default();
     let env = process.env().as_deref().unwrap_or_default();
@@ -102,20 +100,18 @@ pub(super) struct ProcessSteps {
 fn credentials(process: &Process, facts: &Facts<'_>, user_namespace: bool) -> Result<Credentials, PlanError> {
     let user = process.user();
     let additional = user.additional_gids().clone().unwrap_or_default();
-    let capabilities = match process.capabilities() {
-        Some(sets) => Some(CapabilityMasks {
+    let sets = match process.capabilities() {
+        Some(sets) => CapabilityMasks {
             bounding: mask(sets.bounding()),
             effective: mask(sets.effective()),
             permitted: mask(sets.permitted()),
             inheritable: mask(sets.inheritable()),
             ambient: mask(sets.ambient()),
-        }),
+        },
         // Without a word about capabilities the process gets none, as runc has it.
-        None => Some(CapabilityMasks::default()),
+        None => CapabilityMasks::default(),
     };
-    if let Some(sets) = &capabilities
-        && !user_namespace
-    {
+    if !user_namespace {
         let missing = (sets.permitted | sets.effective | sets.inheritable) & !facts.permitted_capabilities;
         if missing != 0 {
             let names = capability_names(missing).join(", ");
@@ -126,13 +122,11 @@ fn credentials(process: &Process, facts: &Facts<'_>, user_namespace: bool) -> Re
             .into());
         }
     }
-    if let Some(sets) = &capabilities {
-        let stray = sets.ambient & !(sets.permitted & sets.inheritable);
-        if stray != 0 {
-            let names = capability_names(stray).join(", ");
-            let reason = format!("{names} must be permitted and inheritable too, capabilities(7)");
-            return Err(SpecError::invalid("process.capabilities.ambient", reason).into());
-        }
+    let stray = sets.ambient & !(sets.permitted & sets.inheritable);
+    if stray != 0 {
+        let names = capability_names(stray).join(", ");
+        let reason = format!("{names} must be permitted and inheritable too, capabilities(7)");
+        return Err(SpecError::invalid("process.capabilities.ambient", reason).into());
     }
     let groups = match (facts.setgroups_denied, additional.is_empty()) {
         (true, true) => None,
@@ -146,7 +140,7 @@ fn credentials(process: &Process, facts: &Facts<'_>, user_namespace: bool) -> Re
         uid: user.uid(),
         gid: user.gid(),
         groups,
-        capabilities,
+        capabilities: sets,
         no_new_privileges: process.no_new_privileges().unwrap_or(false),
         umask: user.umask().unwrap_or(0o022) & 0o777,
     })

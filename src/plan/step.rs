@@ -137,8 +137,8 @@ pub struct Credentials {
     pub gid: u32,
     /// Supplementary groups; None leaves them (setgroups(2) is denied in the user namespace).
     pub groups: Option<Vec<rustix::process::Gid>>,
-    /// Capability sets as bit masks; None leaves them as they are.
-    pub capabilities: Option<CapabilityMasks>,
+    /// Capability sets as bit masks.
+    pub capabilities: CapabilityMasks,
     /// PR_SET_NO_NEW_PRIVS.
     pub no_new_privileges: bool,
     /// File mode creation mask.

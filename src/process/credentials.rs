@@ -22,11 +22,9 @@ pub fn become_namespace_root() -> Result<(), Failure> {
 
 /// Gives the process its ids and capabilities, in the order that keeps each call permitted.
 pub fn apply(credentials: &Credentials) -> Result<(), Failure> {
-    if let Some(sets) = &credentials.capabilities {
-        bound(sets.bounding)?;
-        if credentials.uid != 0 {
-            set_keep_capabilities(true).during("prctl PR_SET_KEEPCAPS")?;
-        }
+    bound(credentials.capabilities.bounding)?;
+    if credentials.uid != 0 {
+        set_keep_capabilities(true).during("prctl PR_SET_KEEPCAPS")?;
     }
     own_streams(credentials.uid)?;
     if let Some(groups) = &credentials.groups {
@@ -38,9 +36,7 @@ pub fn apply(credentials: &Credentials) -> Result<(), Failure> {
     }
     set_gid(Gid::from_raw(credentials.gid))?;
     set_uid(Uid::from_raw(credentials.uid))?;
-    if let Some(sets) = &credentials.capabilities {
-        set(sets)?;
-    }
+    set(&credentials.capabilities)?;
     if credentials.no_new_privileges {
         set_no_new_privs(true).during("prctl PR_SET_NO_NEW_PRIVS")?;
     }

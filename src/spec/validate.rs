@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use oci_spec::runtime::{Hook, Linux, LinuxIdMapping, Process, Spec};
+use oci_spec::runtime::{Hook, Linux, LinuxIdMapping, LinuxNamespace, Process, Spec};
 
 use super::{OCI_VERSION, SpecError};
 use crate::namespaces::Kind;
@@ -136,13 +136,22 @@ fn namespaces(linux: Option<&Linux>) -> Checked {
             let kind = Kind::from(namespace.typ());
             refuse(format!("linux.namespaces[{index}]"), format!("a second {kind} namespace"))?;
         }
-        if let Some(path) =
-            namespace.path().as_ref().filter(|p| !p.as_os_str().is_empty() && !p.is_absolute())
-        {
+        if let Some(path) = joined_path(namespace).filter(|path| !path.is_absolute()) {
             refuse(format!("linux.namespaces[{index}].path"), format!("{path:?} is not an absolute path"))?;
         }
     }
     Ok(())
+}
+
+/// The file of a namespace that is joined; none, or an empty one, makes a new namespace.
+pub(crate) fn joined_path(namespace: &LinuxNamespace) -> Option<&Path> {
+    namespace.path().as_deref().filter(|path| !path.as_os_str().is_empty())
+}
+
+/// Does the configuration join a namespace of this kind?
+pub(crate) fn joins_namespace(linux: Option<&Linux>, kind: Kind) -> bool {
+    let list = linux.and_then(|l| l.namespaces().as_deref()).unwrap_or_default();
+    list.iter().any(|namespace| Kind::from(namespace.typ()) == kind && joined_path(namespace).is_some())
 }
 
 /// Does the configuration create or join a namespace of this kind?
@@ -195,9 +204,7 @@ pub(crate) fn sysctl_path(key: &str) -> String {
 }
 
 fn mappings(linux: &Linux, user: bool) -> Checked {
-    let joined = linux.namespaces().iter().flatten().any(|n| {
-        Kind::from(n.typ()) == Kind::User && n.path().as_ref().is_some_and(|p| !p.as_os_str().is_empty())
-    });
+    let joined = joins_namespace(Some(linux), Kind::User);
     let lists = [("linux.uidMappings", linux.uid_mappings()), ("linux.gidMappings", linux.gid_mappings())];
     for (path, list) in lists {
         let list: &[LinuxIdMapping] = list.as_deref().unwrap_or_default();

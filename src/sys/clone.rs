@@ -1,8 +1,9 @@
 //! clone3(2): a child whose memory is a copy of the caller's.
 
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::Errno;
+use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus, waitid};
 
 /// A process that was just made.
 #[derive(Debug)]
@@ -11,6 +12,18 @@ pub struct Child {
     pub pid: i32,
     /// A descriptor of it, CLOEXEC.
     pub pidfd: OwnedFd,
+}
+
+impl Child {
+    /// Waits for its end, waitid(2), whatever signals arrive meanwhile.
+    pub fn wait(&self) -> Result<WaitIdStatus, Errno> {
+        loop {
+            match waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED) {
+                Err(Errno::INTR) => {}
+                status => return status?.ok_or(Errno::CHILD),
+            }
+        }
+    }
 }
 
 /// What clone3(2) is asked for besides CLONE_PIDFD.
@@ -78,15 +91,12 @@ pub fn spawn(arguments: CloneArguments<'_>, body: impl FnOnce() -> i32) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::process::{WaitId, WaitIdOptions, waitid};
-    use std::os::fd::AsFd;
 
     #[test]
     fn the_child_runs_the_body_and_its_status_comes_back() {
         let child = spawn(CloneArguments::default(), || 7).unwrap();
         assert!(child.pid > 0);
-        let status = waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED).unwrap().unwrap();
-        assert_eq!(status.exit_status(), Some(7));
+        assert_eq!(child.wait().unwrap().exit_status(), Some(7));
     }
 
     #[test]
