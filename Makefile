@@ -13,7 +13,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 CARGO_DENY := 0.20.2
 
-.PHONY: help build demo test test-unit test-integration test-vm lint check install clean cargo
+.PHONY: help build demo test test-unit test-integration test-faults test-robustness test-vm lint check install clean cargo
 
 help: ## List these targets
 	@sed -En 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 26
@@ -28,9 +28,9 @@ demo: build ## Run a real container made from Debian's busybox, with its timings
 	@tests/bin/require demo
 	@tests/bin/demo "$(RCRUN)" "$(TARGET)/demo"
 
-test: build ## Run all tests: unit, integration (root), VM
+test: build ## Run all tests: unit, integration, faults, robustness (root), VM
 	@tests/bin/require test vm
-	@tests/bin/suites unit integration vm
+	@tests/bin/suites unit integration faults robustness vm
 
 test-unit: cargo ## Run the unit and documentation tests (no root needed)
 	@tests/bin/require build
@@ -39,6 +39,14 @@ test-unit: cargo ## Run the unit and documentation tests (no root needed)
 test-integration: build ## Run the tests with containers on this machine (root)
 	@tests/bin/require test
 	@tests/bin/suites integration
+
+test-faults: build ## Kill rcrun after each of its effects and see that nothing is left (root)
+	@tests/bin/require test
+	@tests/bin/suites faults
+
+test-robustness: build ## Run 10,000 containers, 500 at once, 64 in parallel, and count what is left (root)
+	@tests/bin/require test
+	@tests/bin/suites robustness
 
 test-vm: build ## Run the tests in a VM with every cgroup controller (root)
 	@tests/bin/require test vm

@@ -6,6 +6,7 @@
 
 pub mod bundle;
 pub mod cgroups;
+mod fault;
 pub mod host;
 pub mod id;
 pub mod launch;

@@ -8,6 +8,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, XattrFlags, fgetxattr, fsetxattr, mkdirat, unlinkat};
 use rustix::io::Errno;
 
+use crate::fault;
+
 use super::{Cgroup, CgroupError, CgroupPath, Controllers, Hierarchy, Limits, files, tree};
 
 /// Marks of ancestors that rcrun made: `trusted` is root's alone, `user` needs no privilege (5.7).
@@ -75,6 +77,7 @@ impl<'a> Creation<'a> {
         let made = match found {
             Ok(()) => {
                 self.made.push(self.path.clone());
+                fault::point("mkdir of the cgroup");
                 true
             }
             Err(Errno::EXIST) => false,

@@ -16,6 +16,7 @@ use rustix::net::SocketFlags;
 use super::hooks::Hook;
 use super::protocol::{self, Message};
 use super::timings::Clock;
+use crate::fault;
 use crate::plan::Program;
 use crate::plan::step::{Credentials, HookStep, SourceId, Step, TargetKind};
 use crate::process;
@@ -71,6 +72,7 @@ pub fn run(cargo: &Cargo<'_>) -> i32 {
         if let Some(clock) = cargo.clock {
             clock.step_ended(index);
         }
+        fault::child_point(child.socket());
     }
     if let Some(clock) = cargo.clock {
         clock.publish();

@@ -19,6 +19,7 @@ use super::protocol::{self, Expected, Message, Received};
 use super::signals::Signals;
 use super::timings::Clock;
 use super::{LaunchError, open, stage};
+use crate::fault;
 use crate::launch::hooks::Hook;
 use crate::namespaces::Kind;
 use crate::plan::step::{ResourceLimit, Source, Step};
@@ -133,13 +134,16 @@ impl<'a> Launch<'a> {
             }
             child::run(&cargo)
         })?;
+        fault::point("clone3");
         let pid = child.pid;
         let conversation = Conversation::new(ours, self.steps, self.resource_limits);
         // From here on a failure drops, and so kills, the child.
         let launched = Launched { child: Some(child), conversation };
         if matches!(self.steps.first(), Some(Step::AwaitParent)) {
             self.serve_newborn(pid)?;
+            fault::point("what only the parent can do");
             launched.conversation.proceed()?;
+            fault::point("Proceed");
         }
         Ok(launched)
     }
@@ -242,6 +246,7 @@ fn map_ids(pid: i32, mappings: &Mappings) -> Result<(), LaunchError> {
         write("setgroups", "deny")?;
     }
     write("uid_map", &mappings.uid)?;
+    fault::point("uid_map");
     write("gid_map", &mappings.gid)
 }
 

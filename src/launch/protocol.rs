@@ -133,6 +133,7 @@ pub fn receive(socket: BorrowedFd<'_>) -> Result<Received, Errno> {
         RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
         _ => None,
     });
+    crate::fault::heard(&bytes[..length]);
     let Some(first) = bytes[..length].first() else { return Ok(Received::End) };
     match Message::from_byte(*first) {
         Some(Message::Failed) if length >= 5 => {

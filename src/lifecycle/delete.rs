@@ -8,6 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::container::Container;
 use super::{Error, hooks, kill};
 use crate::cgroups::{Cgroup, CgroupPath, Hierarchy};
+use crate::fault;
 use crate::id::ContainerId;
 use crate::launch::Signals;
 use crate::plan::{self, Hooks};
@@ -38,7 +39,9 @@ pub fn delete(store: &Store, id: &ContainerId, force: bool) -> Result<(), Error>
         let deletable = [Status::Stopped, Status::Created];
         container.expect(&deletable, "stop it first, or use delete --force")?;
     }
+    fault::point("lock");
     end_process(&container)?;
+    fault::point("kill");
     let hooks = container.spec().map(|spec| plan::hooks(&spec)).unwrap_or_default();
     remove(store, &container.directory, container.record.as_ref(), &hooks, None)
 }
@@ -72,12 +75,16 @@ pub(super) fn remove(
     interrupt: Option<&Signals>,
 ) -> Result<(), Error> {
     let cgroup = remove_cgroup(record);
+    fault::point("rmdir of the cgroup");
     if let Some(record) = record {
         hooks::run_poststop(store, &hooks.poststop, directory.id(), record, interrupt);
     }
+    fault::point("poststop hooks");
     // A cgroup that is still there must stay known.
     cgroup?;
-    Ok(directory.remove()?)
+    directory.remove()?;
+    fault::point("removal of the state directory");
+    Ok(())
 }
 
 fn remove_cgroup(record: Option<&Record>) -> Result<(), Error> {

@@ -10,6 +10,7 @@ use super::handover::Handover;
 use super::setup::Setup;
 use super::{CreateOptions, Error, hooks};
 use crate::cgroups::{Cgroup, CgroupError};
+use crate::fault;
 use crate::id::ContainerId;
 use crate::launch::hooks::{empty_state_file, fill_state_file};
 use crate::launch::{Answers, Clock, Laps, Launch, LaunchError, NotifySocket, Signals};
@@ -44,12 +45,15 @@ pub(super) fn make(
         options.pid_file.as_deref(),
     )?;
     let directory = store.reserve(&options.id)?;
+    fault::point("mkdir of the state directory");
     let lock = directory.lock()?;
     // After the lock, so that its removal of the directory comes before the lock's end.
     let reservation = Reservation::of(&directory);
     let mut record = new_record(setup, options);
     directory.write_config(&setup.bundle.config)?;
+    fault::point("copy of config.json");
     directory.write_record(&record)?;
+    fault::point("first state.json");
     laps.lap("write state");
 
     let cgroup = CgroupGuard::new(setup)?;
@@ -57,7 +61,9 @@ pub(super) fn make(
         record.cgroup = None;
     }
     laps.lap("make cgroup");
+    fault::point("cgroup");
     let listener = create_only.then(|| directory.bind_start_socket()).transpose()?;
+    fault::point("start.sock");
     let notify = notify_socket(setup, &directory, create_only)?;
     let states = HookStates::of(&plan.steps)?;
     let unborn = record.clone();
@@ -78,9 +84,12 @@ pub(super) fn make(
     let pid = launched.pid();
     record.init = ProcessId::of(pid);
     directory.write_record(&record)?;
+    fault::point("state.json with the pid");
     let pid_file = handover.announce(&launched)?;
+    fault::point("pid file");
     if !create_only {
         launched.recorded()?;
+        fault::point("Recorded");
     }
     laps.lap("write pid");
 
@@ -92,6 +101,7 @@ pub(super) fn make(
     let mut answers = Answers { runtime_hooks: &mut runtime_hooks, terminal: &mut terminal };
     let (child, _) = launched.converse(signals, &mut answers)?;
     laps.lap("wait for the child");
+    fault::point("conversation");
 
     if let Some(file) = pid_file {
         file.keep();

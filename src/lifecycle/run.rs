@@ -8,6 +8,7 @@ use super::delete::remove;
 use super::launch::{Made, make};
 use super::setup::{Setup, warn_of_skipped};
 use super::{CreateOptions, Error, RunOptions, Timings, hooks};
+use crate::fault;
 use crate::launch::{Clock, Foreground, Laps, Signals, StepTime, step_time, wait};
 use crate::plan::Plan;
 use crate::state::{StateError, Status, Store};
@@ -35,6 +36,7 @@ pub fn run(store: &Store, options: &CreateOptions, run: &RunOptions) -> Result<u
         .transpose()
         .map_err(crate::launch::LaunchError::Call)?;
     let made = make(store, &setup, options, false, &signals, (&mut laps, clock.as_ref()))?;
+    fault::point("making");
     if let Err(error) = poststart(&setup.plan, &made, options, &signals) {
         let _ = rustix::process::pidfd_send_signal(&made.child.pidfd, rustix::process::Signal::KILL);
         let _ = wait(&made.child, &signals, Foreground::default());
@@ -52,6 +54,7 @@ pub fn run(store: &Store, options: &CreateOptions, run: &RunOptions) -> Result<u
     laps.lap("start program");
     let status = wait(&child, &signals, Foreground { master, notify })?;
     laps.lap("wait for the program");
+    fault::point("the program's end");
     if !run.keep {
         match directory.lock() {
             // Deleted by somebody else meanwhile: what has the name now is another container.

@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 
 use super::container::Container;
 use super::{Error, hooks, kill};
+use crate::fault;
 use crate::id::ContainerId;
 use crate::launch::{Answers, Conversation, LaunchError, NotifySocket, Outcome};
 use crate::plan;
@@ -13,6 +14,7 @@ use crate::state::{Status, Store};
 pub fn start(store: &Store, id: &ContainerId) -> Result<(), Error> {
     let mut container = Container::open(store, id)?;
     let lock = container.directory.lock()?;
+    fault::point("lock");
     container.reload()?;
     container.expect(&[Status::Created], "only a created container can be started")?;
     let gone = || Error::Status { id: id.clone(), status: Status::Stopped, cure: "its process has ended" };
@@ -22,9 +24,11 @@ pub fn start(store: &Store, id: &ContainerId) -> Result<(), Error> {
         Some(host) => Some(NotifySocket::bind(&container.directory.path().join("notify"), host)?),
         None => None,
     };
+    fault::point("connect to start.sock");
     let hooks = plan::hooks(&container.spec()?);
     let mut conversation = Conversation::new(socket, &[], &[]);
     conversation.proceed()?;
+    fault::point("Proceed");
     let mut none = |_: &_| Ok(());
     let mut terminal = |_| Ok(());
     let mut answers = Answers { runtime_hooks: &mut none, terminal: &mut terminal };
@@ -32,13 +36,16 @@ pub fn start(store: &Store, id: &ContainerId) -> Result<(), Error> {
         Outcome::Running => {}
         _ => return Err(LaunchError::Died { how: "killed while it started".into() }.into()),
     }
+    fault::point("conversation");
     container.directory.forget_start_socket();
+    fault::point("unlink of start.sock");
     let state = hooks::state_json(id, &record, Status::Running, Some(init.pid));
     if let Err(error) = hooks::run(&hooks.poststart, &state, None) {
         drop(lock);
         super::delete(store, id, true)?;
         return Err(error.into());
     }
+    fault::point("poststart hooks");
     drop(lock);
     if let (Some(notify), Some(pidfd)) = (notify, kill::open(&init)) {
         notify.await_ready(init.pid, pidfd.as_fd())?;

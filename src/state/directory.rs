@@ -82,6 +82,7 @@ impl Directory {
         let path = || self.path.join(RECORD);
         let json = serde_json::to_vec(record).map_err(|error| StateError::Format { path: path(), error })?;
         self.write("state.json.new", &json)?;
+        crate::fault::point("state.json.new");
         rustix::fs::renameat(&self.fd, "state.json.new", &self.fd, RECORD).map_err(|error| StateError::File {
             path: path(),
             operation: "rename",

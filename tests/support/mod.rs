@@ -5,8 +5,8 @@
 //! The binary under test is `$RCRUN`, or the one that cargo built. `RCRUN_TEST_PATIENCE=N`
 //! multiplies every time limit (an emulated machine is ten to twenty times slower).
 
-// Two test targets share this module, and neither uses all of it.
-#![allow(dead_code, unused_imports)]
+// Several test targets share this module, and none uses all of it.
+#![allow(dead_code, unused_imports, unused_macros)]
 
 mod bundle;
 mod command;

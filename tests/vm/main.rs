@@ -2,7 +2,6 @@
 //! raised resource limits. `make test-vm` runs all of it in one VM; elsewhere each test is skipped.
 
 #[path = "../support/mod.rs"]
-#[allow(unused_macros, reason = "the integration tests use more of it")]
 mod support;
 
 mod cpu;
