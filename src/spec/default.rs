@@ -173,11 +173,13 @@ const SYSFS: &str = r#""type": "sysfs",
 			"source": "sysfs",
 			"options": ["#;
 
-/// A new sysfs needs a network namespace of its own; without one the host's is bound.
+/// A new sysfs needs a network namespace of its own; without one the host's is bound, read-only with
+/// all below it: a cgroup that is delegated to the user is no business of the container's.
 const HOST_SYS: &str = r#""type": "none",
 			"source": "/sys",
 			"options": [
-				"rbind","#;
+				"rbind",
+				"rro","#;
 
 const RESOURCES: &str = r#""resources": {
 			"devices": [

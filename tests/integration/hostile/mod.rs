@@ -1,0 +1,52 @@
+//! Hostile containers: one file a class of attack, each an attack that works on a naive runtime.
+//!
+//! They assert that the attack fails, not how it is refused, so that `RCRUN=/path/to/runc` runs the
+//! same attacks on another runtime. docs/security.md has the table of classes, tests and results.
+
+mod host_settings;
+mod privileges;
+mod users;
+mod working_directory;
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::support::{Bundle, Outcome};
+
+impl Bundle {
+    /// With every capability that the test itself has, in all sets that the kernel uses for root, and
+    /// without any masked or read-only path: the strongest attacker without a user namespace.
+    #[allow(dead_code)]
+    fn almighty(self) -> Self {
+        let permitted = caps::read(None, caps::CapSet::Permitted).expect("capabilities");
+        let names: Vec<String> = permitted.iter().map(ToString::to_string).collect();
+        let sets = json!({"bounding": names, "permitted": names, "effective": names, "inheritable": [], "ambient": []});
+        self.writable()
+            .set("/process/capabilities", sets)
+            .set("/linux/maskedPaths", json!([]))
+            .set("/linux/readonlyPaths", json!([]))
+    }
+
+    /// Runs the container, or is glad that the runtime refuses to.
+    fn run_or_refused(&self) -> Outcome {
+        self.run_invocation(&[]).limit(30).wait()
+    }
+}
+
+/// The text of a file of the host's, trimmed.
+#[track_caller]
+fn text(path: impl AsRef<Path>) -> String {
+    let path = path.as_ref();
+    fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).trim().to_owned()
+}
+
+/// A process object as `exec --process` takes it: the container's own with these changes.
+fn process_file(bundle: &Bundle, name: &str, change: impl FnOnce(&mut Value)) -> String {
+    let mut process = bundle.config["process"].clone();
+    change(&mut process);
+    let path = bundle.file(name);
+    fs::write(&path, process.to_string()).expect("write");
+    path.to_str().expect("UTF-8").to_owned()
+}
