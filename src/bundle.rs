@@ -2,7 +2,7 @@
 //!
 //! OCI runtime specification, bundle.md.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
@@ -80,13 +80,17 @@ pub fn home_directory(root: &OwnedFd, uid: u32) -> String {
 
 fn passwd(root: &OwnedFd) -> Option<String> {
     const LIMIT: usize = 1 << 20;
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let fd = rustix::fs::openat2(root, "etc/passwd", flags, Mode::empty(), resolve).ok()?;
-    let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&fd).ok()?.st_mode);
+    let found =
+        rustix::fs::openat2(root, "etc/passwd", OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
+            .ok()?;
+    let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&found).ok()?.st_mode);
     if kind != rustix::fs::FileType::RegularFile {
         return None;
     }
+    // Opened for reading only now: to open a device is to use it, and which one the image decides.
+    let path = format!("/proc/self/fd/{}", found.as_raw_fd());
+    let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let mut bytes = vec![0; 4096];
     let mut length = 0;
     while length < LIMIT {
