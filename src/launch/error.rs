@@ -17,6 +17,10 @@ pub enum LaunchError {
     Open { what: String, failure: Failure },
     #[error("{kind} namespace {path:?}: the file is no {kind} namespace")]
     NamespaceKind { kind: Kind, path: PathBuf },
+    #[error(
+        "{step}: would change the host, whose {kind} namespace {path:?} is: leave it out, or join another"
+    )]
+    OwnNamespace { kind: Kind, path: PathBuf, step: String },
     #[error("join {kind} namespace: setns: {error}")]
     Join { kind: Kind, error: Errno },
     #[error("clone3: {error}{}", clone_hint(.error))]

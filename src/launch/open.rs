@@ -10,7 +10,7 @@ use rustix::mount::{OpenTreeFlags, open_tree};
 
 use super::LaunchError;
 use crate::namespaces::Kind;
-use crate::plan::step::Source;
+use crate::plan::step::{Source, Step};
 use crate::sys::{During, Failure};
 
 /// Opens every source, in the order of the plan; the slots of those that the child opens stay empty.
@@ -68,6 +68,35 @@ fn namespace(kind: Kind, path: &Path) -> Result<OwnedFd, LaunchError> {
     match crate::sys::process::namespace_kind(file.as_fd()) {
         Ok(flag) if u64::from(flag) == kind.flag() => Ok(file),
         _ => Err(LaunchError::NamespaceKind { kind, path: path.into() }),
+    }
+}
+
+/// Refuses steps that would change a namespace of rcrun's own, the host's: validation has seen that
+/// the configuration joins one of that kind, only its file tells which.
+pub fn check_joined(
+    sources: &[Source],
+    opened: &[OnceCell<OwnedFd>],
+    steps: &[Step],
+) -> Result<(), LaunchError> {
+    for (source, file) in sources.iter().zip(opened) {
+        let (Source::Namespace { kind, path }, Some(file)) = (source, file.get()) else { continue };
+        let Some(step) = steps.iter().find(|step| changes(step) == Some(*kind)) else { continue };
+        let theirs = rustix::fs::fstat(file).during("fstat")?;
+        let ours = rustix::fs::stat(format!("/proc/self/ns/{}", kind.file())).during("stat")?;
+        if (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino) {
+            let (kind, path, step) = (*kind, path.clone(), step.to_string());
+            return Err(LaunchError::OwnNamespace { kind, path, step });
+        }
+    }
+    Ok(())
+}
+
+/// The kind of namespace that a step changes for all who are in it.
+fn changes(step: &Step) -> Option<Kind> {
+    match step {
+        Step::Hostname(_) | Step::Domainname(_) => Some(Kind::Uts),
+        Step::Sysctl(path, _) => crate::spec::sysctl_namespace(path.to_str().ok()?),
+        _ => None,
     }
 }
 

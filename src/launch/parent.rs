@@ -105,6 +105,7 @@ impl<'a> Launch<'a> {
     /// Opens the sources and makes the child. It runs until it first needs the parent.
     pub fn start(&self) -> Result<Launched<'a>, LaunchError> {
         let sources = open::sources(self.sources, self.root, self.cgroup)?;
+        open::check_joined(self.sources, &sources, self.steps)?;
         let sysctls = self.steps.iter().any(|step| matches!(step, Step::Sysctl(..)));
         let proc_sys = sysctls.then(open::proc_sys).transpose()?;
         let hooks: Vec<Hook<'_>> = self.steps.iter().filter_map(as_hook).collect();

@@ -78,6 +78,7 @@ pub(super) fn process(process: &Process) -> Checked {
         refuse("process.cwd", format!("{:?} is not an absolute path", process.cwd()))?;
     }
     no_nul("process.cwd", process.cwd())?;
+    ids(process)?;
     for (index, arg) in args.iter().enumerate() {
         no_nul(format!("process.args[{index}]"), Path::new(arg))?;
     }
@@ -98,6 +99,17 @@ pub(super) fn process(process: &Process) -> Checked {
         refuse("process.oomScoreAdj", format!("{adj} is outside of -1000..1000"))?;
     }
     Ok(())
+}
+
+/// 4294967295 is -1 to setresuid(2) and its kin: "leave it as it is", which is root.
+fn ids(process: &Process) -> Checked {
+    let user = process.user();
+    let additional = user.additional_gids().iter().flatten().map(|gid| ("additionalGids", *gid));
+    let ids = [("uid", user.uid()), ("gid", user.gid())].into_iter().chain(additional);
+    match ids.into_iter().find(|(_, id)| *id == u32::MAX) {
+        Some((field, id)) => refuse(format!("process.user.{field}"), format!("{id} is nobody's id")),
+        None => Ok(()),
+    }
 }
 
 fn hooks(spec: &Spec) -> Checked {
@@ -166,8 +178,19 @@ fn sysctl(key: &str, has: &dyn Fn(Kind) -> bool) -> Checked {
     if name.split('/').any(|part| part.is_empty() || part == "." || part == "..") || name.contains('\0') {
         refuse(&path, "not a sysctl's name")?;
     }
-    let (needed, kind) = match name.as_str() {
-        "kernel/domainname" | "kernel/hostname" => (Kind::Uts, "uts"),
+    let Some(needed) = sysctl_namespace(&name) else {
+        return refuse(&path, "belongs to no namespace: it would change the host");
+    };
+    if !has(needed) {
+        refuse(&path, format!("would change the host: add a {needed} namespace"))?;
+    }
+    Ok(())
+}
+
+/// The kind of namespace that a sysctl belongs to, by its path below /proc/sys.
+pub(crate) fn sysctl_namespace(path: &str) -> Option<Kind> {
+    match path {
+        "kernel/domainname" | "kernel/hostname" => Some(Kind::Uts),
         "kernel/msgmax"
         | "kernel/msgmnb"
         | "kernel/msgmni"
@@ -175,16 +198,12 @@ fn sysctl(key: &str, has: &dyn Fn(Kind) -> bool) -> Checked {
         | "kernel/shmall"
         | "kernel/shmmax"
         | "kernel/shmmni"
-        | "kernel/shm_rmid_forced" => (Kind::Ipc, "ipc"),
-        name if name.starts_with("fs/mqueue/") => (Kind::Ipc, "ipc"),
-        name if name.starts_with("net/") => (Kind::Network, "network"),
-        name if name.starts_with("user/") => (Kind::User, "user"),
-        _ => return refuse(&path, "belongs to no namespace: it would change the host"),
-    };
-    if !has(needed) {
-        refuse(&path, format!("would change the host: add a {kind} namespace"))?;
+        | "kernel/shm_rmid_forced" => Some(Kind::Ipc),
+        path if path.starts_with("fs/mqueue/") => Some(Kind::Ipc),
+        path if path.starts_with("net/") => Some(Kind::Network),
+        path if path.starts_with("user/") => Some(Kind::User),
+        _ => None,
     }
-    Ok(())
 }
 
 /// A sysctl's path below /proc/sys. As sysctl(8) has it, the first separator tells which of `.` and
