@@ -18,6 +18,7 @@ mod devices;
 mod exec;
 mod foreground;
 mod hooks;
+mod hostile;
 mod lifecycle;
 mod listing;
 mod mounts;
