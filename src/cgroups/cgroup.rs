@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use super::{CgroupError, CgroupPath, Hierarchy, files, tree};
+use super::{CgroupError, CgroupPath, Controllers, Hierarchy, files, tree};
 
 /// A cgroup, open. Dropping it closes its directory and changes nothing.
 #[derive(Debug)]
@@ -38,6 +38,11 @@ impl Cgroup {
     /// Moves a process here: for kernels and places where CLONE_INTO_CGROUP is refused.
     pub fn add_process(&self, pid: i32) -> Result<(), CgroupError> {
         self.write("cgroup.procs", &pid.to_string())
+    }
+
+    /// The controllers that are enabled here.
+    pub fn controllers(&self) -> Result<Controllers, CgroupError> {
+        Ok(Controllers::parse(&self.read("cgroup.controllers")?))
     }
 
     pub(super) fn name(&self) -> String {

@@ -55,7 +55,7 @@ pub enum CgroupError {
     #[error("cannot read {file}: {}", words(.errno))]
     ReadProc {
         /// The file.
-        file: &'static str,
+        file: String,
         /// Why.
         errno: Errno,
     },

@@ -42,8 +42,8 @@ impl Hierarchy {
             }
         }
         let file = "/proc/self/mountinfo";
-        let mountinfo =
-            std::fs::read(file).map_err(|error| CgroupError::ReadProc { file, errno: errno_of(&error) })?;
+        let mountinfo = std::fs::read(file)
+            .map_err(|error| CgroupError::ReadProc { file: file.into(), errno: errno_of(&error) })?;
         for mount in cgroup2_mounts(&mountinfo) {
             // A mount can be covered by a later one: only what the path leads to counts.
             if let Some(directory) = open_cgroup2(&mount.mount_point) {
@@ -73,9 +73,17 @@ impl Hierarchy {
 
     /// The cgroup that this process is in.
     pub fn own_path(&self) -> Result<CgroupPath, CgroupError> {
-        let file = "/proc/self/cgroup";
+        self.path_in("/proc/self/cgroup")
+    }
+
+    /// The cgroup that process `pid` is in.
+    pub fn path_of(&self, pid: i32) -> Result<CgroupPath, CgroupError> {
+        self.path_in(&format!("/proc/{pid}/cgroup"))
+    }
+
+    fn path_in(&self, file: &str) -> Result<CgroupPath, CgroupError> {
         let text = std::fs::read_to_string(file)
-            .map_err(|error| CgroupError::ReadProc { file, errno: errno_of(&error) })?;
+            .map_err(|error| CgroupError::ReadProc { file: file.into(), errno: errno_of(&error) })?;
         let own = text.lines().find_map(|line| line.strip_prefix("0::")).ok_or(CgroupError::NoOwnCgroup)?;
         let below = own.strip_prefix(self.mounted_root.as_str()).unwrap_or(own);
         CgroupPath::parse(Path::new(below))

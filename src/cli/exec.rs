@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use rcrun::id::ContainerId;
-use rcrun::lifecycle::{self, ExecOptions};
+use rcrun::lifecycle::{self, ExecOptions, SubCgroup};
 
 use super::create::absolute;
-use super::{Command, Context};
+use super::{Command, Context, words};
 
 /// Flags of `exec`; all stand before the ID.
 #[derive(clap::Args)]
@@ -55,17 +55,19 @@ pub struct Exec {
     #[arg(long, value_name = "PROFILE")]
     apparmor: Option<String>,
     /// Set no_new_privs: execve(2) grants nothing
-    #[arg(long)]
-    no_new_privs: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        value_parser = parsed_boolean)]
+    no_new_privs: Option<bool>,
     /// Capability to add, such as CAP_NET_ADMIN (repeatable)
     #[arg(short, long, value_name = "NAME")]
     cap: Vec<String>,
     /// Number of file descriptors to pass after stdin, stdout and stderr
     #[arg(long, value_name = "N", default_value_t = 0)]
     preserve_fds: u32,
-    /// Existing cgroup for the process, relative to the container's
+    /// Existing cgroup for the process below the container's: PATH, or CONTROLLER[,CONTROLLER...]:PATH
+    /// (repeatable), where the cgroup must have these controllers
     #[arg(long, value_name = "PATH")]
-    cgroup: Option<String>,
+    cgroup: Vec<String>,
     /// Execute in a paused container, too: the process runs after resume
     #[arg(long)]
     ignore_paused: bool,
@@ -84,11 +86,6 @@ impl Exec {
             }
             _ => {}
         }
-        if let Some(cgroup) = self.cgroup.as_deref().filter(|cgroup| cgroup.contains(':')) {
-            bail!(
-                "--cgroup {cgroup:?} names a cgroup v1 controller: cgroup v1 is not supported, give the path alone"
-            );
-        }
         let options = ExecOptions {
             process,
             args,
@@ -104,13 +101,17 @@ impl Exec {
             caps: self.cap,
             no_new_privileges: self.no_new_privs,
             preserve_fds: self.preserve_fds,
-            cgroup: self.cgroup,
+            cgroup: SubCgroup::parse(&self.cgroup)?,
             ignore_paused: self.ignore_paused,
             process_label: self.process_label.filter(|label| !label.is_empty()),
             apparmor: self.apparmor.filter(|profile| !profile.is_empty()),
         };
         Ok((id, options))
     }
+}
+
+fn parsed_boolean(word: &str) -> Result<bool, &'static str> {
+    words::boolean(word.as_ref()).ok_or("expected true or false")
 }
 
 impl Command for Exec {

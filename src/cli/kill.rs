@@ -24,7 +24,9 @@ impl Command for Kill {
 
     fn run(self, context: &Context) -> anyhow::Result<u8> {
         let id = ContainerId::parse(&self.id)?;
-        lifecycle::kill(&context.store(), &id, signal::parse(&self.signal)?, self.all)?;
+        // An empty word is no word, as for runc.
+        let signal = if self.signal.is_empty() { "SIGTERM" } else { &self.signal };
+        lifecycle::kill(&context.store(), &id, signal::parse(signal)?, self.all)?;
         Ok(0)
     }
 }

@@ -27,6 +27,7 @@ mod table;
 mod target;
 mod update;
 mod version;
+mod words;
 
 use std::ffi::OsString;
 
@@ -72,7 +73,7 @@ const fn entry<C: Command>() -> Entry {
         name: C::NAME,
         about: C::ABOUT,
         failure: C::FAILURE,
-        declare: |command| with_help(C::augment_args(command), C::ABOUT),
+        declare: |command| with_help(C::augment_args(command), C::ABOUT).args_override_self(true),
         run: |matches, context| C::from_arg_matches(matches)?.run(context),
     }
 }
@@ -112,6 +113,8 @@ fn command_line() -> clap::Command {
         .arg(version.help("Print versions, as the command version does"))
         .after_help("To run a bundle: rcrun run DIR. Flags of a command: rcrun COMMAND --help.")
         .subcommand_value_name("COMMAND")
+        // Of a flag that is given twice the last counts, as for runc.
+        .args_override_self(true)
         .arg_required_else_help(true);
     let command = with_help(Global::augment_args(command), "A daemonless container runtime for OCI bundles");
     let commands = COMMANDS.iter();
@@ -122,6 +125,7 @@ fn command_line() -> clap::Command {
 
 /// Parses `args` and does what they say.
 pub fn run(args: Vec<OsString>) -> Result<u8, Stopped> {
+    let args = words::in_claps_spelling(args);
     let matches = match command_line().try_get_matches_from(&args) {
         Ok(matches) => matches,
         Err(refused) => return usage(&refused, &args),

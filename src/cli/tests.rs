@@ -65,7 +65,10 @@ fn exec_needs_a_command_or_a_process_file() {
     assert_eq!(options.process.unwrap().to_str(), Some("/p.json"));
     assert!(options.detach && options.args.is_empty());
     assert!(parsed::<exec::Exec>("rcrun exec -p /p.json web ls").options().is_err());
-    assert!(parsed::<exec::Exec>("rcrun exec --cgroup cpu:/a web ls").options().is_err());
+    let (_, options) =
+        parsed::<exec::Exec>("rcrun exec --cgroup cpu:/a --cgroup pids:/a web ls").options().unwrap();
+    assert_eq!(options.cgroup.unwrap().controllers, ["cpu", "pids"]);
+    assert!(parsed::<exec::Exec>("rcrun exec --cgroup cpu:/a --cgroup pids:/b web ls").options().is_err());
 }
 
 #[test]
@@ -176,4 +179,60 @@ fn every_flag_of_runc_is_known() {
             .try_get_matches_from(line.split(' '))
             .unwrap_or_else(|error| panic!("{line}: {error}"));
     }
+}
+
+/// Every line of runc-flags.txt: command, long name, letter, whether it takes a value.
+fn flags_of_runc() -> impl Iterator<Item = (&'static str, &'static str, Option<char>, bool)> {
+    let lines = include_str!("runc-flags.txt").lines().filter(|line| !line.starts_with('#'));
+    lines.map(|line| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [command, names, kind] = words[..] else { panic!("{line}") };
+        let (long, letter) = match names.split_once(',') {
+            Some((long, letter)) => (long, letter.chars().next()),
+            None => (names, None),
+        };
+        (command, long, letter, kind == "value")
+    })
+}
+
+#[test]
+fn each_command_has_the_flags_that_runc_lists_for_it() {
+    let mut line = command_line();
+    line.build();
+    for (command, long, letter, takes_value) in flags_of_runc() {
+        let declared = match command {
+            "runc" => &line,
+            name => line.find_subcommand(name).unwrap_or_else(|| panic!("{name}")),
+        };
+        let Some(arg) = declared.get_arguments().find(|arg| arg.get_long() == Some(long)) else {
+            // A command that takes any words refuses them itself.
+            let any = |arg: &clap::Arg| arg.is_hide_set() && arg.is_allow_hyphen_values_set();
+            assert!(declared.get_positionals().any(any), "{command} has no --{long}");
+            continue;
+        };
+        assert!(letter.is_none() || arg.get_short() == letter, "{command} --{long} has no -{letter:?}");
+        let values = arg.get_num_args().map_or((0, 0), |range| (range.min_values(), range.max_values()));
+        match takes_value {
+            true => assert_eq!(values, (1, 1), "{command} --{long} takes a value"),
+            false => assert_eq!(values.0, 0, "{command} --{long} takes no value"),
+        }
+    }
+}
+
+#[test]
+fn the_last_of_a_flag_that_is_given_twice_counts() {
+    let create = parsed::<create::Create>("rcrun create --bundle /a --bundle /b --no-pivot --no-pivot web");
+    assert!(format!("{create:?}").contains("/b"));
+    assert!(context("rcrun --root /a --root /b --log-format json --log-format text list").is_ok());
+    let (_, options) =
+        parsed::<exec::Exec>("rcrun exec --cwd /a --cwd /b -t -t -e A=1 -e B=2 web ls").options().unwrap();
+    assert_eq!((options.cwd.as_deref(), options.env.len()), (Some("/b"), 2));
+}
+
+#[test]
+fn no_new_privs_can_be_taken_back() {
+    let of = |flag: &str| parsed::<exec::Exec>(&format!("rcrun exec {flag} -d web ls")).options().unwrap().1;
+    assert_eq!(of("--no-new-privs").no_new_privileges, Some(true));
+    assert_eq!(of("--no-new-privs=false").no_new_privileges, Some(false));
+    assert_eq!(of("-d").no_new_privileges, None);
 }

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, LinuxCapabilitiesBuilder, Process};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use super::container::Container;
 use super::create::check_console;
@@ -11,9 +12,9 @@ use super::handover::Handover;
 use super::setup::{check_passed_descriptors, facts};
 use super::{Error, ExecOptions, kill};
 use crate::bundle;
-use crate::cgroups::Cgroup;
+use crate::cgroups::{Cgroup, Hierarchy};
 use crate::id::ContainerId;
-use crate::launch::{Answers, Foreground, Launch, Signals, wait};
+use crate::launch::{Answers, Foreground, Launch, LaunchError, Signals, wait};
 use crate::namespaces::Kind;
 use crate::plan::{self, ExecRequest, path_of};
 use crate::spec::{self, Spec, SpecError};
@@ -39,7 +40,10 @@ pub fn exec(store: &Store, id: &ContainerId, options: &ExecOptions) -> Result<u8
     check_console(process.terminal() == Some(true), options.console_socket.is_some(), options.detach)?;
 
     let root = open_root(init.pid)?;
-    let cgroup = cgroup(&container, options.cgroup.as_deref())?;
+    let cgroup = match &options.cgroup {
+        Some(below) => Some(below.open(&container)?),
+        None => container.cgroup()?,
+    };
     let home = |uid| bundle::home_directory(&root, uid);
     let namespaces = Joined::of(&spec, init.pid);
     let record = container.record.as_ref();
@@ -64,7 +68,17 @@ pub fn exec(store: &Store, id: &ContainerId, options: &ExecOptions) -> Result<u8
     let mut launch = Launch::of_exec(&plan);
     launch.cgroup = cgroup.as_ref().map(|cgroup| cgroup.directory());
     launch.container = Some((pidfd.as_fd(), Some(root.as_fd())));
-    let launched = launch.start()?;
+    let of_init;
+    let launched = match launch.start() {
+        Err(LaunchError::Clone { error: Errno::BUSY | Errno::NODEV | Errno::NOENT })
+            if options.cgroup.is_none() =>
+        {
+            of_init = cgroup_of_init(&container, init.pid);
+            launch.cgroup = of_init.as_ref().or(cgroup.as_ref()).map(|cgroup| cgroup.directory());
+            launch.start()?
+        }
+        launched => launched?,
+    };
     let pid_file = handover.announce(&launched)?;
     let mut terminal = |fd| handover.take_terminal(fd);
     let mut answers = Answers { runtime_hooks: &mut |_| Ok(()), terminal: &mut terminal };
@@ -119,8 +133,8 @@ fn process(spec: &Spec, options: &ExecOptions) -> Result<Process, Error> {
         user.set_additional_gids(Some(gids));
     }
     process.set_user(user);
-    if options.no_new_privileges {
-        process.set_no_new_privileges(Some(true));
+    if options.no_new_privileges.is_some() {
+        process.set_no_new_privileges(options.no_new_privileges);
     }
     if !options.caps.is_empty() {
         let sets = with_capabilities(process.capabilities().clone(), &options.caps)?;
@@ -171,6 +185,10 @@ fn with_capabilities(sets: Option<LinuxCapabilities>, names: &[String]) -> Resul
     sets.set_bounding(with(sets.bounding()));
     sets.set_effective(with(sets.effective()));
     sets.set_permitted(with(sets.permitted()));
+    // Only what is inheritable can be ambient: the flag alone does not reach a program of a user.
+    let inheritable = sets.inheritable().clone().unwrap_or_default();
+    let ambient = sets.ambient().iter().flatten().chain(added.intersection(&inheritable)).copied();
+    sets.set_ambient(Some(ambient.collect()));
     Ok(sets)
 }
 
@@ -216,12 +234,14 @@ fn open_root(pid: i32) -> Result<OwnedFd, Error> {
     })
 }
 
-/// The container's cgroup, or with `--cgroup PATH` one below it.
-fn cgroup(container: &Container, below: Option<&str>) -> Result<Option<Cgroup>, Error> {
-    let Some(below) = below else { return Ok(container.cgroup()?) };
-    let cgroup = container.needed_cgroup()?;
-    let path = cgroup.path().join(below.trim_start_matches('/').as_ref())?;
-    Ok(Some(Cgroup::open(&crate::cgroups::Hierarchy::find()?, &path)?))
+/// The cgroup that a container's first process is in by now, if that is below the container's: an
+/// init system moves there, and a cgroup whose controllers are enabled for those below takes no process.
+fn cgroup_of_init(container: &Container, pid: i32) -> Option<Cgroup> {
+    let own = container.cgroup().ok()??;
+    let hierarchy = Hierarchy::find().ok()?;
+    let path = hierarchy.path_of(pid).ok()?;
+    let below = path.as_str().strip_prefix(own.path().as_str())?.starts_with('/');
+    below.then(|| Cgroup::open(&hierarchy, &path).ok())?
 }
 
 #[cfg(test)]
@@ -242,6 +262,11 @@ mod tests {
         let sets = with_capabilities(None, &["cap_kill".into(), "NET_RAW".into()]).unwrap();
         assert_eq!(sets.bounding().as_ref().unwrap().len(), 2);
         assert_eq!(sets.inheritable().as_ref().unwrap().len(), 0);
+        assert_eq!(sets.ambient().as_ref().unwrap().len(), 0);
+        let mut inheriting = sets;
+        inheriting.set_inheritable(Some([Capability::Kill].into_iter().collect()));
+        let sets = with_capabilities(Some(inheriting), &["KILL".into(), "CHOWN".into()]).unwrap();
+        assert_eq!(sets.ambient().as_ref().unwrap(), &[Capability::Kill].into_iter().collect());
         assert!(with_capabilities(None, &["CAP_WORLD".into()]).is_err());
     }
 }

@@ -18,6 +18,7 @@ mod report;
 mod run;
 mod setup;
 mod start;
+mod sub_cgroup;
 mod update;
 
 use std::path::PathBuf;
@@ -31,6 +32,7 @@ pub use pause::{pause, resume};
 pub use report::{ContainerReport, cgroup, list, processes, state};
 pub use run::run;
 pub use start::start;
+pub use sub_cgroup::SubCgroup;
 pub use update::update;
 
 use crate::cgroups::MissingControllers;
@@ -113,12 +115,12 @@ pub struct ExecOptions {
     pub pid_file: Option<PathBuf>,
     /// `--cap`.
     pub caps: Vec<String>,
-    /// `--no-new-privs`.
-    pub no_new_privileges: bool,
+    /// `--no-new-privs`; None leaves what the container's process has.
+    pub no_new_privileges: Option<bool>,
     /// `--preserve-fds`.
     pub preserve_fds: u32,
-    /// `--cgroup PATH`, below the container's.
-    pub cgroup: Option<String>,
+    /// `--cgroup`: one below the container's.
+    pub cgroup: Option<SubCgroup>,
     /// `--ignore-paused`.
     pub ignore_paused: bool,
     /// `--process-label` (SELinux) as given.

@@ -86,6 +86,7 @@ pub fn exec(request: &ExecRequest<'_>, facts: &Facts<'_>) -> Result<ExecPlan, Pl
     steps.push(Step::CloseDescriptors(3 + facts.listen_fds + request.preserve_fds));
     let last = process::steps(process, facts, request.user_namespace.is_some())?;
     steps.extend(last.steps);
+    steps.extend(last.last.map(Step::ResourceLimit));
     Ok(ExecPlan {
         sources,
         namespaces,

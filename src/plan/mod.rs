@@ -241,6 +241,7 @@ pub fn plan(request: Request<'_>, facts: &Facts<'_>) -> Result<Plan, PlanError> 
         false => b.steps.push(Step::AwaitRecord),
     }
     b.steps.extend(hooks.start_container.iter().cloned().map(Step::Hook));
+    b.steps.extend(process_steps.last.map(Step::ResourceLimit));
     let notify = request.notify.as_ref().map(|_| "/run/notify/notify.sock");
     let program = process::program(process, facts, notify);
     Ok(Plan {

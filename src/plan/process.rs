@@ -80,6 +80,7 @@ pub(super) fn steps(
         .collect();
     let mut steps = Vec::new();
     let mut by_parent = Vec::new();
+    let (limits, last) = few_descriptors_last(limits);
     if user_namespace && !limits.is_empty() {
         by_parent = limits;
         steps.push(Step::ResourceLimitsByParent);
@@ -88,13 +89,32 @@ pub(super) fn steps(
     }
     steps.push(Step::WorkingDirectory(super::c_path(process.cwd())));
     steps.push(Step::Credentials(Box::new(credentials(process, facts, user_namespace)?)));
-    Ok(ProcessSteps { steps, limits_by_parent: by_parent })
+    Ok(ProcessSteps { steps, limits_by_parent: by_parent, last })
+}
+
+/// So many descriptors are enough for what the child opens once its limits are set.
+const ENOUGH_DESCRIPTORS: u64 = 64;
+
+/// Takes a RLIMIT_NOFILE that leaves too few descriptors for the launch itself out of `limits`: its
+/// hard limit is set with the others, for raising one needs privileges, and it as a whole at the very
+/// end, for lowering one needs none.
+fn few_descriptors_last(limits: Vec<ResourceLimit>) -> (Vec<ResourceLimit>, Option<ResourceLimit>) {
+    let is_few =
+        |limit: &ResourceLimit| limit.resource == libc::RLIMIT_NOFILE && limit.soft < ENOUGH_DESCRIPTORS;
+    let last = limits.iter().find(|limit| is_few(limit)).copied();
+    let early = |limit: ResourceLimit| match is_few(&limit) {
+        false => Some(limit),
+        true => (limit.hard >= ENOUGH_DESCRIPTORS).then_some(ResourceLimit { soft: limit.hard, ..limit }),
+    };
+    (limits.into_iter().filter_map(early).collect(), last)
 }
 
 /// What [`steps`] gives.
 pub(super) struct ProcessSteps {
     pub steps: Vec<Step>,
     pub limits_by_parent: Vec<ResourceLimit>,
+    /// To be set when nothing is opened any more.
+    pub last: Option<ResourceLimit>,
 }
 
 fn credentials(process: &Process, facts: &Facts<'_>, user_namespace: bool) -> Result<Credentials, PlanError> {
