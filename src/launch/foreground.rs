@@ -1,9 +1,10 @@
 //! A process in the foreground: its terminal relayed, signals forwarded, its end awaited.
 
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::sys::wait::{Id, WaitPidFlag, waitid as wait_for};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::io::Errno;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 
@@ -50,6 +51,7 @@ enum Wake {
     Signal,
     Input,
     Master,
+    Reopened,
     Notify,
 }
 
@@ -70,6 +72,9 @@ pub fn wait(child: &Child, signals: &Signals, foreground: Foreground) -> Result<
             }
             if let Some(events) = is_ready(Wake::Master) {
                 relay.serve_master(events);
+            }
+            if is_ready(Wake::Reopened).is_some() {
+                relay.look_again();
             }
         }
         if let Some(socket) = notify.as_ref().filter(|_| is_ready(Wake::Notify).is_some())
@@ -106,9 +111,15 @@ fn wake_up(
             wakes.push(Wake::Input);
             fds.push(PollFd::from_borrowed_fd(stdin, PollFlags::IN));
         }
-        if let Some(events) = relay.master_events() {
-            wakes.push(Wake::Master);
-            fds.push(PollFd::from_borrowed_fd(relay.master.as_fd(), events));
+        match &relay.hung_up {
+            Some(watch) => {
+                wakes.push(Wake::Reopened);
+                fds.push(PollFd::from_borrowed_fd(watch.as_fd(), PollFlags::IN));
+            }
+            None => {
+                wakes.push(Wake::Master);
+                fds.push(PollFd::from_borrowed_fd(relay.master.as_fd(), relay.master_events()));
+            }
         }
     }
     if let Some(notify) = notify {
@@ -166,7 +177,8 @@ struct Relay {
     /// goes on. Waiting for room instead would wait for ever on a process that waits for us to read.
     pending: Vec<u8>,
     input_open: bool,
-    output_open: bool,
+    /// While no process has the terminal open: what becomes readable when one has written to it again.
+    hung_up: Option<OwnedFd>,
 }
 
 impl Relay {
@@ -174,18 +186,17 @@ impl Relay {
         copy_window_size(master.as_fd());
         rustix::io::ioctl_fionbio(&master, true)
             .map_err(|error| LaunchError::Terminal { operation: "ioctl FIONBIO", error })?;
-        Ok(Self { master, pending: Vec::new(), input_open: true, output_open: true })
+        Ok(Self { master, pending: Vec::new(), input_open: true, hung_up: None })
     }
 
     fn wants_input(&self) -> bool {
         self.input_open && self.pending.is_empty()
     }
 
-    fn master_events(&self) -> Option<PollFlags> {
-        let mut events = PollFlags::empty();
-        events.set(PollFlags::IN, self.output_open);
+    fn master_events(&self) -> PollFlags {
+        let mut events = PollFlags::IN;
         events.set(PollFlags::OUT, !self.pending.is_empty());
-        (!events.is_empty()).then_some(events)
+        events
     }
 
     fn read_input(&mut self) {
@@ -207,8 +218,21 @@ impl Relay {
             self.write_pending();
         }
         // A hang-up comes without being asked for: what was written before it is read first.
-        if events.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
-            self.output_open = self.copy_output();
+        if events.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) && !self.copy_output() {
+            self.hung_up = watch_for_more(self.master.as_fd()).ok();
+        }
+    }
+
+    /// After a hang-up: is there output again?
+    fn look_again(&mut self) {
+        let mut events = [MaybeUninit::<epoll::Event>::uninit(); 1];
+        if let Some(watch) = &self.hung_up {
+            // Takes the event, so that only the next one wakes.
+            let _ = epoll::wait(watch, &mut events, Some(&Timespec::default()));
+        }
+        self.write_pending();
+        if self.copy_output() {
+            self.hung_up = None;
         }
     }
 
@@ -223,7 +247,7 @@ impl Relay {
         }
     }
 
-    /// Copies what there is; false when there will be no more.
+    /// Copies what there is; false while no process has the terminal open.
     fn copy_output(&mut self) -> bool {
         let mut bytes = [0; 16384];
         match rustix::io::read(&self.master, &mut bytes) {
@@ -233,12 +257,8 @@ impl Relay {
                 true
             }
             Err(Errno::INTR | Errno::AGAIN) => true,
-            // EIO: the last slave is closed.
-            Ok(0) | Err(_) => {
-                self.pending.clear();
-                self.input_open = false;
-                false
-            }
+            // EIO: the last slave is closed. Any process of the container may open it again.
+            Ok(0) | Err(_) => false,
         }
     }
 
@@ -252,6 +272,14 @@ impl Relay {
             }
         }
     }
+}
+
+/// A descriptor that becomes readable when something happens to a terminal's master that has hung up.
+/// poll(2) on the master itself would return at once, each time: a hang-up lasts.
+fn watch_for_more(master: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let watch = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    epoll::add(&watch, master, epoll::EventData::new_u64(0), epoll::EventFlags::IN | epoll::EventFlags::ET)?;
+    Ok(watch)
 }
 
 fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {

@@ -104,6 +104,18 @@ fn a_terminal_is_handed_through() {
 }
 
 #[test]
+fn a_terminal_that_nobody_has_open_for_a_while_is_still_relayed() {
+    let script = "echo first; trap '' HUP; exec </dev/null >/dev/null 2>&1; sleep 1; exec <>/dev/console >&0 \
+                  2>&0; echo again; read x; echo got $x";
+    let bundle = require!(with_terminal(script));
+    let (mut pty, _slave, running) = on_terminal(&bundle, (24, 80));
+    pty.wait_for("again");
+    pty.write("word\n");
+    pty.wait_for("got word");
+    running.wait().success();
+}
+
+#[test]
 fn dev_console_is_the_terminal() {
     let bundle = require!(with_terminal("echo to the console >/dev/console; ls -l /dev/console | cut -c 1"));
     let (mut pty, _slave, running) = on_terminal(&bundle, (24, 80));
