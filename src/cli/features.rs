@@ -110,7 +110,7 @@ impl Document {
                 selinux: NO,
                 intel_rdt: IntelRdt { enabled: false, schemata: false, monitoring: false },
                 memory_policy: MemoryPolicy { modes: [], flags: [] },
-                mount_extensions: MountExtensions { idmap: NO },
+                mount_extensions: MountExtensions { idmap: Enabled { enabled: true } },
                 net_devices: NO,
             },
             annotations: BTreeMap::from([

@@ -166,9 +166,9 @@ impl<'a> Child<'a> {
                 self.open_tree(*source, path.as_deref().unwrap_or(c"."), *recursive)?;
             }
             Step::Propagation(flags) => mount::set_propagation(*flags)?,
-            Step::AttachRoot(source) => {
+            Step::AttachRoot(source, propagation) => {
                 let tree = self.source(*source)?;
-                mount::attach_root(tree)?;
+                mount::attach_root(tree, *propagation)?;
                 self.root = Some(tree);
             }
             Step::EnterRoot(path) => {
@@ -204,6 +204,7 @@ impl<'a> Child<'a> {
                 drop(resolve::open_or_make(self.root()?, path, TargetKind::Directory)?);
             }
             Step::ReadonlyRoot => pivot::readonly_root()?,
+            Step::RootPropagation(flags) => mount::set_propagation(*flags)?,
             Step::ReadonlyPath(path) => mask::readonly(self.root()?, path)?,
             Step::MaskPath(path) => {
                 let root = root_of(&self.own_root, self.root)?;

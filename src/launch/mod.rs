@@ -7,6 +7,7 @@ pub mod child;
 mod error;
 mod foreground;
 pub mod hooks;
+mod idmap;
 mod notify;
 mod open;
 mod parent;

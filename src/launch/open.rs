@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
 use super::LaunchError;
+use super::idmap::IdMaps;
 use crate::namespaces::Kind;
 use crate::plan::step::{Source, Step};
 use crate::sys::{During, Failure};
@@ -21,7 +22,8 @@ pub fn sources(
     root: Option<(&Path, BorrowedFd<'_>)>,
     cgroup: Option<BorrowedFd<'_>>,
 ) -> Result<Vec<OnceCell<OwnedFd>>, LaunchError> {
-    let open = |source: &Source| match source {
+    let maps = IdMaps::default();
+    let each = sources.iter().map(|source| match source {
         Source::ByChild => Ok(OnceCell::new()),
         Source::Tree { path, recursive } => {
             let opened = match root {
@@ -33,6 +35,12 @@ pub fn sources(
                 .map(OnceCell::from)
                 .map_err(|failure| LaunchError::Open { what: source.to_string(), failure })
         }
+        Source::MappedTree { path, recursive, map } => {
+            let mapped = tree(path, *recursive).and_then(|tree| maps.apply(tree.as_fd(), map).map(|()| tree));
+            mapped
+                .map(OnceCell::from)
+                .map_err(|failure| LaunchError::Open { what: source.to_string(), failure })
+        }
         Source::Namespace { kind, path } => namespace(*kind, path).map(OnceCell::from),
         Source::CgroupTree => {
             let cgroup = cgroup.ok_or(Errno::NOENT).during("open_tree (the container has no cgroup)");
@@ -41,8 +49,8 @@ pub fn sources(
                 .map(OnceCell::from)
                 .map_err(|failure| LaunchError::Open { what: source.to_string(), failure })
         }
-    };
-    sources.iter().map(open).collect()
+    });
+    each.collect()
 }
 
 /// A detached copy of what `path` leads to. The child uses it too: no allocation for a C string.

@@ -67,6 +67,10 @@ impl Display for Source {
         match self {
             Self::Tree { path, recursive: true } => write!(f, "clone mount tree {}", path.display()),
             Self::Tree { path, recursive: false } => write!(f, "clone mount {}", path.display()),
+            Self::MappedTree { path, recursive, .. } => {
+                let tree = if *recursive { "mount tree" } else { "mount" };
+                write!(f, "clone {tree} {}, id-mapped", path.display())
+            }
             Self::Namespace { kind, path } => write!(f, "open {kind} namespace {}", path.display()),
             Self::CgroupTree => f.write_str("clone mount of the container's cgroup"),
             Self::ByChild => f.write_str("leave a mount to the child"),
@@ -92,7 +96,7 @@ pub(super) fn step(step: &Step, f: &mut Formatter<'_>) -> fmt::Result {
         }
         Step::OpenTree { path: Some(path), recursive: false, .. } => write!(f, "clone mount {}", Text(path)),
         Step::Propagation(_) => f.write_str("cut mount propagation to the host"),
-        Step::AttachRoot(_) => f.write_str("attach root file system"),
+        Step::AttachRoot(..) => f.write_str("attach root file system"),
         Step::EnterRoot(path) => write!(f, "enter root file system {}", Text(path)),
         Step::Mount(step) => mount(step, f),
         Step::Device(DeviceStep { path, .. }) => write!(f, "make device {}", Text(path)),
@@ -105,6 +109,7 @@ pub(super) fn step(step: &Step, f: &mut Formatter<'_>) -> fmt::Result {
         Step::Sysctl(path, value) => write!(f, "set sysctl {} = {}", Text(path), Text(value)),
         Step::MakeDirectory(path) => write!(f, "make working directory {}", Text(path)),
         Step::ReadonlyRoot => f.write_str("make root read-only"),
+        Step::RootPropagation(_) => f.write_str("set propagation of the root"),
         Step::ReadonlyPath(path) => write!(f, "make read-only {}", Text(path)),
         Step::MaskPath(path) => write!(f, "mask {}", Text(path)),
         Step::WorkingDirectory(path) => write!(f, "enter working directory {}", Text(path)),

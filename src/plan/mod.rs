@@ -8,10 +8,12 @@ mod devices;
 mod display;
 mod exec;
 mod hooks;
+mod idmap;
 mod mount_options;
 mod mounts;
 mod namespaces;
 mod process;
+mod propagation;
 pub mod step;
 
 use std::ffi::CString;
@@ -209,6 +211,7 @@ pub fn plan(request: Request<'_>, facts: &Facts<'_>) -> Result<Plan, PlanError> 
         open_trees: vec![],
     };
     check_privileges(&b)?;
+    propagation::check(&b)?;
     let process = spec.process().as_ref().ok_or_else(|| SpecError::invalid("process", "missing"))?;
     let hooks = hooks(spec);
     let user_namespace = b.creates(Kind::User) || b.joins(Kind::User);
@@ -312,18 +315,14 @@ fn check_privileges(b: &Builder<'_>) -> Result<(), PlanError> {
 
 /// Brings the root file system into the container's mount namespace.
 fn root(b: &mut Builder<'_>, root: &Path) {
-    use rustix::mount::MountPropagationFlags as Propagation;
     if b.joins(Kind::Mount) || !b.creates(Kind::Mount) {
         b.steps.push(Step::EnterRoot(c_path(root)));
         return;
     }
-    let propagation = match b.linux().and_then(|l| l.rootfs_propagation().as_deref()) {
-        Some("private" | "rprivate") => Propagation::PRIVATE,
-        _ => Propagation::DOWNSTREAM,
-    };
-    b.steps.push(Step::Propagation(propagation | Propagation::REC));
+    let propagation = propagation::while_built(b);
+    b.steps.push(Step::Propagation(propagation));
     let source = b.root_tree(root);
-    b.steps.push(Step::AttachRoot(source));
+    b.steps.push(Step::AttachRoot(source, propagation));
 }
 
 fn notify_mount(b: &mut Builder<'_>, directory: &Path) {
@@ -375,6 +374,7 @@ fn enter_root(b: &mut Builder<'_>, request: &Request<'_>, cwd: &Path) {
     };
     b.steps.extend(paths(linux.and_then(|l| l.readonly_paths().as_ref()), Step::ReadonlyPath));
     b.steps.extend(paths(linux.and_then(|l| l.masked_paths().as_ref()), Step::MaskPath));
+    b.steps.extend(propagation::when_built(b).map(Step::RootPropagation));
 }
 
 /// The size that a process's terminal begins with: set before its program runs, which may ask at once.

@@ -62,6 +62,28 @@ const SUPERBLOCK: [&str; 5] = ["sync", "dirsync", "lazytime", "iversion", "mand"
 const NO_EFFECT: [&str; 8] =
     ["defaults", "async", "nolazytime", "noiversion", "nomand", "loud", "silent", "_netdev"];
 
+/// `idmap` or, of the whole tree, `ridmap`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct IdMapOption {
+    pub recursive: bool,
+    /// crun's mapping after `=`.
+    pub ids: Option<String>,
+}
+
+impl IdMapOption {
+    fn parse(option: &str) -> Option<Self> {
+        let (name, ids) = match option.split_once('=') {
+            Some((name, ids)) => (name, Some(ids).filter(|ids| !ids.is_empty()).map(str::to_owned)),
+            None => (option, None),
+        };
+        match name {
+            "idmap" => Some(Self { recursive: false, ids }),
+            "ridmap" => Some(Self { recursive: true, ids }),
+            _ => None,
+        }
+    }
+}
+
 /// The options of one mount, sorted by what they do.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct MountOptions {
@@ -72,6 +94,8 @@ pub(super) struct MountOptions {
     pub attributes: Attributes,
     pub propagation: Option<Propagation>,
     pub copy_up: bool,
+    /// `idmap` and `ridmap`.
+    pub idmap: Option<IdMapOption>,
     /// What is left: options of the file system.
     pub data: Vec<FsOption>,
 }
@@ -95,8 +119,10 @@ impl MountOptions {
             option if NO_EFFECT.contains(&option) => {}
             option if self.take_attribute(option) => {}
             option => {
-                if let Some((_, flags)) = PROPAGATION.iter().find(|(name, _)| *name == option) {
-                    self.propagation = Some(*flags);
+                if let Some(flags) = propagation(option) {
+                    self.propagation = Some(flags);
+                } else if let Some(idmap) = IdMapOption::parse(option) {
+                    self.idmap = Some(idmap);
                 } else if !option.is_empty() {
                     self.data.push(data(option));
                 }
@@ -130,6 +156,11 @@ fn attribute(option: &str) -> Option<(u64, u64)> {
     ATTRIBUTES.iter().find(|(name, ..)| *name == option).map(|(_, set, clear)| (*set, *clear))
 }
 
+/// A propagation type by its name.
+pub(super) fn propagation(name: &str) -> Option<Propagation> {
+    PROPAGATION.iter().find(|(known, _)| *known == name).map(|(_, flags)| *flags)
+}
+
 fn data(option: &str) -> FsOption {
     let text = |s: &str| CString::new(s).unwrap_or_default();
     match option.split_once('=') {
@@ -142,7 +173,7 @@ fn data(option: &str) -> FsOption {
 pub fn mount_option_names() -> Vec<String> {
     let attributes = ATTRIBUTES.iter().map(|(name, ..)| *name).chain(ATIME_NEGATIONS);
     let mut names: Vec<String> = attributes.flat_map(|name| [name.to_string(), format!("r{name}")]).collect();
-    let others = ["bind", "rbind", "remount", "tmpcopyup"];
+    let others = ["bind", "rbind", "remount", "tmpcopyup", "idmap", "ridmap"];
     let flags =
         SUPERBLOCK.iter().chain(&NO_EFFECT).chain(&others).chain(PROPAGATION.iter().map(|(name, _)| name));
     names.extend(flags.filter(|name| **name != "_netdev").map(|name| name.to_string()));

@@ -8,8 +8,8 @@ use oci_spec::runtime::Mount;
 use rustix::mount::MountPropagationFlags as Propagation;
 
 use super::mount_options::{MOUNT_ATTR_RDONLY, MountOptions};
-use super::step::{Attributes, FsOption, MountFrom, MountStep, Source, Step, TargetKind};
-use super::{Builder, PlanError, c_path};
+use super::step::{Attributes, FsOption, IdMap, MountFrom, MountStep, Source, Step, TargetKind};
+use super::{Builder, PlanError, c_path, idmap};
 use crate::namespaces::Kind;
 
 /// Plans every mount, in the order of config.json.
@@ -31,6 +31,7 @@ fn one(
     let target = container_path(mount.destination());
     let fstype = mount.typ().as_deref().unwrap_or_default();
     let bind = options.bind.or((fstype == "bind").then_some(false));
+    let idmap = idmap::of(b, index, mount, options.idmap.as_ref(), bind.is_some() && !options.remount)?;
     let mut step = MountStep {
         from: MountFrom::Existing,
         target,
@@ -47,7 +48,7 @@ fn one(
             return Err(PlanError::BindOption { index, option: option.to_string() });
         }
         let source = mount.source().as_deref().unwrap_or(Path::new(""));
-        return bind_mount(b, index, source, recursive, step);
+        return bind_mount(b, index, source, (recursive, idmap), step);
     }
     // A new mount carries its attributes from the start.
     let attributes = options.attributes.set | options.attributes.set_recursive;
@@ -74,7 +75,7 @@ fn bind_mount(
     b: &mut Builder<'_>,
     index: usize,
     source: &Path,
-    recursive: bool,
+    (recursive, idmap): (bool, Option<IdMap>),
     step: MountStep,
 ) -> Result<MountStep, PlanError> {
     let path = b.bundle.join(source);
@@ -85,7 +86,10 @@ fn bind_mount(
         error,
     })?;
     let kind = if directory { TargetKind::Directory } else { TargetKind::File };
-    let from = MountFrom::Tree(b.tree(path, recursive));
+    let from = MountFrom::Tree(match idmap {
+        Some(map) => b.source(Source::MappedTree { path, recursive, map }),
+        None => b.tree(path, recursive),
+    });
     // The copy would be the host's peer otherwise, and mounts in the container mounts of the host.
     let propagation = step.propagation.or(Some(Propagation::PRIVATE | Propagation::REC));
     Ok(MountStep { from, kind, propagation, ..step })

@@ -81,7 +81,7 @@ pub(super) fn plan(b: &mut Builder<'_>) -> Result<Namespaces, PlanError> {
     Ok(plan)
 }
 
-fn lines(mappings: Option<&[LinuxIdMapping]>) -> String {
+pub(super) fn lines(mappings: Option<&[LinuxIdMapping]>) -> String {
     let line = |m: &LinuxIdMapping| format!("{} {} {}\n", m.container_id(), m.host_id(), m.size());
     mappings.unwrap_or_default().iter().map(line).collect()
 }

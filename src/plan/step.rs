@@ -23,6 +23,15 @@ pub enum Source {
         /// With everything mounted below it (AT_RECURSIVE).
         recursive: bool,
     },
+    /// The same with other owners of its files, mount_setattr(2) MOUNT_ATTR_IDMAP.
+    MappedTree {
+        /// The host's path, absolute.
+        path: PathBuf,
+        /// With everything mounted below it (AT_RECURSIVE).
+        recursive: bool,
+        /// Which owners.
+        map: IdMap,
+    },
     /// A namespace file to join, checked with ioctl_ns(2)'s NS_GET_NSTYPE.
     Namespace {
         /// Which kind the file must be of.
@@ -34,6 +43,29 @@ pub enum Source {
     CgroupTree,
     /// A tree that the child opens with [`Step::OpenTree`]: rcrun may not detach the host's mounts.
     ByChild,
+}
+
+/// The mapping of an id-mapped mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdMap {
+    /// The user namespace that the kernel takes the mapping from.
+    pub namespace: UserNamespace,
+    /// Of everything mounted below too (`ridmap`).
+    pub recursive: bool,
+}
+
+/// A user namespace as a mapping: an id of the file system is seen as what it is mapped to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UserNamespace {
+    /// A new one.
+    New {
+        /// Its uid_map.
+        uids: String,
+        /// Its gid_map.
+        gids: String,
+    },
+    /// That of a file.
+    Existing(PathBuf),
 }
 
 /// Attributes of one mount, for mount_setattr(2): bits of MOUNT_ATTR_* to set and to clear.
@@ -218,8 +250,9 @@ pub enum Step {
     },
     /// Propagation of every mount that came along, before anything is mounted.
     Propagation(MountPropagationFlags),
-    /// Attach the root file system's tree at its own path and enter it.
-    AttachRoot(SourceId),
+    /// Attach the root file system's tree at its own path and enter it; the tree's propagation,
+    /// of all of it.
+    AttachRoot(SourceId, MountPropagationFlags),
     /// Enter the root file system by its path in a joined mount namespace.
     EnterRoot(CString),
     /// A mount below the root.
@@ -252,6 +285,8 @@ pub enum Step {
     MakeDirectory(CString),
     /// Make the root read-only.
     ReadonlyRoot,
+    /// Set the finished root's propagation: what the container makes of it, not what reaches the host.
+    RootPropagation(MountPropagationFlags),
     /// Make a path read-only; a missing one is skipped.
     ReadonlyPath(CString),
     /// Hide a path; a missing one is skipped.

@@ -33,9 +33,9 @@ pub fn set_propagation(flags: MountPropagationFlags) -> Result<(), Failure> {
 /// Attaches the root file system's detached tree over the working directory and enters it.
 ///
 /// The tree was cloned in the host's mount namespace and is a peer of the host's mount; as a slave
-/// of it, it tells the host nothing.
-pub fn attach_root(tree: BorrowedFd<'_>) -> Result<(), Failure> {
-    become_slave(tree)?;
+/// of it, or private, it tells the host nothing.
+pub fn attach_root(tree: BorrowedFd<'_>, propagation: MountPropagationFlags) -> Result<(), Failure> {
+    change(tree, &Attributes::default(), Some(propagation))?;
     move_mount(tree, c"", CWD, c".", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).during("move_mount")?;
     fchdir(tree).during("fchdir")
 }
@@ -70,7 +70,12 @@ pub fn perform(
             let target = resolve::open_or_make(root, &step.target, step.kind)?;
             // Without a wish, as attach_root: a peer of the host's mount would report back to it.
             let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
-            change(tree, &step.attributes, Some(step.propagation.unwrap_or(slave)))?;
+            let wish = step.propagation.unwrap_or(slave);
+            if !wish.intersects(MountPropagationFlags::REC | MountPropagationFlags::SHARED) {
+                // What is mounted below was not asked for: it tells the host nothing either.
+                become_slave(tree)?;
+            }
+            change(tree, &step.attributes, Some(wish))?;
             attach(tree, target.as_fd())?;
             release(target);
             if covers_root(&step.target) {
@@ -382,7 +387,8 @@ mod tests {
                 tmpfs_on(path_fd("/tmp/root/talking/shared").as_fd());
 
                 std::env::set_current_dir(ROOT).unwrap();
-                attach_root(host.as_fd()).unwrap();
+                let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+                attach_root(host.as_fd(), slave).unwrap();
                 assert!(mountinfo("/tmp/root/outside").unwrap().contains(" master:"));
                 assert!(fs::exists("outside").unwrap());
             });

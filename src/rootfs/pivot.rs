@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 
 use rustix::fs::{CWD, Mode, OFlags, open};
-use rustix::mount::{MountPropagationFlags, MoveMountFlags, UnmountFlags, mount_change, move_mount, unmount};
+use rustix::mount::{MoveMountFlags, UnmountFlags, move_mount, unmount};
 use rustix::process::{chdir, chroot as change_root, fchdir, pivot_root as pivot};
 
 use super::{mount, release};
@@ -14,10 +14,7 @@ use crate::sys::{During, Failure};
 pub fn pivot_root(root: BorrowedFd<'_>) -> Result<(), Failure> {
     fchdir(root).during("fchdir")?;
     pivot(c".", c".").during("pivot_root")?;
-    // The working directory is the old root now. Whatever propagation the plan asked for, what
-    // goes away here must stay on the host.
-    let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
-    mount_change(c".", slave).during("mount (propagation of the old root)")?;
+    // Nothing in the old root is shared since Step::Propagation: what goes away here stays on the host.
     unmount(c".", UnmountFlags::DETACH).during("umount2")?;
     chdir(c"/").during("chdir")
 }
@@ -48,6 +45,7 @@ mod tests {
     use std::io::ErrorKind;
     use std::os::fd::AsFd;
 
+    use rustix::mount::{MountPropagationFlags, mount_change};
     use rustix::thread::UnshareFlags;
 
     use super::super::playground::*;
@@ -57,7 +55,8 @@ mod tests {
         fs::write("/tmp/root/in_root", "").unwrap();
         std::env::set_current_dir(ROOT).unwrap();
         let root = tree(ROOT);
-        mount::attach_root(root.as_fd()).unwrap();
+        let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+        mount::attach_root(root.as_fd(), slave).unwrap();
         root
     }
 
@@ -91,7 +90,6 @@ mod tests {
         });
     }
 
-    /// Even where the plan has left mounts of the host shared.
     #[test]
     fn what_goes_away_stays_on_the_host() {
         play(|_| {
@@ -101,6 +99,8 @@ mod tests {
             tmpfs_on(path_fd("/tmp/outside/below").as_fd());
             run(UnshareFlags::NEWNS, || {
                 assert!(mountinfo("/tmp/outside").unwrap().contains(" shared:"));
+                let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+                mount::set_propagation(slave).unwrap();
                 let root = attach();
                 pivot_root(root.as_fd()).unwrap();
                 only_the_root_is_left();

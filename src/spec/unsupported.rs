@@ -1,7 +1,7 @@
 //! Fields of the specification that this version does not implement: each is refused by name, since
 //! a field that is ignored is a promise that is broken in silence.
 
-use oci_spec::runtime::{Mount, Process, Spec};
+use oci_spec::runtime::{Process, Spec};
 
 use super::SpecError;
 
@@ -10,11 +10,7 @@ pub(super) fn spec(spec: &Spec) -> Result<(), SpecError> {
     if let Some(process) = spec.process() {
         self::process(process)?;
     }
-    for (index, mount) in spec.mounts().iter().flatten().enumerate() {
-        self::mount(index, mount)?;
-    }
     let Some(linux) = spec.linux() else { return Ok(()) };
-    let propagation = linux.rootfs_propagation().as_deref().unwrap_or_default();
     first_set(&[
         ("linux.seccomp", linux.seccomp().is_some()),
         ("linux.netDevices", linux.net_devices().as_ref().is_some_and(|d| !d.is_empty())),
@@ -23,10 +19,6 @@ pub(super) fn spec(spec: &Spec) -> Result<(), SpecError> {
         ("linux.personality", linux.personality().is_some()),
         ("linux.timeOffsets", linux.time_offsets().as_ref().is_some_and(|o| !o.is_empty())),
         ("linux.mountLabel", linux.mount_label().as_ref().is_some_and(|l| !l.is_empty())),
-        (
-            "linux.rootfsPropagation other than private and slave",
-            !matches!(propagation, "" | "private" | "rprivate" | "slave" | "rslave"),
-        ),
     ])
 }
 
@@ -39,18 +31,6 @@ pub(super) fn process(process: &Process) -> Result<(), SpecError> {
         ("process.scheduler", process.scheduler().is_some()),
         ("process.execCPUAffinity", process.exec_cpu_affinity().is_some()),
     ])
-}
-
-fn mount(index: usize, mount: &Mount) -> Result<(), SpecError> {
-    let mapped = mount.uid_mappings().is_some() || mount.gid_mappings().is_some();
-    let option = mount.options().iter().flatten().any(|o| {
-        let name = o.split_once('=').map_or(o.as_str(), |(name, _)| name);
-        name == "idmap" || name == "ridmap"
-    });
-    if mapped || option {
-        return Err(SpecError::Unsupported { path: format!("mounts[{index}]: an id-mapped mount") });
-    }
-    Ok(())
 }
 
 fn first_set(fields: &[(&str, bool)]) -> Result<(), SpecError> {
