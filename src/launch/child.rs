@@ -415,8 +415,12 @@ fn open_directory(path: &CStr) -> Result<OwnedFd, Failure> {
 
 /// A kernel without keyrings has none to share either.
 fn new_keyring(name: &CStr) -> Result<(), Failure> {
+    // All for its possessor; view, read, search and link for its user: a new one has no search, and
+    // `exec` would not find it.
+    const PERMISSIONS: u32 = 0x3f1b_0000;
     match own::join_session_keyring(name) {
-        Ok(()) | Err(Errno::NOSYS) => Ok(()),
+        Ok(serial) => own::set_key_permissions(serial, PERMISSIONS).during("keyctl KEYCTL_SETPERM"),
+        Err(Errno::NOSYS) => Ok(()),
         Err(errno) => Err(errno).during("keyctl (--no-new-keyring does without)"),
     }
 }

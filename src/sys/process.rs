@@ -79,11 +79,20 @@ pub fn set_resource_limit(pid: i32, resource: u32, soft: u64, hard: u64) -> Resu
     .map(drop)
 }
 
-/// keyctl(2) KEYCTL_JOIN_SESSION_KEYRING: a new session keyring of this name.
-pub fn join_session_keyring(name: &CStr) -> Result<(), Errno> {
+/// keyctl(2) KEYCTL_JOIN_SESSION_KEYRING: the session keyring of this name, a new one where this process
+/// may search none; its serial number.
+pub fn join_session_keyring(name: &CStr) -> Result<i32, Errno> {
     const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
     // SAFETY: `name` ends in NUL and is only read.
-    checked(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) }).map(drop)
+    checked(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) })
+        .map(|serial| serial as i32)
+}
+
+/// keyctl(2) KEYCTL_SETPERM: who may do what with a key, keyrings(7).
+pub fn set_key_permissions(serial: i32, permissions: u32) -> Result<(), Errno> {
+    const KEYCTL_SETPERM: libc::c_int = 5;
+    // SAFETY: numbers only.
+    checked(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_SETPERM, serial, permissions) }).map(drop)
 }
 
 /// Gives SIGPIPE its default action back, which Rust's start-up code has set to ignore, and unblocks
