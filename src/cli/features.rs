@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use rcrun::plan::{MEMORY_POLICY_FLAGS, MEMORY_POLICY_MODES};
+
 use super::{Command, Context, output};
 
 /// Flags of `features`.
@@ -74,8 +76,8 @@ struct IntelRdt {
 
 #[derive(Serialize)]
 struct MemoryPolicy {
-    modes: [&'static str; 0],
-    flags: [&'static str; 0],
+    modes: [&'static str; 7],
+    flags: [&'static str; 3],
 }
 
 #[derive(Serialize)]
@@ -109,8 +111,8 @@ impl Document {
                 apparmor: NO,
                 selinux: NO,
                 intel_rdt: IntelRdt { enabled: false, schemata: false, monitoring: false },
-                memory_policy: MemoryPolicy { modes: [], flags: [] },
                 mount_extensions: MountExtensions { idmap: Enabled { enabled: true } },
+                memory_policy: MemoryPolicy { modes: MEMORY_POLICY_MODES, flags: MEMORY_POLICY_FLAGS },
                 net_devices: NO,
             },
             annotations: BTreeMap::from([

@@ -38,6 +38,8 @@ pub struct Cargo<'a> {
     pub parents: [Option<BorrowedFd<'a>>; 2],
     /// The listening socket that `start` connects to.
     pub listener: Option<BorrowedFd<'a>>,
+    /// The host's /proc, for what the child writes about itself.
+    pub proc: Option<BorrowedFd<'a>>,
     /// The host's /proc/sys, for sysctls.
     pub proc_sys: Option<BorrowedFd<'a>>,
     /// The running container to join, for exec: its init's pidfd and its root.
@@ -156,6 +158,7 @@ impl<'a> Child<'a> {
             Step::JoinNamespace(kind, source) => process::join::namespace(self.source(*source)?, *kind)?,
             Step::BecomeNamespaceRoot => process::credentials::become_namespace_root()?,
             Step::Unshare(kind) => process::join::unshare(*kind)?,
+            Step::TimeOffsets(offsets) => process::time::enter_with_offsets(self.cargo.proc, offsets)?,
             Step::NewSession => drop(rustix::process::setsid().during("setsid")?),
             Step::NewKeyring(name) => new_keyring(name)?,
             Step::Hostname(name) => rustix::system::sethostname(name.to_bytes()).during("sethostname")?,
@@ -220,6 +223,7 @@ impl<'a> Child<'a> {
                 own::set_resource_limit(0, limit.resource, limit.soft, limit.hard).during("prlimit")?;
             }
             Step::ResourceLimitsByParent => self.ask(Message::ResourceLimits)?,
+            Step::Tune(tuning) => process::tuning::apply(tuning)?,
             Step::Credentials(credentials) => self.credentials(credentials)?,
             Step::CheckExecutable => self.check_executable()?,
             Step::JoinContainer { flags, chroot } => self.join_container(*flags, *chroot)?,

@@ -29,6 +29,10 @@ pub enum LaunchError {
     Mapping { file: &'static str, error: std::io::Error },
     #[error("set oom_score_adj {value}: {error}{}", oom_hint(.error))]
     OomScoreAdj { value: i32, error: std::io::Error },
+    #[error(
+        "process.execCPUAffinity.initial {cpus}: sched_setaffinity: {error}: does this host have such CPUs?"
+    )]
+    Cpus { cpus: String, error: Errno },
     #[error("set {name}: prlimit: {error}")]
     ResourceLimit { name: &'static str, error: Errno },
     #[error("{0}")]

@@ -110,14 +110,23 @@ fn changes(step: &Step) -> Option<Kind> {
 
 /// The host's /proc/sys, proven to be on procfs: nothing that is mounted over it gets our writes.
 pub fn proc_sys() -> Result<OwnedFd, LaunchError> {
+    procfs("/proc/sys")
+}
+
+/// The host's /proc, proven to be procfs.
+pub fn proc() -> Result<OwnedFd, LaunchError> {
+    procfs("/proc")
+}
+
+fn procfs(path: &str) -> Result<OwnedFd, LaunchError> {
     const PROC_SUPER_MAGIC: u64 = 0x9fa0;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let open = || {
-        let directory = rustix::fs::open("/proc/sys", flags, Mode::empty()).during("open")?;
+        let directory = rustix::fs::open(path, flags, Mode::empty()).during("open")?;
         match rustix::fs::fstatfs(&directory).during("fstatfs")?.f_type as u64 {
             PROC_SUPER_MAGIC => Ok(directory),
             _ => Err(Errno::NODEV).during("fstatfs (no procfs is mounted there)"),
         }
     };
-    open().map_err(|failure| LaunchError::Open { what: "/proc/sys".into(), failure })
+    open().map_err(|failure| LaunchError::Open { what: path.into(), failure })
 }

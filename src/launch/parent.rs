@@ -23,11 +23,12 @@ use crate::fault;
 use crate::launch::hooks::Hook;
 use crate::namespaces::Kind;
 use crate::plan::step::{ResourceLimit, Source, Step};
-use crate::plan::{ExecPlan, Mappings, Namespaces, Plan, Program};
+use crate::plan::{ExecPlan, IndexSet, Mappings, Namespaces, Plan, Program};
 use crate::process::join;
 use crate::sys::During;
 use crate::sys::clone::{Child, CloneArguments, spawn};
 use crate::sys::process::StringArray;
+use crate::sys::tuning;
 
 /// A launch that was decided: a view of a [`Plan`] or an [`ExecPlan`], and what was opened for it.
 pub struct Launch<'a> {
@@ -43,6 +44,8 @@ pub struct Launch<'a> {
     pub oom_score_adj: Option<i32>,
     /// Limits that the parent sets on request.
     pub resource_limits: &'a [ResourceLimit],
+    /// The CPUs that the child is born with.
+    pub initial_cpus: Option<&'a IndexSet>,
     /// The cgroup to be born in.
     pub cgroup: Option<BorrowedFd<'a>>,
     /// The root file system's path and directory, for a container.
@@ -75,6 +78,7 @@ impl<'a> Launch<'a> {
         let mut launch = Self::new(&plan.sources, &plan.namespaces, &plan.steps, &plan.program);
         launch.oom_score_adj = plan.oom_score_adj;
         launch.resource_limits = &plan.resource_limits;
+        launch.initial_cpus = plan.initial_cpus.as_ref();
         launch
     }
 
@@ -91,6 +95,7 @@ impl<'a> Launch<'a> {
             program,
             oom_score_adj: None,
             resource_limits: &[],
+            initial_cpus: None,
             cgroup: None,
             root: None,
             container: None,
@@ -108,6 +113,7 @@ impl<'a> Launch<'a> {
         open::check_joined(self.sources, &sources, self.steps)?;
         let sysctls = self.steps.iter().any(|step| matches!(step, Step::Sysctl(..)));
         let proc_sys = sysctls.then(open::proc_sys).transpose()?;
+        let proc = self.steps.iter().any(Step::needs_proc).then(open::proc).transpose()?;
         let hooks: Vec<Hook<'_>> = self.steps.iter().filter_map(as_hook).collect();
         let args = StringArray::new(self.program.args.clone());
         let env = StringArray::new(self.program.env.clone());
@@ -120,6 +126,7 @@ impl<'a> Launch<'a> {
             socket: theirs.as_fd(),
             parents: [Some(ours.as_fd()), self.lock],
             listener: self.listener,
+            proc: proc.as_ref().map(|fd| fd.as_fd()),
             proc_sys: proc_sys.as_ref().map(|fd| fd.as_fd()),
             container: self.container,
             hooks: &hooks,
@@ -154,6 +161,7 @@ impl<'a> Launch<'a> {
             Some(value) if self.inherits_score() => Some(LentScore::new(value)?),
             _ => None,
         };
+        let _cpus = self.initial_cpus.map(LentCpus::new).transpose()?;
         let joins = self.namespaces.around_clone.iter().chain(&self.namespaces.through);
         if joins.into_iter().any(|(kind, _)| *kind == Kind::Pid) {
             // Processes that are in that namespace already see the child before it has given up its
@@ -228,6 +236,27 @@ impl LentScore {
 impl Drop for LentScore {
     fn drop(&mut self) {
         let _ = self.file.write_all(self.before.trim_end().as_bytes());
+    }
+}
+
+/// CPUs that this process takes on so that its child is born with them.
+struct LentCpus {
+    before: Vec<u64>,
+}
+
+impl LentCpus {
+    fn new(cpus: &IndexSet) -> Result<Self, LaunchError> {
+        let mut before = IndexSet::all().words().to_vec();
+        tuning::affinity(&mut before).during("sched_getaffinity")?;
+        tuning::set_affinity(cpus.words())
+            .map_err(|error| LaunchError::Cpus { cpus: cpus.to_string(), error })?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for LentCpus {
+    fn drop(&mut self) {
+        let _ = tuning::set_affinity(&self.before);
     }
 }
 

@@ -50,6 +50,7 @@ pub fn exec(store: &Store, id: &ContainerId, options: &ExecOptions) -> Result<u8
     let keyring = record.is_some_and(|record| !record.no_new_keyring);
     let request = ExecRequest {
         process: &process,
+        linux: spec.linux().as_ref(),
         join_flags: namespaces.flags,
         pid_namespace: namespaces.pid.then(|| path_of(Kind::Pid, init.pid)),
         user_namespace: namespaces.user.then(|| path_of(Kind::User, init.pid)),

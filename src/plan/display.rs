@@ -86,6 +86,7 @@ pub(super) fn step(step: &Step, f: &mut Formatter<'_>) -> fmt::Result {
         Step::JoinNamespace(kind, _) => write!(f, "join {kind} namespace"),
         Step::BecomeNamespaceRoot => f.write_str("become root of the user namespace"),
         Step::Unshare(kind) => write!(f, "make {kind} namespace"),
+        Step::TimeOffsets(_) => f.write_str("make time namespace with offsets"),
         Step::NewSession => f.write_str("make session"),
         Step::NewKeyring(name) => write!(f, "make session keyring {}", Text(name)),
         Step::Hostname(name) => write!(f, "set hostname {}", Text(name)),
@@ -115,6 +116,7 @@ pub(super) fn step(step: &Step, f: &mut Formatter<'_>) -> fmt::Result {
         Step::WorkingDirectory(path) => write!(f, "enter working directory {}", Text(path)),
         Step::ResourceLimit(limit) => write!(f, "set {} to {}:{}", limit.name, limit.soft, limit.hard),
         Step::ResourceLimitsByParent => f.write_str("set resource limits"),
+        Step::Tune(tuning) => tuning.fmt(f),
         Step::Credentials(c) => {
             write!(f, "set uid {}, gid {}, capabilities", c.uid, c.gid)?;
             f.write_str(if c.no_new_privileges { ", no_new_privs" } else { "" })

@@ -6,16 +6,18 @@
 use std::ffi::CString;
 use std::path::PathBuf;
 
-use oci_spec::runtime::Process;
+use oci_spec::runtime::{Linux, Process};
 
 use super::step::{ResourceLimit, Source, SourceId, Step};
-use super::{Facts, Namespaces, PlanError, Program, process};
+use super::{Facts, IndexSet, Namespaces, PlanError, Program, Tuning, process, tuning};
 use crate::namespaces::Kind;
 
 /// What is planned.
 pub struct ExecRequest<'a> {
     /// The process to run.
     pub process: &'a Process,
+    /// The container's configuration: what it says about every process.
+    pub linux: Option<&'a Linux>,
     /// CLONE_NEW* flags of the namespaces that the container does not share with the host, without
     /// the PID namespace.
     pub join_flags: u64,
@@ -42,6 +44,8 @@ pub struct ExecPlan {
     pub oom_score_adj: Option<i32>,
     /// Resource limits that the parent sets.
     pub resource_limits: Vec<ResourceLimit>,
+    /// The CPUs that the child is born with.
+    pub initial_cpus: Option<IndexSet>,
     /// What the child does, in order.
     pub steps: Vec<Step>,
     /// What the child becomes.
@@ -55,6 +59,8 @@ pub fn exec(request: &ExecRequest<'_>, facts: &Facts<'_>) -> Result<ExecPlan, Pl
     if process.oom_score_adj().is_some() {
         steps.push(Step::AwaitParent);
     }
+    let (initial_cpus, cpus) = tuning::affinity(process)?;
+    steps.extend(cpus.map(|cpus| Step::Tune(Box::new(Tuning::Affinity(cpus)))));
     let mut sources = Vec::new();
     let mut namespaces = Namespaces::default();
     let mut join_flags = request.join_flags;
@@ -84,6 +90,7 @@ pub fn exec(request: &ExecRequest<'_>, facts: &Facts<'_>) -> Result<ExecPlan, Pl
         steps.push(Step::Terminal { size, console: false });
     }
     steps.push(Step::CloseDescriptors(3 + facts.listen_fds + request.preserve_fds));
+    steps.extend(tuning::steps(process, request.linux)?);
     let last = process::steps(process, facts, request.user_namespace.is_some())?;
     steps.extend(last.steps);
     steps.extend(last.last.map(Step::ResourceLimit));
@@ -92,6 +99,7 @@ pub fn exec(request: &ExecRequest<'_>, facts: &Facts<'_>) -> Result<ExecPlan, Pl
         namespaces,
         oom_score_adj: process.oom_score_adj(),
         resource_limits: last.limits_by_parent,
+        initial_cpus,
         steps,
         program: process::program(process, facts, None),
     })

@@ -9,12 +9,14 @@ mod display;
 mod exec;
 mod hooks;
 mod idmap;
+mod index_set;
 mod mount_options;
 mod mounts;
 mod namespaces;
 mod process;
 mod propagation;
 pub mod step;
+mod tuning;
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
@@ -25,10 +27,12 @@ use oci_spec::runtime::{Linux, Process, Spec};
 pub use display::PlanLine;
 pub use exec::{ExecPlan, ExecRequest, exec};
 pub use hooks::{Hooks, hooks};
+pub use index_set::IndexSet;
 pub use mount_options::mount_option_names;
 pub use namespaces::{Mappings, Namespaces, path_of};
 pub use process::Program;
 use step::{Attributes, MountFrom, MountStep, ResourceLimit, Source, SourceId, Step, TargetKind};
+pub use tuning::{MEMORY_POLICY_FLAGS, MEMORY_POLICY_MODES, Tuning};
 
 use crate::cgroups::{CgroupError, CgroupPath, Limits};
 use crate::id::ContainerId;
@@ -237,6 +241,8 @@ pub fn plan(request: Request<'_>, facts: &Facts<'_>) -> Result<Plan, PlanError> 
     b.steps.extend(hooks.create_container.iter().cloned().map(Step::Hook));
     enter_root(&mut b, &request, process.cwd());
     b.steps.push(Step::CloseDescriptors(3 + facts.listen_fds + request.preserve_fds));
+    let tuning = tuning::steps(process, b.linux())?;
+    b.steps.extend(tuning);
     let process_steps = process::steps(process, facts, user_namespace)?;
     b.steps.extend(process_steps.steps);
     match request.create_only {

@@ -5,6 +5,7 @@
 //! by an intermediate process where the user namespace itself is joined, since what is made after
 //! that must belong to it. user_namespaces(7), setns(2).
 
+use std::ffi::CString;
 use std::path::PathBuf;
 
 use oci_spec::runtime::LinuxIdMapping;
@@ -12,7 +13,7 @@ use oci_spec::runtime::LinuxIdMapping;
 use super::step::{Source, SourceId, Step};
 use super::{Builder, PlanError};
 use crate::namespaces::Kind;
-use crate::spec::joined_path;
+use crate::spec::{SpecError, joined_path};
 
 /// The namespaces of a container as the launch needs them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,12 +43,15 @@ pub struct Mappings {
 pub(super) fn plan(b: &mut Builder<'_>) -> Result<Namespaces, PlanError> {
     let mut plan = Namespaces::default();
     let mut joins = Vec::new();
+    let offsets = time_offsets(b)?;
     for namespace in b.linux().and_then(|l| l.namespaces().as_deref()).unwrap_or_default() {
         let kind = Kind::from(namespace.typ());
         match joined_path(namespace) {
             Some(path) => joins.push((kind, b.source(Source::Namespace { kind, path: path.into() }))),
             // A cgroup namespace is rooted at the cgroup of who makes it: made by the child.
             None if kind == Kind::Cgroup => {}
+            // One of clone3(2) takes no offsets any more: made by the child.
+            None if kind == Kind::Time && offsets.is_some() => {}
             None => plan.clone_flags |= kind.flag(),
         }
     }
@@ -70,6 +74,7 @@ pub(super) fn plan(b: &mut Builder<'_>) -> Result<Namespaces, PlanError> {
             }
         }
     }
+    b.steps.extend(offsets.map(Step::TimeOffsets));
     if b.creates(Kind::User) {
         let linux = b.linux();
         plan.mappings = Some(Mappings {
@@ -79,6 +84,17 @@ pub(super) fn plan(b: &mut Builder<'_>) -> Result<Namespaces, PlanError> {
         });
     }
     Ok(plan)
+}
+
+/// linux.timeOffsets, for a time namespace of the container's own.
+fn time_offsets(b: &Builder<'_>) -> Result<Option<CString>, PlanError> {
+    let offsets = b.linux().and_then(|linux| linux.time_offsets().as_ref()).filter(|all| !all.is_empty());
+    let Some(offsets) = offsets else { return Ok(None) };
+    if !b.creates(Kind::Time) {
+        let reason = "set without a time namespace of the container's own: add {\"type\": \"time\"} to linux.namespaces";
+        return Err(SpecError::invalid("linux.timeOffsets", reason).into());
+    }
+    super::tuning::time_offsets(offsets).map(Some)
 }
 
 pub(super) fn lines(mappings: Option<&[LinuxIdMapping]>) -> String {

@@ -231,6 +231,8 @@ pub enum Step {
     BecomeNamespaceRoot,
     /// unshare(2) what must not be made by clone3: the cgroup namespace.
     Unshare(crate::namespaces::Kind),
+    /// Make a time namespace with these offsets (timens_offsets) and enter it.
+    TimeOffsets(CString),
     /// A session of one's own, setsid(2).
     NewSession,
     /// A session keyring of one's own, keyrings(7).
@@ -297,6 +299,8 @@ pub enum Step {
     ResourceLimit(ResourceLimit),
     /// Ask the parent to set the resource limits: a user namespace's root cannot raise them.
     ResourceLimitsByParent,
+    /// Scheduler, I/O priority, CPUs, memory policy or personality.
+    Tune(Box<super::Tuning>),
     /// Ids, groups, capabilities, no_new_privs.
     Credentials(Box<Credentials>),
     /// Look for the program now, so that `create` and not `start` says that it is missing.
@@ -312,6 +316,13 @@ pub enum Step {
     AwaitStart,
     /// Close every descriptor from this one on but those of the launch itself.
     CloseDescriptors(u32),
+}
+
+impl Step {
+    /// Does it write about its process to the host's /proc?
+    pub fn needs_proc(&self) -> bool {
+        matches!(self, Self::TimeOffsets(_))
+    }
 }
 
 impl fmt::Display for Step {

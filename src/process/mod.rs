@@ -4,4 +4,7 @@
 
 pub mod credentials;
 pub mod join;
+pub mod proc;
 pub mod sysctl;
+pub mod time;
+pub mod tuning;

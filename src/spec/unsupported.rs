@@ -15,9 +15,6 @@ pub(super) fn spec(spec: &Spec) -> Result<(), SpecError> {
         ("linux.seccomp", linux.seccomp().is_some()),
         ("linux.netDevices", linux.net_devices().as_ref().is_some_and(|d| !d.is_empty())),
         ("linux.intelRdt", linux.intel_rdt().is_some()),
-        ("linux.memoryPolicy", linux.memory_policy().is_some()),
-        ("linux.personality", linux.personality().is_some()),
-        ("linux.timeOffsets", linux.time_offsets().as_ref().is_some_and(|o| !o.is_empty())),
         ("linux.mountLabel", linux.mount_label().as_ref().is_some_and(|l| !l.is_empty())),
     ])
 }
@@ -27,9 +24,6 @@ pub(super) fn process(process: &Process) -> Result<(), SpecError> {
     first_set(&[
         ("process.apparmorProfile", process.apparmor_profile().as_ref().is_some_and(|p| !p.is_empty())),
         ("process.selinuxLabel", process.selinux_label().as_ref().is_some_and(|l| !l.is_empty())),
-        ("process.ioPriority", process.io_priority().is_some()),
-        ("process.scheduler", process.scheduler().is_some()),
-        ("process.execCPUAffinity", process.exec_cpu_affinity().is_some()),
     ])
 }
 

@@ -38,4 +38,5 @@ mod runc_spelling;
 mod sub_cgroups;
 mod syscalls;
 mod targets;
+mod tuning;
 mod user_namespaces;
