@@ -15,6 +15,7 @@ pub mod namespaces;
 pub mod plan;
 pub mod process;
 pub mod rootfs;
+pub mod sealed;
 pub mod sockets;
 pub mod spec;
 pub mod state;

@@ -123,8 +123,17 @@ fn command_line() -> clap::Command {
     )
 }
 
+/// The commands whose processes become a container's own. Any argument may be one: an option's value
+/// of this name costs an exec and nothing else.
+const SEALED: [&str; 3] = ["run", "create", "exec"];
+
 /// Parses `args` and does what they say.
 pub fn run(args: Vec<OsString>) -> Result<u8, Stopped> {
+    if args.iter().skip(1).any(|word| SEALED.iter().any(|command| word == command))
+        && let Err(error) = rcrun::sealed::seal(&args)
+    {
+        return finished(Err(error.into()), &args);
+    }
     let args = words::in_claps_spelling(args);
     let matches = match command_line().try_get_matches_from(&args) {
         Ok(matches) => matches,

@@ -1,4 +1,5 @@
-//! What a start costs, counted by strace(1): one clone3, no re-exec, at most 350 system calls.
+//! What a start costs, counted by strace(1): one clone3, one exec of the sealed binary, at most 400 system
+//! calls, some 40 of which are that exec's.
 
 use std::collections::HashSet;
 use std::fs;
@@ -7,7 +8,7 @@ use serde_json::json;
 
 use crate::support::{Bundle, Pty, busybox, program, require};
 
-const AT_MOST: usize = 350;
+const AT_MOST: usize = 400;
 
 /// System calls of rcrun's own.
 struct Trace {
@@ -58,8 +59,8 @@ impl Trace {
     fn check(&self) {
         assert_eq!(self.count(&["clone3"]), 1, "{:?}", self.calls);
         assert_eq!(self.count(&["clone", "fork", "vfork", "execveat"]), 0, "{:?}", self.calls);
-        // rcrun itself, and the container's program.
-        assert_eq!(self.executed, 2, "{:?}", self.calls);
+        // rcrun, itself once more from where no container can write, and the container's program.
+        assert_eq!(self.executed, 3, "{:?}", self.calls);
         assert!(self.before_program <= AT_MOST, "{} system calls: {:?}", self.before_program, self.calls);
         // The numbers to watch, with --show-output.
         println!("{} system calls until execve, {} in all", self.before_program, self.calls.len());
@@ -74,7 +75,7 @@ fn traced(bundle: &Bundle, prefix: &str) -> (String, Vec<std::ffi::OsString>) {
 }
 
 #[test]
-fn a_run_of_the_default_configuration_is_one_clone_and_at_most_350_system_calls() {
+fn a_run_of_the_default_configuration_is_one_clone_and_at_most_400_system_calls() {
     require!(program("strace"));
     let bundle = busybox!().args(["sh"]);
     let (script, command) = traced(&bundle, "");
