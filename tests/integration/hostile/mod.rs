@@ -3,7 +3,9 @@
 //! They assert that the attack fails, not how it is refused, so that `RCRUN=/path/to/runc` runs the
 //! same attacks on another runtime. docs/security.md has the table of classes, tests and results.
 
+mod attacker;
 mod host_settings;
+mod own_binary;
 mod privileges;
 mod users;
 mod working_directory;
@@ -18,7 +20,6 @@ use crate::support::{Bundle, Outcome};
 impl Bundle {
     /// With every capability that the test itself has, in all sets that the kernel uses for root, and
     /// without any masked or read-only path: the strongest attacker without a user namespace.
-    #[allow(dead_code)]
     fn almighty(self) -> Self {
         let permitted = caps::read(None, caps::CapSet::Permitted).expect("capabilities");
         let names: Vec<String> = permitted.iter().map(ToString::to_string).collect();

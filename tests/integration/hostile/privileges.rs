@@ -141,7 +141,8 @@ fn a_rootless_container_cannot_write_its_users_cgroup() {
         chown(delegated.join(name), Some(USER), Some(USER)).expect("chown");
     }
     let attack = "for d in $(find /sys/fs/cgroup -type d -name \"*$RCRUN_TEST*\" 2>/dev/null) /sys/fs/cgroup \
-         /sys/fs/cgroup/unified; do if mkdir $d/evil 2>/dev/null; then rmdir $d/evil; echo escaped $d; fi; done";
+         /sys/fs/cgroup/unified; do if mkdir $d/evil 2>/dev/null; then \
+         if test -e $d/evil/cgroup.procs; then echo escaped $d; fi; rmdir $d/evil; fi; done";
     let bundle = bundle.script(attack).without_namespace("cgroup");
     let applet = bundle.rootfs().join("bin/find");
     fs::hard_link(bundle.rootfs().join("bin/busybox"), applet).expect("link");
