@@ -12,6 +12,7 @@ pub mod id;
 pub mod launch;
 pub mod lifecycle;
 pub mod namespaces;
+pub mod netlink;
 pub mod plan;
 pub mod process;
 pub mod rootfs;

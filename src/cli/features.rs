@@ -113,7 +113,7 @@ impl Document {
                 intel_rdt: IntelRdt { enabled: false, schemata: false, monitoring: false },
                 mount_extensions: MountExtensions { idmap: Enabled { enabled: true } },
                 memory_policy: MemoryPolicy { modes: MEMORY_POLICY_MODES, flags: MEMORY_POLICY_FLAGS },
-                net_devices: NO,
+                net_devices: Enabled { enabled: true },
             },
             annotations: BTreeMap::from([
                 ("org.opencontainers.runc.checkpoint.enabled", "false"),

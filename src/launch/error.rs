@@ -33,6 +33,10 @@ pub enum LaunchError {
         "process.execCPUAffinity.initial {cpus}: sched_setaffinity: {error}: does this host have such CPUs?"
     )]
     Cpus { cpus: String, error: Errno },
+    #[error("linux.netDevices: rtnetlink: {error}")]
+    Netlink { error: Errno },
+    #[error("linux.netDevices[{device:?}]: {operation}: {error}{}", net_device_hint(.error))]
+    NetDevice { device: String, operation: &'static str, error: Errno },
     #[error("set {name}: prlimit: {error}")]
     ResourceLimit { name: &'static str, error: Errno },
     #[error("{0}")]
@@ -94,6 +98,16 @@ fn clone_hint(error: &Errno) -> &'static str {
         Errno::PERM => ": making namespaces needs root, or a new user namespace beside them",
         Errno::NOSPC | Errno::USERS => ": a limit below /proc/sys/user/ is reached",
         Errno::AGAIN => ": a limit of processes is reached (pids.max, RLIMIT_NPROC)",
+        _ => "",
+    }
+}
+
+fn net_device_hint(error: &Errno) -> &'static str {
+    match *error {
+        Errno::NODEV => ": no such network device where rcrun runs",
+        Errno::PERM => ": moving it needs CAP_NET_ADMIN in both network namespaces",
+        Errno::EXIST => ": a device of that name is in the container already",
+        Errno::INVAL => ": a device that cannot leave its network namespace (lo, a bridge, ...)",
         _ => "",
     }
 }

@@ -15,6 +15,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 
 use super::child::{self, Cargo};
 use super::error::ChildError;
+use super::net_devices::{self, Found as FoundDevices, Moved as MovedDevices};
 use super::protocol::{self, Expected, Message, Received};
 use super::signals::Signals;
 use super::timings::Clock;
@@ -23,7 +24,7 @@ use crate::fault;
 use crate::launch::hooks::Hook;
 use crate::namespaces::Kind;
 use crate::plan::step::{ResourceLimit, Source, Step};
-use crate::plan::{ExecPlan, IndexSet, Mappings, Namespaces, Plan, Program};
+use crate::plan::{ExecPlan, IndexSet, Mappings, Namespaces, NetDevices, Plan, Program};
 use crate::process::join;
 use crate::sys::During;
 use crate::sys::clone::{Child, CloneArguments, spawn};
@@ -44,6 +45,8 @@ pub struct Launch<'a> {
     pub oom_score_adj: Option<i32>,
     /// Limits that the parent sets on request.
     pub resource_limits: &'a [ResourceLimit],
+    /// The network devices to move.
+    pub net_devices: Option<&'a NetDevices>,
     /// The CPUs that the child is born with.
     pub initial_cpus: Option<&'a IndexSet>,
     /// The cgroup to be born in.
@@ -70,6 +73,7 @@ impl<'a> Launch<'a> {
         let mut launch = Self::new(&plan.sources, &plan.namespaces, &plan.steps, &plan.program);
         launch.oom_score_adj = plan.oom_score_adj;
         launch.resource_limits = &plan.resource_limits;
+        launch.net_devices = Some(&plan.net_devices);
         launch
     }
 
@@ -95,6 +99,7 @@ impl<'a> Launch<'a> {
             program,
             oom_score_adj: None,
             resource_limits: &[],
+            net_devices: None,
             initial_cpus: None,
             cgroup: None,
             root: None,
@@ -136,6 +141,7 @@ impl<'a> Launch<'a> {
             env: &env,
             clock: self.clock,
         };
+        let devices = self.net_devices.map(FoundDevices::new).transpose()?.flatten();
         let child = self.spawn(&sources, || {
             if let Some(clock) = self.clock {
                 clock.begin();
@@ -146,9 +152,12 @@ impl<'a> Launch<'a> {
         let pid = child.pid;
         let conversation = Conversation::new(ours, self.steps, self.resource_limits);
         // From here on a failure drops, and so kills, the child.
-        let launched = Launched { child: Some(child), conversation };
+        let mut launched = Launched { child: Some(child), conversation, devices: None };
         if matches!(self.steps.first(), Some(Step::AwaitParent)) {
             self.serve_newborn(pid)?;
+            if let Some(devices) = devices {
+                launched.devices = Some(self.move_devices(devices, &sources, pid)?);
+            }
             fault::point("what only the parent can do");
             launched.conversation.proceed()?;
             fault::point("Proceed");
@@ -195,6 +204,19 @@ impl<'a> Launch<'a> {
     /// from those in the PID namespace that it is born into.
     fn inherits_score(&self) -> bool {
         matches!(self.namespaces.through.as_slice(), [(Kind::User, _), _, ..])
+    }
+
+    fn move_devices(
+        &self,
+        devices: FoundDevices<'_>,
+        sources: &[OnceCell<OwnedFd>],
+        pid: i32,
+    ) -> Result<MovedDevices, LaunchError> {
+        let joined = self.net_devices.and_then(|plan| sources.get(plan.joined?.0)?.get());
+        match joined {
+            Some(namespace) => devices.move_to(namespace.as_fd()),
+            None => devices.move_to(net_devices::open_namespace(&format!("/proc/{pid}/ns/net"))?.as_fd()),
+        }
     }
 
     /// What only the parent can do for a new process.
@@ -301,13 +323,13 @@ impl Drop for WorkingDirectory {
 }
 
 /// A namespace that this process visits so that its child is born there.
-struct Visit {
+pub(super) struct Visit {
     kind: Kind,
     home: OwnedFd,
 }
 
 impl Visit {
-    fn enter(kind: Kind, file: BorrowedFd<'_>) -> Result<Self, LaunchError> {
+    pub(super) fn enter(kind: Kind, file: BorrowedFd<'_>) -> Result<Self, LaunchError> {
         let path = format!("/proc/self/ns/{}", kind.file());
         let home = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
         let home = home.during("open").map_err(|failure| LaunchError::Open { what: path, failure })?;
@@ -328,6 +350,8 @@ impl Drop for Visit {
 pub struct Launched<'a> {
     child: Option<Child>,
     conversation: Conversation<'a>,
+    /// Dropped after the child is killed, they go back.
+    devices: Option<MovedDevices>,
 }
 
 impl Launched<'_> {
@@ -356,7 +380,12 @@ impl Launched<'_> {
         let outcome = self.conversation.converse(Some(signals), pid, answers);
         match (outcome, self.child.take()) {
             (Ok(Outcome::Ended), Some(child)) => Err(LaunchError::Died { how: how_it_ended(&child) }),
-            (Ok(outcome), Some(child)) => Ok((child, outcome)),
+            (Ok(outcome), Some(child)) => {
+                if let Some(devices) = self.devices.take() {
+                    devices.keep();
+                }
+                Ok((child, outcome))
+            }
             (Err(error), child) => {
                 self.child = child;
                 Err(error)

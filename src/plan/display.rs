@@ -42,6 +42,7 @@ impl Plan {
         if let Some(adj) = self.oom_score_adj {
             lines.push(parent(format!("set oom_score_adj {adj}")));
         }
+        lines.extend(self.net_devices.devices.iter().map(|device| parent(device.to_string())));
         lines.extend(self.hooks.runtime.iter().map(|hook| parent(format!("{}", Hook(hook)))));
         let child = |step: String| PlanLine { process: "child", step };
         lines.extend(self.steps.iter().map(|step| child(step.to_string())));

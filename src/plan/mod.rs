@@ -13,6 +13,7 @@ mod index_set;
 mod mount_options;
 mod mounts;
 mod namespaces;
+mod net_devices;
 mod process;
 mod propagation;
 pub mod step;
@@ -30,6 +31,7 @@ pub use hooks::{Hooks, hooks};
 pub use index_set::IndexSet;
 pub use mount_options::mount_option_names;
 pub use namespaces::{Mappings, Namespaces, path_of};
+pub use net_devices::{NetDevice, NetDevices};
 pub use process::Program;
 use step::{Attributes, MountFrom, MountStep, ResourceLimit, Source, SourceId, Step, TargetKind};
 pub use tuning::{MEMORY_POLICY_FLAGS, MEMORY_POLICY_MODES, Tuning};
@@ -50,6 +52,8 @@ pub struct Plan {
     pub cgroup: Option<CgroupPlan>,
     /// What the clone makes and joins.
     pub namespaces: Namespaces,
+    /// The network devices that the parent moves.
+    pub net_devices: NetDevices,
     /// oom_score_adj, written by the parent.
     pub oom_score_adj: Option<i32>,
     /// Resource limits that the parent sets, since a user namespace's root may not raise them.
@@ -222,10 +226,12 @@ pub fn plan(request: Request<'_>, facts: &Facts<'_>) -> Result<Plan, PlanError> 
     let oom_score_adj = process.oom_score_adj();
 
     let hooked = !hooks.create_container.is_empty() || !hooks.start_container.is_empty();
-    if b.creates(Kind::User) || oom_score_adj.is_some() || hooked {
+    let moves = b.linux().and_then(|l| l.net_devices().as_ref()).is_some_and(|devices| !devices.is_empty());
+    if b.creates(Kind::User) || oom_score_adj.is_some() || hooked || moves {
         b.steps.push(Step::AwaitParent);
     }
     let namespaces = namespaces::plan(&mut b)?;
+    let net_devices = net_devices::plan(&b)?;
     if user_namespace {
         b.steps.push(Step::BecomeNamespaceRoot);
     }
@@ -258,6 +264,7 @@ pub fn plan(request: Request<'_>, facts: &Facts<'_>) -> Result<Plan, PlanError> 
         sources: b.sources,
         cgroup: request.cgroup,
         namespaces,
+        net_devices,
         oom_score_adj,
         resource_limits: process_steps.limits_by_parent,
         steps: b.steps,

@@ -26,6 +26,7 @@ mod listing;
 mod mounts;
 mod names;
 mod namespaces;
+mod net_devices;
 mod plan;
 mod process;
 mod propagation;
