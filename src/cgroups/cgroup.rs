@@ -104,6 +104,15 @@ pub(super) mod tests {
         None
     }
 
+    impl Cgroup {
+        /// A directory with files of a cgroup's names.
+        pub fn fake(directory: &std::path::Path) -> Self {
+            let open = || OwnedFd::from(std::fs::File::open(directory).unwrap());
+            let path = CgroupPath::parse("/fake".as_ref()).unwrap();
+            Self { root: Arc::new(open()), directory: open(), path, made: false }
+        }
+    }
+
     /// A cgroup with a name of its own.
     pub struct Own {
         pub hierarchy: Hierarchy,

@@ -47,6 +47,11 @@ impl Cgroup {
         Ok(self.read_if_there("memory.events")?.map(|text| MemoryEvents::parse(&text)))
     }
 
+    /// memory.max as it is written there: bytes, or `max`.
+    pub fn memory_limit(&self) -> Option<String> {
+        Some(self.read_if_there("memory.max").ok()??.trim().to_owned())
+    }
+
     /// Begins to watch for OOM kills from now on.
     pub fn oom_watch(&self) -> Result<OomWatch, CgroupError> {
         let failed = |file: &str, errno| self.read_error(file, errno);

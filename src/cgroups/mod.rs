@@ -9,6 +9,7 @@
 mod apply;
 mod cgroup;
 mod create;
+mod current;
 pub mod devices;
 mod error;
 mod events;

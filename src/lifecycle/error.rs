@@ -36,6 +36,11 @@ pub enum Error {
         "container {id} has no cgroup: it was made with --cgroup-manager disabled, or by a user who may make none"
     )]
     NoCgroup { id: ContainerId },
+    #[error(
+        "out of memory: the limit of cgroup {cgroup}, {limit} bytes (linux.resources.memory.limit), is too \
+         small to start the program: {error}"
+    )]
+    OutOfMemory { cgroup: String, limit: String, error: LaunchError },
     #[error("container {id}: signal {signal}: {error}")]
     Signal { id: ContainerId, signal: i32, error: rustix::io::Errno },
     #[error("container {id}: its process does not end after SIGKILL: {reason}")]

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::handover::Handover;
 use super::setup::Setup;
-use super::{CreateOptions, Error, hooks};
+use super::{CreateOptions, Error, hooks, out_of_memory};
 use crate::cgroups::{Cgroup, CgroupError};
 use crate::fault;
 use crate::id::ContainerId;
@@ -99,7 +99,9 @@ pub(super) fn make(
     };
     let mut terminal = |fd| handover.take_terminal(fd);
     let mut answers = Answers { runtime_hooks: &mut runtime_hooks, terminal: &mut terminal };
-    let (child, _) = launched.converse(signals, &mut answers)?;
+    let (child, _) = launched
+        .converse(signals, &mut answers)
+        .map_err(|error| out_of_memory::explain(error, cgroup.cgroup.as_ref()))?;
     laps.lap("wait for the child");
     fault::point("conversation");
 

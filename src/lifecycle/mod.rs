@@ -13,6 +13,7 @@ mod handover;
 mod hooks;
 mod kill;
 mod launch;
+mod out_of_memory;
 mod pause;
 mod report;
 mod run;

@@ -7,7 +7,7 @@ use super::create::{check_terminal, notify_directory};
 use super::delete::remove;
 use super::launch::{Made, make};
 use super::setup::{Setup, warn_of_skipped};
-use super::{CreateOptions, Error, RunOptions, Timings, hooks};
+use super::{CreateOptions, Error, RunOptions, Timings, hooks, out_of_memory};
 use crate::fault;
 use crate::launch::{Clock, Foreground, Laps, Signals, StepTime, step_time, wait};
 use crate::plan::Plan;
@@ -54,6 +54,9 @@ pub fn run(store: &Store, options: &CreateOptions, run: &RunOptions) -> Result<u
     laps.lap("start program");
     let status = wait(&child, &signals, Foreground { master, notify })?;
     laps.lap("wait for the program");
+    if status == out_of_memory::KILLED {
+        out_of_memory::warn(store, &options.id, &record);
+    }
     fault::point("the program's end");
     if !run.keep {
         match directory.lock() {

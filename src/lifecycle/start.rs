@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 
 use super::container::Container;
-use super::{Error, hooks, kill};
+use super::{Error, hooks, kill, out_of_memory};
 use crate::fault;
 use crate::id::ContainerId;
 use crate::launch::{Answers, Conversation, LaunchError, NotifySocket, Outcome};
@@ -32,10 +32,15 @@ pub fn start(store: &Store, id: &ContainerId) -> Result<(), Error> {
     let mut none = |_: &_| Ok(());
     let mut terminal = |_| Ok(());
     let mut answers = Answers { runtime_hooks: &mut none, terminal: &mut terminal };
-    match conversation.converse(None, init.pid, &mut answers)? {
-        Outcome::Running => {}
-        _ => return Err(LaunchError::Died { how: "killed while it started".into() }.into()),
-    }
+    let started = match conversation.converse(None, init.pid, &mut answers) {
+        Ok(Outcome::Running) => Ok(()),
+        Ok(_) => Err(LaunchError::Died { how: "killed while it started".into() }),
+        Err(error) => Err(error),
+    };
+    started.map_err(|error| {
+        let cgroup = container.cgroup().ok().flatten();
+        out_of_memory::explain(error, cgroup.as_ref())
+    })?;
     fault::point("conversation");
     container.directory.forget_start_socket();
     fault::point("unlink of start.sock");

@@ -21,7 +21,9 @@ pub fn update(
     container
         .expect(&[Status::Created, Status::Running, Status::Paused], "a stopped container has no limits")?;
     let cgroup = container.needed_cgroup()?;
-    let mut limits = Limits::for_update(resources)?;
+    let mut resources = resources.clone();
+    cgroup.complete(&mut resources)?;
+    let mut limits = Limits::for_update(&resources)?;
     let hierarchy = Hierarchy::find()?;
     limits.settle_on(&hierarchy, missing, cgroup.path())?;
     warn_of_skipped(store, &limits);

@@ -73,3 +73,38 @@ fn a_period_out_of_the_kernels_range_is_refused() {
     let bundle = bundle!().limit("cpu", json!({"quota": 20000, "period": 1}));
     bundle.run().refused(&["cpu.max", "20000 1", "1000 to 1000000"]);
 }
+
+#[test]
+fn a_period_keeps_its_quota_and_a_quota_its_period() {
+    let mut bundle = bundle!().limit("cpu", json!({"quota": 20000, "period": 50000}));
+    let cgroup = bundle.sleeping();
+    bundle.update(&["--cpu-period", "40000"]);
+    assert_eq!(cgroup_text(&cgroup, "cpu.max"), "20000 40000");
+    bundle.update(&["--cpu-quota", "10000"]);
+    assert_eq!(cgroup_text(&cgroup, "cpu.max"), "10000 40000");
+    bundle.update_resources(&json!({"cpu": {"quota": -1}}));
+    assert_eq!(cgroup_text(&cgroup, "cpu.max"), "max 40000");
+    bundle.delete_forced().success();
+}
+
+#[test]
+fn burst_and_idle_can_be_updated() {
+    let mut bundle = bundle!().limit("cpu", json!({"quota": 20000, "burst": 1000, "shares": 512}));
+    let cgroup = bundle.sleeping();
+    // Not above the quota: with a smaller one the burst comes first, with a larger one the quota.
+    bundle.update(&["--cpu-quota", "5000", "--cpu-burst", "500"]);
+    assert_eq!(cgroup_text(&cgroup, "cpu.max"), "5000 100000");
+    bundle.update(&["--cpu-quota", "30000", "--cpu-burst", "25000"]);
+    assert_eq!(cgroup_text(&cgroup, "cpu.max.burst"), "25000");
+    bundle.update(&["--cpu-burst", "0"]);
+    assert_eq!(cgroup_text(&cgroup, "cpu.max.burst"), "0");
+    assert_eq!(cgroup_text(&cgroup, "cpu.weight"), "59");
+    bundle.update(&["--cpu-idle", "1"]);
+    assert_eq!(cgroup_text(&cgroup, "cpu.idle"), "1");
+    bundle.update(&["--cpu-idle", "0", "--cpu-share", "2048"]);
+    assert_eq!(
+        (cgroup_text(&cgroup, "cpu.idle"), cgroup_text(&cgroup, "cpu.weight")),
+        ("0".into(), "174".into())
+    );
+    bundle.delete_forced().success();
+}

@@ -80,3 +80,21 @@ fn a_device_that_is_not_there_is_refused() {
     let bundle = bundle!().limit("blockIO", limit);
     bundle.run().refused(&["io.max", "239:7", "no such block device", "throttleReadBpsDevice[0]"]);
 }
+
+#[test]
+fn the_weight_of_a_device_is_written_and_updated() {
+    let (major, minor) = disk();
+    let bundle = bundle!();
+    // Weights of devices are io.cost's, which is off unless somebody wants it for the device.
+    let root = crate::support::cgroup_mount().expect("cgroup2").join("io.cost.qos");
+    fs::write(&root, format!("{major}:{minor} enable=1")).expect("io.cost.qos");
+    let weight = |weight: u16| json!([{"major": major, "minor": minor, "weight": weight}]);
+    let mut bundle = bundle.limit("blockIO", json!({"weight": 100, "weightDevice": weight(500)}));
+    let cgroup = bundle.sleeping();
+    let line = |number: u32| format!("{major}:{minor} {number}");
+    assert!(cgroup_text(&cgroup, "io.weight").lines().any(|shown| shown == line(4950)));
+    bundle.update_resources(&json!({"blockIO": {"weightDevice": weight(1000)}}));
+    assert!(cgroup_text(&cgroup, "io.weight").lines().any(|shown| shown == line(10000)));
+    bundle.delete_forced().success();
+    fs::write(&root, format!("{major}:{minor} enable=0")).expect("io.cost.qos");
+}

@@ -86,3 +86,30 @@ fn an_update_below_what_is_in_use_is_refused_if_so_asked() {
     assert_eq!(cgroup_text(&cgroup, "memory.max"), (64 * MIB).to_string());
     bundle.delete_forced().success();
 }
+
+#[test]
+fn swap_alone_is_counted_from_the_present_memory_limit() {
+    let mut bundle = bundle!().limit("memory", json!({"limit": 64 * MIB, "swap": 64 * MIB}));
+    let cgroup = bundle.sleeping();
+    bundle.update(&["--memory-swap", "100m"]);
+    assert_eq!(cgroup_text(&cgroup, "memory.max"), (64 * MIB).to_string());
+    assert_eq!(cgroup_text(&cgroup, "memory.swap.max"), (36 * MIB).to_string());
+    bundle
+        .rcrun(&["update", "--memory-swap", "32m", bundle.id()])
+        .refused(&["memory.swap", "below memory.limit"]);
+    bundle.update(&["--memory-swap", "-1"]);
+    assert_eq!(cgroup_text(&cgroup, "memory.swap.max"), "max");
+    bundle.delete_forced().success();
+}
+
+#[test]
+fn an_out_of_memory_kill_is_named() {
+    let limits = json!({"limit": 32 * MIB, "swap": 32 * MIB});
+    let bundle = bundle!().limit("memory", limits).args(HUNGRY);
+    bundle.run().exits_with(137).explains(&["out of memory", &(32 * MIB).to_string(), bundle.id()]);
+    let limit = json!({"limit": 16 * 1024, "swap": 16 * 1024});
+    let bundle = bundle.limit("memory", limit);
+    bundle.run().refused(&["out of memory", "16384 bytes", "linux.resources.memory.limit", "too small"]);
+    bundle.create().refused(&["out of memory", "16384 bytes"]);
+    bundle.leaves_nothing();
+}

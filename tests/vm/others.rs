@@ -14,6 +14,7 @@ fn huge_pages_are_limited_and_updated() {
     assert_eq!(cgroup_text(&cgroup, "hugetlb.2MB.max"), "4194304");
     bundle.update_resources(&json!({"hugepageLimits": [{"pageSize": "2MB", "limit": 2_097_152}]}));
     assert_eq!(cgroup_text(&cgroup, "hugetlb.2MB.max"), "2097152");
+    assert_eq!(cgroup_text(&cgroup, "hugetlb.2MB.rsvd.max"), "2097152");
     bundle.delete_forced().success();
 }
 
@@ -79,4 +80,11 @@ fn controllers_are_enabled_all_along_the_path() {
     bundle.delete_forced().success();
     assert!(!cgroup.exists());
     fs::remove_dir(&parent).expect("remove the cgroup");
+}
+
+#[test]
+fn a_miscellaneous_resource_that_the_machine_lacks_is_refused() {
+    // The VM has the controller, and none of its resources.
+    let bundle = bundle!().limit("unified", json!({"misc.max": "sev 1"}));
+    bundle.run().refused(&["misc.max", "sev 1", "unified"]);
 }
