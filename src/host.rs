@@ -1,6 +1,7 @@
 //! Facts about the host and about rcrun's own process, each read once and only where needed.
 
-use std::path::Path;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
@@ -31,4 +32,31 @@ pub fn listen_fds() -> u32 {
 pub fn window_size() -> Option<(u16, u16)> {
     let size = rustix::termios::tcgetwinsize(rustix::stdio::stdin()).ok()?;
     (size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row, size.ws_col))
+}
+
+/// Where the symbolic link at `path` leads; None for anything else.
+pub fn link_target(path: &Path) -> Result<Option<PathBuf>, Errno> {
+    match rustix::fs::readlink(path, Vec::new()) {
+        Ok(target) => Ok(Some(std::ffi::OsString::from_vec(target.into_bytes()).into())),
+        Err(Errno::INVAL) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The mount points of procfs and sysfs file systems that are mounted whole, proc_pid_mountinfo(5), the
+/// later ones first.
+pub fn pseudo_mounts() -> Vec<PathBuf> {
+    let mountinfo = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let mut found: Vec<PathBuf> =
+        mountinfo.split(|&byte| byte == b'\n').filter_map(whole_pseudo_mount).collect();
+    found.reverse();
+    found
+}
+
+fn whole_pseudo_mount(line: &[u8]) -> Option<PathBuf> {
+    let mut fields = line.split(|&byte| byte == b' ');
+    let (root, point) = (fields.nth(3)?, fields.next()?);
+    let fstype = fields.skip_while(|field| *field != b"-").nth(1)?;
+    let whole = root == b"/" && matches!(fstype, b"proc" | b"sysfs");
+    whole.then(|| std::ffi::OsString::from_vec(crate::text::unescape_mountinfo(point)).into())
 }

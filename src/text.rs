@@ -1,4 +1,5 @@
-//! Text for messages, written without allocating: the child uses it between clone3 and execve.
+//! Text for messages, written without allocating: the child uses it between clone3 and execve; and
+//! mountinfo's text.
 
 use std::ffi::CStr;
 use std::fmt::{self, Display, Formatter, Write};
@@ -60,6 +61,27 @@ impl Display for Text<'_> {
         }
         Ok(())
     }
+}
+
+/// Undoes mountinfo's `\ooo` for space, tab, line feed and backslash.
+pub fn unescape_mountinfo(field: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let [first, tail @ ..] = rest {
+        let digits = tail.get(..3).filter(|digits| digits.iter().all(|digit| (b'0'..b'8').contains(digit)));
+        match digits {
+            Some(digits) if *first == b'\\' => {
+                let value = digits.iter().fold(0_u32, |value, digit| value * 8 + u32::from(digit - b'0'));
+                plain.push(value as u8);
+                rest = &tail[3..];
+            }
+            _ => {
+                plain.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    plain
 }
 
 #[cfg(test)]

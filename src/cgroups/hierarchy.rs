@@ -12,6 +12,7 @@ use rustix::fs::{CWD, Mode, OFlags, fstatfs, openat};
 use rustix::io::Errno;
 
 use super::{CgroupError, CgroupPath, files};
+use crate::text::unescape_mountinfo;
 
 /// Where nearly every host has it: on a unified host, then on systemd's hybrid one.
 const USUAL_PLACES: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
@@ -161,34 +162,13 @@ fn cgroup2_mounts(mountinfo: &[u8]) -> Vec<Mount> {
             let mount_point = fields.next()?;
             let fstype = fields.skip_while(|field| *field != b"-").nth(1)?;
             (fstype == b"cgroup2").then(|| Mount {
-                root: String::from_utf8_lossy(&unescape(root)).into_owned(),
-                mount_point: OsString::from_vec(unescape(mount_point)).into(),
+                root: String::from_utf8_lossy(&unescape_mountinfo(root)).into_owned(),
+                mount_point: OsString::from_vec(unescape_mountinfo(mount_point)).into(),
             })
         })
         .collect();
     mounts.sort_by_key(|mount| mount.root != "/");
     mounts
-}
-
-/// Undoes mountinfo's `\ooo` for space, tab, line feed and backslash.
-fn unescape(field: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let [first, tail @ ..] = rest {
-        let digits = tail.get(..3).filter(|digits| digits.iter().all(|digit| (b'0'..b'8').contains(digit)));
-        match digits {
-            Some(digits) if *first == b'\\' => {
-                let value = digits.iter().fold(0_u32, |value, digit| value * 8 + u32::from(digit - b'0'));
-                plain.push(value as u8);
-                rest = &tail[3..];
-            }
-            _ => {
-                plain.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    plain
 }
 
 fn errno_of(error: &std::io::Error) -> Errno {

@@ -20,7 +20,7 @@ use crate::fault;
 use crate::plan::Program;
 use crate::plan::step::{Credentials, HookStep, SourceId, Step, TargetKind};
 use crate::process;
-use crate::rootfs::{devices, mask, mount, pivot, resolve, terminal};
+use crate::rootfs::{devices, links, mask, mount, pivot, resolve, terminal};
 use crate::sys::process::{self as own, StringArray};
 use crate::sys::{During, Failure};
 use crate::text::{FixedText, Text};
@@ -140,8 +140,8 @@ impl<'a> Child<'a> {
         opened.ok_or(Errno::BADF).during("source that was not opened")
     }
 
-    fn open_tree(&self, id: SourceId, path: &CStr, recursive: bool) -> Result<(), Failure> {
-        let tree = super::open::tree(path, recursive).map_err(|failure| match failure.errno {
+    fn open_tree(&self, id: SourceId, path: &CStr, recursive: bool, follow: bool) -> Result<(), Failure> {
+        let tree = super::open::tree(path, recursive, follow).map_err(|failure| match failure.errno {
             Errno::INVAL if !recursive => {
                 Failure { operation: "open_tree (mounts below it cannot be left out: use rbind)", ..failure }
             }
@@ -165,8 +165,8 @@ impl<'a> Child<'a> {
             Step::Domainname(name) => {
                 rustix::system::setdomainname(name.to_bytes()).during("setdomainname")?
             }
-            Step::OpenTree { source, path, recursive } => {
-                self.open_tree(*source, path.as_deref().unwrap_or(c"."), *recursive)?;
+            Step::OpenTree { source, path, recursive, follow } => {
+                self.open_tree(*source, path.as_deref().unwrap_or(c"."), *recursive, *follow)?;
             }
             Step::Propagation(flags) => mount::set_propagation(*flags)?,
             Step::AttachRoot(source, propagation) => {
@@ -197,10 +197,12 @@ impl<'a> Child<'a> {
                 let root = root_of(&self.own_root, self.root)?;
                 self.devices.link(root, target, path)?;
             }
+            Step::CopySymlink(target, path) => links::copy(self.root()?, target, path)?,
             Step::RuntimeHooks => self.ask(Message::RuntimeHooks)?,
             Step::Hook(step) => self.hook(step)?,
             Step::Terminal { size, console } => self.terminal(*size, *console)?,
             Step::PivotRoot => pivot::pivot_root(self.root()?)?,
+            Step::DropHostMount(path) => pivot::drop_mount(path)?,
             Step::Chroot { move_mount } => pivot::chroot(self.root()?, *move_mount)?,
             Step::Sysctl(path, value) => process::sysctl::write(self.cargo.proc_sys, path, value)?,
             Step::MakeDirectory(path) => {

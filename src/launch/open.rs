@@ -29,14 +29,18 @@ pub fn sources(
             let opened = match root {
                 // By descriptor: what was checked is what gets mounted.
                 Some((known, fd)) if known == path => tree_of(fd, *recursive),
-                _ => tree(path, *recursive),
+                _ => tree(path, *recursive, true),
             };
             opened
                 .map(OnceCell::from)
                 .map_err(|failure| LaunchError::Open { what: source.to_string(), failure })
         }
-        Source::MappedTree { path, recursive, map } => {
-            let mapped = tree(path, *recursive).and_then(|tree| maps.apply(tree.as_fd(), map).map(|()| tree));
+        Source::Unfollowed { path, recursive } => tree(path, *recursive, false)
+            .map(OnceCell::from)
+            .map_err(|failure| LaunchError::Open { what: source.to_string(), failure }),
+        Source::MappedTree { path, recursive, follow, map } => {
+            let mapped =
+                tree(path, *recursive, *follow).and_then(|tree| maps.apply(tree.as_fd(), map).map(|()| tree));
             mapped
                 .map(OnceCell::from)
                 .map_err(|failure| LaunchError::Open { what: source.to_string(), failure })
@@ -54,8 +58,9 @@ pub fn sources(
 }
 
 /// A detached copy of what `path` leads to. The child uses it too: no allocation for a C string.
-pub(super) fn tree(path: impl rustix::path::Arg, recursive: bool) -> Result<OwnedFd, Failure> {
-    open_tree(CWD, path, tree_flags(recursive)).during("open_tree")
+pub(super) fn tree(path: impl rustix::path::Arg, recursive: bool, follow: bool) -> Result<OwnedFd, Failure> {
+    let link = if follow { OpenTreeFlags::empty() } else { OpenTreeFlags::AT_SYMLINK_NOFOLLOW };
+    open_tree(CWD, path, tree_flags(recursive) | link).during("open_tree")
 }
 
 fn tree_of(fd: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd, Failure> {

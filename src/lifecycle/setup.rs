@@ -57,6 +57,8 @@ impl Setup {
 pub(super) fn facts<'a>(home: &'a dyn Fn(u32) -> String, listen_fds: u32, relayed: bool) -> Facts<'a> {
     Facts {
         is_directory: &host::is_directory,
+        link_target: &host::link_target,
+        pseudo_mounts: &host::pseudo_mounts,
         home,
         permitted_capabilities: host::permitted_capabilities(),
         in_user_namespace: host::in_user_namespace(),

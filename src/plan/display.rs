@@ -68,6 +68,7 @@ impl Display for Source {
         match self {
             Self::Tree { path, recursive: true } => write!(f, "clone mount tree {}", path.display()),
             Self::Tree { path, recursive: false } => write!(f, "clone mount {}", path.display()),
+            Self::Unfollowed { path, .. } => write!(f, "clone mount {}, not followed", path.display()),
             Self::MappedTree { path, recursive, .. } => {
                 let tree = if *recursive { "mount tree" } else { "mount" };
                 write!(f, "clone {tree} {}, id-mapped", path.display())
@@ -103,10 +104,12 @@ pub(super) fn step(step: &Step, f: &mut Formatter<'_>) -> fmt::Result {
         Step::Mount(step) => mount(step, f),
         Step::Device(DeviceStep { path, .. }) => write!(f, "make device {}", Text(path)),
         Step::Symlink(target, path) => write!(f, "link {} to {}", Text(path), Text(target)),
+        Step::CopySymlink(target, path) => write!(f, "copy link {} to {}", Text(path), Text(target)),
         Step::RuntimeHooks => f.write_str("wait for prestart and createRuntime hooks"),
         Step::Hook(hook) => write!(f, "{}", Hook(hook)),
         Step::Terminal { .. } => f.write_str("make terminal"),
         Step::PivotRoot => f.write_str("pivot root"),
+        Step::DropHostMount(path) => write!(f, "drop the host's {}", Text(path)),
         Step::Chroot { .. } => f.write_str("change root"),
         Step::Sysctl(path, value) => write!(f, "set sysctl {} = {}", Text(path), Text(value)),
         Step::MakeDirectory(path) => write!(f, "make working directory {}", Text(path)),
@@ -132,7 +135,7 @@ pub(super) fn step(step: &Step, f: &mut Formatter<'_>) -> fmt::Result {
 fn mount(step: &MountStep, f: &mut Formatter<'_>) -> fmt::Result {
     let target = Text(&step.target);
     match &step.from {
-        MountFrom::New { fstype, options, .. } => {
+        MountFrom::New { fstype, options, .. } | MountFrom::Long { fstype, options, .. } => {
             write!(f, "mount {} on {target}", Text(fstype))?;
             for (index, option) in options.iter().enumerate() {
                 write!(f, "{}{option}", if index == 0 { ": " } else { "," })?;
@@ -140,6 +143,7 @@ fn mount(step: &MountStep, f: &mut Formatter<'_>) -> fmt::Result {
             Ok(())
         }
         MountFrom::Tree(_) => write!(f, "bind mount on {target}"),
+        MountFrom::Reconfigured(_) => write!(f, "remount {target} with options"),
         MountFrom::Existing => write!(f, "remount {target}"),
     }
 }

@@ -10,6 +10,7 @@ mod exec;
 mod hooks;
 mod idmap;
 mod index_set;
+mod long_options;
 mod mount_options;
 mod mounts;
 mod namespaces;
@@ -88,6 +89,10 @@ impl CgroupPlan {
 pub struct Facts<'a> {
     /// Does this path lead to a directory (Ok(false): to something else)?
     pub is_directory: &'a dyn Fn(&Path) -> Result<bool, rustix::io::Errno>,
+    /// Where the symbolic link at this path leads; None for anything else.
+    pub link_target: &'a dyn Fn(&Path) -> Result<Option<PathBuf>, rustix::io::Errno>,
+    /// The mount points of whole procfs and sysfs file systems.
+    pub pseudo_mounts: &'a dyn Fn() -> Vec<PathBuf>,
     /// The home directory of a user of the container, from its /etc/passwd; `/` where unknown.
     pub home: &'a dyn Fn(u32) -> String,
     /// rcrun's own permitted capabilities.
@@ -176,20 +181,35 @@ impl<'a> Builder<'a> {
     /// A tree of the host, opened by the parent where it may, else by the child.
     fn tree(&mut self, path: PathBuf, recursive: bool) -> SourceId {
         let by_child = Some(c_path(&path));
-        self.tree_or_step(path, by_child, recursive)
+        self.tree_or_step(path, by_child, recursive, true)
+    }
+
+    /// The same of the path itself, whatever it is.
+    fn unfollowed(&mut self, path: PathBuf, recursive: bool) -> SourceId {
+        let by_child = Some(c_path(&path));
+        self.tree_or_step(path, by_child, recursive, false)
     }
 
     /// The root file system's tree: the child finds it as its working directory.
     fn root_tree(&mut self, path: &Path) -> SourceId {
-        self.tree_or_step(path.into(), None, true)
+        self.tree_or_step(path.into(), None, true, true)
     }
 
-    fn tree_or_step(&mut self, path: PathBuf, by_child: Option<CString>, recursive: bool) -> SourceId {
+    fn tree_or_step(
+        &mut self,
+        path: PathBuf,
+        by_child: Option<CString>,
+        recursive: bool,
+        follow: bool,
+    ) -> SourceId {
         if self.facts.may_administer() {
-            return self.source(Source::Tree { path, recursive });
+            return self.source(match follow {
+                true => Source::Tree { path, recursive },
+                false => Source::Unfollowed { path, recursive },
+            });
         }
         let source = self.source(Source::ByChild);
-        self.open_trees.push(Step::OpenTree { source, path: by_child, recursive });
+        self.open_trees.push(Step::OpenTree { source, path: by_child, recursive, follow });
         source
     }
 
@@ -353,6 +373,11 @@ fn notify_mount(b: &mut Builder<'_>, directory: &Path) {
 /// From the assembled tree to a finished root: enter it, then forbid.
 fn enter_root(b: &mut Builder<'_>, request: &Request<'_>, cwd: &Path) {
     let own_mounts = b.creates(Kind::Mount);
+    if own_mounts && request.no_pivot {
+        let below_root = |path: &PathBuf| path.starts_with(request.root);
+        let reachable = (b.facts.pseudo_mounts)().into_iter().filter(|path| !below_root(path));
+        b.steps.extend(reachable.map(|path| Step::DropHostMount(c_path(&path))));
+    }
     b.steps.push(match own_mounts && !request.no_pivot {
         true => Step::PivotRoot,
         false => Step::Chroot { move_mount: own_mounts },

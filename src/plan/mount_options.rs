@@ -94,6 +94,11 @@ pub(super) struct MountOptions {
     pub attributes: Attributes,
     pub propagation: Option<Propagation>,
     pub copy_up: bool,
+    /// A symbolic link as a bind's source: itself (`src-nofollow`), or a copy (`copy-symlink`).
+    pub src_nofollow: bool,
+    pub copy_symlink: bool,
+    /// Mount on the target itself, even if that is a symbolic link.
+    pub dest_nofollow: bool,
     /// `idmap` and `ridmap`.
     pub idmap: Option<IdMapOption>,
     /// What is left: options of the file system.
@@ -116,6 +121,9 @@ impl MountOptions {
             "rbind" => self.bind = Some(true),
             "remount" => self.remount = true,
             "tmpcopyup" => self.copy_up = true,
+            "src-nofollow" => self.src_nofollow = true,
+            "dest-nofollow" => self.dest_nofollow = true,
+            "copy-symlink" => self.copy_symlink = true,
             option if NO_EFFECT.contains(&option) => {}
             option if self.take_attribute(option) => {}
             option => {
@@ -173,7 +181,17 @@ fn data(option: &str) -> FsOption {
 pub fn mount_option_names() -> Vec<String> {
     let attributes = ATTRIBUTES.iter().map(|(name, ..)| *name).chain(ATIME_NEGATIONS);
     let mut names: Vec<String> = attributes.flat_map(|name| [name.to_string(), format!("r{name}")]).collect();
-    let others = ["bind", "rbind", "remount", "tmpcopyup", "idmap", "ridmap"];
+    let others = [
+        "bind",
+        "rbind",
+        "remount",
+        "tmpcopyup",
+        "idmap",
+        "ridmap",
+        "src-nofollow",
+        "dest-nofollow",
+        "copy-symlink",
+    ];
     let flags =
         SUPERBLOCK.iter().chain(&NO_EFFECT).chain(&others).chain(PROPAGATION.iter().map(|(name, _)| name));
     names.extend(flags.filter(|name| **name != "_netdev").map(|name| name.to_string()));

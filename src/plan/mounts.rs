@@ -2,24 +2,72 @@
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Mount;
 use rustix::mount::MountPropagationFlags as Propagation;
 
 use super::mount_options::{MOUNT_ATTR_RDONLY, MountOptions};
 use super::step::{Attributes, FsOption, IdMap, MountFrom, MountStep, Source, Step, TargetKind};
-use super::{Builder, PlanError, c_path, idmap};
+use super::{Builder, PlanError, c_path, idmap, long_options};
 use crate::namespaces::Kind;
+use crate::spec::SpecError;
 
 /// Plans every mount, in the order of config.json.
 pub(super) fn plan(b: &mut Builder<'_>) -> Result<(), PlanError> {
     for (index, mount) in b.spec.mounts().iter().flatten().enumerate() {
         let options = mount.options().iter().flatten().map(String::as_str);
-        let step = one(b, index, mount, MountOptions::parse(options))?;
-        b.steps.push(Step::Mount(Box::new(step)));
+        let options = MountOptions::parse(options);
+        check(index, mount, &options)?;
+        let step = match copied_link(b, index, mount, &options)? {
+            Some(target) => Step::CopySymlink(target, container_path(mount.destination())),
+            None => Step::Mount(Box::new(one(b, index, mount, options)?)),
+        };
+        b.steps.push(step);
     }
     Ok(())
+}
+
+/// Options that do not go together.
+fn check(index: usize, mount: &Mount, options: &MountOptions) -> Result<(), PlanError> {
+    let refuse = |reason: &str| Err(SpecError::invalid(format!("mounts[{index}].options"), reason).into());
+    let fstype = mount.typ().as_deref().unwrap_or_default();
+    let bind = options.bind.is_some() || fstype == "bind";
+    if options.copy_up && (bind || options.remount || fstype != "tmpfs") {
+        return refuse("tmpcopyup is an option of a new tmpfs");
+    }
+    let links = options.src_nofollow || options.dest_nofollow || options.copy_symlink;
+    if links && (!bind || options.remount) {
+        return refuse("src-nofollow, dest-nofollow and copy-symlink are options of a bind mount");
+    }
+    if options.copy_symlink && (options.src_nofollow || options.dest_nofollow) {
+        return refuse("copy-symlink excludes src-nofollow and dest-nofollow");
+    }
+    Ok(())
+}
+
+/// Where the link leads that `copy-symlink` makes instead of a mount.
+fn copied_link(
+    b: &Builder<'_>,
+    index: usize,
+    mount: &Mount,
+    options: &MountOptions,
+) -> Result<Option<CString>, PlanError> {
+    if !options.copy_symlink {
+        return Ok(None);
+    }
+    Ok(link(b, index, mount)?.map(|target| c_path(&target)))
+}
+
+/// Where a bind source leads if it is a symbolic link.
+fn link(b: &Builder<'_>, index: usize, mount: &Mount) -> Result<Option<PathBuf>, PlanError> {
+    let path = b.bundle.join(mount.source().as_deref().unwrap_or(Path::new("")));
+    (b.facts.link_target)(&path).map_err(|error| PlanError::BindSource {
+        index,
+        source_path: path,
+        target: mount.destination().display().to_string(),
+        error,
+    })
 }
 
 fn one(
@@ -41,14 +89,22 @@ fn one(
         copy_up: options.copy_up,
     };
     if options.remount {
+        if !options.data.is_empty() {
+            step.from = MountFrom::Reconfigured(options.data);
+        }
         return Ok(step);
     }
     if let Some(recursive) = bind {
         if let Some(option) = options.data.first() {
             return Err(PlanError::BindOption { index, option: option.to_string() });
         }
+        let itself = options.src_nofollow && link(b, index, mount)?.is_some();
+        let follow = if options.src_nofollow { Follow::Not { is_link: itself } } else { Follow::Link };
+        if options.dest_nofollow {
+            step.kind = TargetKind::Itself;
+        }
         let source = mount.source().as_deref().unwrap_or(Path::new(""));
-        return bind_mount(b, index, source, (recursive, idmap), step);
+        return bind_mount(b, index, source, (recursive, follow, idmap), step);
     }
     // A new mount carries its attributes from the start.
     let attributes = options.attributes.set | options.attributes.set_recursive;
@@ -68,27 +124,51 @@ fn one(
 
 fn new(fstype: &str, mount: &Mount, options: Vec<FsOption>, attributes: u64) -> MountFrom {
     let source = mount.source().as_deref().filter(|s| !s.as_os_str().is_empty()).map(c_path);
+    if let Some(data) = long_options::needed(&options, source.as_deref()) {
+        let options = long_options::in_parts(fstype, options);
+        let (fstype, source) = (CString::new(fstype).unwrap_or_default(), source.unwrap_or_default());
+        return MountFrom::Long { fstype, source, options, attributes, data };
+    }
     MountFrom::New { fstype: CString::new(fstype).unwrap_or_default(), source, options, attributes }
+}
+
+/// What a bind source's symbolic link stands for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Follow {
+    /// For where it leads.
+    Link,
+    /// For itself.
+    Not { is_link: bool },
 }
 
 fn bind_mount(
     b: &mut Builder<'_>,
     index: usize,
     source: &Path,
-    (recursive, idmap): (bool, Option<IdMap>),
+    (recursive, follow, idmap): (bool, Follow, Option<IdMap>),
     step: MountStep,
 ) -> Result<MountStep, PlanError> {
     let path = b.bundle.join(source);
-    let directory = (b.facts.is_directory)(&path).map_err(|error| PlanError::BindSource {
-        index,
-        source_path: path.clone(),
-        target: step.target.to_string_lossy().into_owned(),
-        error,
-    })?;
-    let kind = if directory { TargetKind::Directory } else { TargetKind::File };
-    let from = MountFrom::Tree(match idmap {
-        Some(map) => b.source(Source::MappedTree { path, recursive, map }),
-        None => b.tree(path, recursive),
+    let directory = match follow {
+        Follow::Not { is_link: true } => false,
+        _ => (b.facts.is_directory)(&path).map_err(|error| PlanError::BindSource {
+            index,
+            source_path: path.clone(),
+            target: step.target.to_string_lossy().into_owned(),
+            error,
+        })?,
+    };
+    let kind = match (step.kind, directory) {
+        (TargetKind::Itself, _) => TargetKind::Itself,
+        (_, true) => TargetKind::Directory,
+        (_, false) => TargetKind::File,
+    };
+    let from = MountFrom::Tree(match (idmap, follow) {
+        (Some(map), follow) => {
+            b.source(Source::MappedTree { path, recursive, follow: follow == Follow::Link, map })
+        }
+        (None, Follow::Link) => b.tree(path, recursive),
+        (None, Follow::Not { .. }) => b.unfollowed(path, recursive),
     });
     // The copy would be the host's peer otherwise, and mounts in the container mounts of the host.
     let propagation = step.propagation.or(Some(Propagation::PRIVATE | Propagation::REC));
@@ -98,7 +178,8 @@ fn bind_mount(
 /// The cgroup file system of a container: cgroup v2, whatever the configuration calls it. A user
 /// namespace may mount it only with a cgroup namespace of its own; else it gets its own subtree.
 fn cgroup(b: &mut Builder<'_>, attributes: u64, step: &mut MountStep) -> Result<MountFrom, PlanError> {
-    if b.creates(Kind::User) && !b.creates(Kind::Cgroup) {
+    let joined = b.joins(Kind::User) && b.facts.may_administer();
+    if (b.creates(Kind::User) || joined) && !b.creates(Kind::Cgroup) {
         if !b.facts.may_administer() {
             let reason = "missing: a cgroup mount needs one where rcrun is not privileged";
             return Err(PlanError::Namespace { kind: Kind::Cgroup, reason: reason.into() });

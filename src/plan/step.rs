@@ -23,12 +23,21 @@ pub enum Source {
         /// With everything mounted below it (AT_RECURSIVE).
         recursive: bool,
     },
+    /// The same of the path itself, even if that is a symbolic link (`src-nofollow`).
+    Unfollowed {
+        /// The host's path, absolute.
+        path: PathBuf,
+        /// With everything mounted below it (AT_RECURSIVE).
+        recursive: bool,
+    },
     /// The same with other owners of its files, mount_setattr(2) MOUNT_ATTR_IDMAP.
     MappedTree {
         /// The host's path, absolute.
         path: PathBuf,
         /// With everything mounted below it (AT_RECURSIVE).
         recursive: bool,
+        /// Not `src-nofollow`.
+        follow: bool,
         /// Which owners.
         map: IdMap,
     },
@@ -104,6 +113,8 @@ pub enum TargetKind {
     Directory,
     /// An empty regular file where missing.
     File,
+    /// What is there under this very name, even a symbolic link; nothing is made (`dest-nofollow`).
+    Itself,
 }
 
 /// What gets mounted.
@@ -120,10 +131,26 @@ pub enum MountFrom {
         /// The mount's attributes, given to fsmount(2).
         attributes: u64,
     },
+    /// The same where an option is longer than fsconfig(2) takes it: by mount(2) where the kernel
+    /// does not take the parts either.
+    Long {
+        /// File system type.
+        fstype: CString,
+        /// Its `source`.
+        source: CString,
+        /// Options in parts: one `lowerdir+` a layer.
+        options: Vec<FsOption>,
+        /// The mount's attributes.
+        attributes: u64,
+        /// The options as mount(2) takes them.
+        data: CString,
+    },
     /// A detached tree of the parent's.
     Tree(SourceId),
     /// No new mount: change attributes of what is mounted at the target (`remount`).
     Existing,
+    /// The same, and options of its file system.
+    Reconfigured(Vec<FsOption>),
 }
 
 /// One mount below the container's root.
@@ -249,6 +276,8 @@ pub enum Step {
         path: Option<CString>,
         /// With everything mounted below it (AT_RECURSIVE).
         recursive: bool,
+        /// Not `src-nofollow`.
+        follow: bool,
     },
     /// Propagation of every mount that came along, before anything is mounted.
     Propagation(MountPropagationFlags),
@@ -263,6 +292,9 @@ pub enum Step {
     Device(DeviceStep),
     /// A symbolic link (target, path); one that exists is left.
     Symlink(CString, CString),
+    /// A symbolic link (target, path) in the place of a mount; there may be no other one
+    /// (`copy-symlink`).
+    CopySymlink(CString, CString),
     /// Ask the parent to run prestart and createRuntime hooks, and wait.
     RuntimeHooks,
     /// Run a hook in the container's namespaces.
@@ -276,6 +308,9 @@ pub enum Step {
     },
     /// pivot_root(2) into the root and drop the host's tree.
     PivotRoot,
+    /// Take away a mount of the host's that chroot(2) would leave in reach: a whole procfs or sysfs
+    /// lets a container mount another one without what masks this one.
+    DropHostMount(CString),
     /// chroot(2) instead (`--no-pivot`, or a mount namespace that is not the container's own).
     Chroot {
         /// Move the root's mount over `/` first.

@@ -9,6 +9,8 @@ fn facts() -> Facts<'static> {
             Some("/file") => Ok(false),
             _ => Ok(true),
         },
+        link_target: &|path| Ok((path == Path::new("/link")).then(|| "where/to".into())),
+        pseudo_mounts: &|| vec!["/proc".into(), "/bundle/rootfs/proc".into()],
         home: &|_| "/root".into(),
         permitted_capabilities: u64::MAX,
         in_user_namespace: false,
@@ -299,4 +301,46 @@ fn the_last_entry_of_a_variable_is_the_only_one() {
     let plan = plan_of(|c| c["process"]["env"] = json!(["A=1", "AB=2", "HOME=/", "A=3"])).unwrap();
     let env: Vec<_> = plan.program.env.iter().map(|v| v.to_str().unwrap()).collect();
     assert_eq!(env, ["AB=2", "HOME=/", "A=3"]);
+}
+
+#[test]
+fn without_pivot_root_the_hosts_pseudo_file_systems_go_away() {
+    let words = |no_pivot| {
+        let spec = crate::spec::default_spec();
+        let id = ContainerId::parse("c1").unwrap();
+        let request = Request {
+            id: &id,
+            spec: &spec,
+            bundle: Path::new("/bundle"),
+            root: Path::new("/bundle/rootfs"),
+            cgroup: None,
+            create_only: false,
+            no_pivot,
+            no_new_keyring: false,
+            preserve_fds: 0,
+            notify: None,
+        };
+        words(&plan(request, &facts()).unwrap())
+    };
+    let plan = words(true);
+    assert!(!plan.contains(&"drop the host's /bundle/rootfs/proc".into()));
+    let drop = plan.iter().position(|word| word == "drop the host's /proc");
+    assert!(drop.is_some() && drop < plan.iter().position(|word| word == "change root"));
+    assert!(!words(false).iter().any(|word| word.starts_with("drop")));
+}
+
+#[test]
+fn a_link_is_copied_bound_itself_or_followed() {
+    let of = |options: Value| {
+        plan_of(|c| {
+            let mount = json!({"destination": "/l", "type": "bind", "source": "/link", "options": options});
+            c["mounts"].as_array_mut().unwrap().push(mount);
+        })
+        .unwrap()
+    };
+    assert!(words(&of(json!(["bind", "copy-symlink"]))).contains(&"copy link /l to where/to".into()));
+    let itself = Source::Unfollowed { path: "/link".into(), recursive: false };
+    assert!(of(json!(["bind", "src-nofollow"])).sources.contains(&itself));
+    let followed = Source::Tree { path: "/link".into(), recursive: false };
+    assert!(of(json!(["bind"])).sources.contains(&followed));
 }

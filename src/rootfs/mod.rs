@@ -9,6 +9,8 @@
 
 mod copy_up;
 pub mod devices;
+pub mod links;
+mod long_options;
 pub mod mask;
 pub mod mount;
 mod path;
@@ -17,6 +19,7 @@ pub mod pivot;
 mod playground;
 pub mod resolve;
 pub mod terminal;
+mod xattr;
 
 use std::os::fd::{AsRawFd, OwnedFd};
 

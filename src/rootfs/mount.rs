@@ -6,17 +6,19 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, chownat, fstat, openat};
+use rustix::fs::{CWD, Mode, OFlags, fstat, openat};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change, move_mount,
+    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
+    fsconfig_create, fsconfig_reconfigure, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, fspick,
+    mount_change, move_mount,
 };
 use rustix::process::fchdir;
 
+use super::long_options::{self, Long};
 use super::path::{is_entry, trimmed};
 use super::{copy_up, release, resolve};
-use crate::plan::step::{Attributes, FsOption, MountFrom, MountStep};
+use crate::plan::step::{Attributes, FsOption, MountFrom, MountStep, TargetKind};
 use crate::sys::mount::{MountAttr, mount_setattr};
 use crate::sys::{During, Failure, Note};
 
@@ -67,7 +69,7 @@ pub fn perform(
         }
         MountFrom::Tree(_) => {
             let tree = tree.ok_or(Errno::BADF).during("move_mount (no tree was opened)")?;
-            let target = resolve::open_or_make(root, &step.target, step.kind)?;
+            let target = bind_target(root, step)?;
             // Without a wish, as attach_root: a peer of the host's mount would report back to it.
             let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
             let wish = step.propagation.unwrap_or(slave);
@@ -82,6 +84,16 @@ pub fn perform(
                 return fcntl_dupfd_cloexec(tree, 0).during("fcntl").map(Some);
             }
         }
+        MountFrom::Long { fstype, source, options, attributes, data } => {
+            let long = Long { fstype, source, options, attributes: *attributes, data };
+            long_options::perform(root, step, &long)?;
+        }
+        MountFrom::Reconfigured(options) => {
+            let target = resolve::open(root, &step.target)?;
+            reconfigure(target.as_fd(), options)?;
+            change(target.as_fd(), &step.attributes, step.propagation)?;
+            release(target);
+        }
         MountFrom::Existing => {
             let target = resolve::open(root, &step.target)?;
             change(target.as_fd(), &step.attributes, step.propagation)?;
@@ -89,6 +101,23 @@ pub fn perform(
         }
     }
     Ok(None)
+}
+
+fn bind_target(root: BorrowedFd<'_>, step: &MountStep) -> Result<OwnedFd, Failure> {
+    match step.kind {
+        TargetKind::Itself => resolve::open_itself(root, &step.target),
+        kind => resolve::open_or_make(root, &step.target, kind),
+    }
+}
+
+/// Gives the file system that is mounted at `target` other options.
+fn reconfigure(target: BorrowedFd<'_>, options: &[FsOption]) -> Result<(), Failure> {
+    let flags = FsPickFlags::FSPICK_EMPTY_PATH | FsPickFlags::FSPICK_CLOEXEC;
+    let context = fspick(target, c"", flags).during("fspick")?;
+    configure(&context, options)?;
+    fsconfig_reconfigure(&context).map_err(|errno| said(&context, errno))?;
+    release(context);
+    Ok(())
 }
 
 /// Attaches a detached mount to what `target` is a descriptor of.
@@ -148,19 +177,24 @@ pub(super) fn new_file_system(
         fsconfig_set_string(&context, c"mode", octal(&mut [0; 5], mode))
             .map_err(|errno| said(&context, errno))?;
     }
-    for option in options {
-        match option {
-            FsOption::Flag(key) => fsconfig_set_flag(&context, key.as_c_str()),
-            FsOption::Value(key, value) => fsconfig_set_string(&context, key.as_c_str(), value.as_c_str()),
-        }
-        .map_err(|errno| said(&context, errno))?;
-    }
+    configure(&context, options)?;
     fsconfig_create(&context).map_err(|errno| said(&context, errno))?;
     let attributes = MountAttrFlags::from_bits_retain(attributes);
     let mount = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
         .map_err(|errno| Failure { operation: "fsmount", ..said(&context, errno) })?;
     release(context);
     Ok(mount)
+}
+
+fn configure(context: &OwnedFd, options: &[FsOption]) -> Result<(), Failure> {
+    for option in options {
+        match option {
+            FsOption::Flag(key) => fsconfig_set_flag(context, key.as_c_str()),
+            FsOption::Value(key, value) => fsconfig_set_string(context, key.as_c_str(), value.as_c_str()),
+        }
+        .map_err(|errno| said(context, errno))?;
+    }
+    Ok(())
 }
 
 /// A failed fsconfig(2) with what the file system has put into its log: `e tmpfs: Bad value for 'size'`.
@@ -183,15 +217,15 @@ fn octal(digits: &mut [u8; 5], mode: u32) -> &CStr {
 /// tmpcopyup: the covered directory's owner and contents.
 fn copy_contents(target: BorrowedFd<'_>, mount: BorrowedFd<'_>) -> Result<(), Failure> {
     let (uid, gid) = copy_up::owner(&fstat(target).during("fstat")?);
-    chownat(mount, c".", uid, gid, AtFlags::empty()).during("fchownat")?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let from = openat(target, c".", flags, Mode::empty()).during("openat")?;
     let to = openat(mount, c".", flags, Mode::empty()).during("openat")?;
+    rustix::fs::fchown(&to, uid, gid).during("fchown")?;
     copy_up::contents(from.as_fd(), to.as_fd())
 }
 
 /// Changes attributes and propagation: of the whole tree first, then of its top alone.
-fn change(
+pub(super) fn change(
     mount: BorrowedFd<'_>,
     attributes: &Attributes,
     propagation: Option<MountPropagationFlags>,
@@ -235,7 +269,7 @@ mod tests {
 
     use super::super::playground::*;
     use super::*;
-    use crate::plan::step::{SourceId, TargetKind};
+    use crate::plan::step::SourceId;
 
     fn tmpfs(target: &str, options: &[(&str, &str)], attributes: u64) -> MountStep {
         let options = options.iter().map(|(key, value)| FsOption::Value(c(key), c(value))).collect();

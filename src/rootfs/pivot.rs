@@ -1,8 +1,10 @@
 //! The container's root becomes the process's root, and the host's tree goes away.
 
-use std::os::fd::BorrowedFd;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{CWD, Mode, OFlags, open};
+use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, UnmountFlags, move_mount, unmount};
 use rustix::process::{chdir, chroot as change_root, fchdir, pivot_root as pivot};
 
@@ -30,11 +32,32 @@ pub fn chroot(root: BorrowedFd<'_>, move_over: bool) -> Result<(), Failure> {
     chdir(c"/").during("chdir")
 }
 
+/// Takes a mount of the host's copy away, or covers it where it is locked in its place. One that went
+/// away with another one is gone.
+pub fn drop_mount(path: &CStr) -> Result<(), Failure> {
+    match unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(Errno::INVAL | Errno::PERM) => {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let target = match open(path, flags, Mode::empty()) {
+                Err(Errno::NOENT) => return Ok(()),
+                target => target.during("openat")?,
+            };
+            let cover = mount::new_file_system(c"tmpfs", Some(c"tmpfs"), None, &[], mount::READ_ONLY)?;
+            mount::attach(cover.as_fd(), target.as_fd())?;
+            release(cover);
+            release(target);
+            Ok(())
+        }
+        Err(error) => Err(error).during("umount2"),
+    }
+}
+
 /// Makes the mount at `/` read-only, and none below it.
 pub fn readonly_root() -> Result<(), Failure> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = open(c"/", flags, Mode::empty()).during("openat")?;
-    mount::make_read_only(std::os::fd::AsFd::as_fd(&root), false)?;
+    mount::make_read_only(root.as_fd(), false)?;
     release(root);
     Ok(())
 }
@@ -43,7 +66,6 @@ pub fn readonly_root() -> Result<(), Failure> {
 mod tests {
     use std::fs;
     use std::io::ErrorKind;
-    use std::os::fd::AsFd;
 
     use rustix::mount::{MountPropagationFlags, mount_change};
     use rustix::thread::UnshareFlags;
@@ -107,6 +129,27 @@ mod tests {
             });
             assert!(mountinfo("/tmp/outside").is_some());
             assert!(mountinfo("/tmp/outside/below").is_some());
+        });
+    }
+
+    #[test]
+    fn a_host_mount_is_dropped_or_covered() {
+        play(|_| {
+            tmpfs_on(path_fd("/tmp/outside").as_fd());
+            drop_mount(c"/tmp/outside").unwrap();
+            assert_eq!(mountinfo("/tmp/outside"), None);
+            drop_mount(c"/tmp/nowhere").unwrap();
+            assert_eq!(mountinfo("/tmp/nowhere"), None);
+        });
+        // What came along into a user namespace's mount namespace is locked.
+        play(|_| {
+            tmpfs_on(path_fd("/tmp/outside").as_fd());
+            fs::write("/tmp/outside/seen", "").unwrap();
+            run(UnshareFlags::NEWUSER | UnshareFlags::NEWNS, || {
+                assert_eq!(unmount(c"/tmp/outside", UnmountFlags::DETACH), Err(Errno::INVAL));
+                drop_mount(c"/tmp/outside").unwrap();
+                assert!(!fs::exists("/tmp/outside/seen").unwrap());
+            });
         });
     }
 

@@ -39,6 +39,20 @@ pub fn open_or_make(root: BorrowedFd<'_>, path: &CStr, kind: TargetKind) -> Resu
     make_at(root, trimmed(path), kind)
 }
 
+/// An O_PATH descriptor of what has `path`'s last name, itself even if it is a symbolic link.
+pub fn open_itself(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Failure> {
+    let (directory, name) = split(trimmed(path));
+    if !is_entry(name) {
+        return open(root, path);
+    }
+    let parent = open_with(root, directory, OFlags::PATH | OFlags::DIRECTORY)?;
+    let name = Names::from(name).during("openat")?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let found = openat(&parent, name.as_c_str(), flags, Mode::empty()).during("openat")?;
+    release(parent);
+    Ok(found)
+}
+
 /// The directory that holds `path`'s last name, made where missing. The name itself is not looked at.
 pub(super) fn parent(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Failure> {
     make_at(root, split(path).0, TargetKind::Directory)
@@ -122,7 +136,7 @@ fn make_entry(parent: BorrowedFd<'_>, name: &Names, kind: TargetKind) -> Result<
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             openat(parent, name, flags, Mode::empty()).during("openat")
         }
-        TargetKind::File => create_file(parent, name).during("openat"),
+        TargetKind::File | TargetKind::Itself => create_file(parent, name).during("openat"),
     }
 }
 
@@ -136,7 +150,7 @@ pub(super) fn create_file(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd
 fn flags_for(kind: TargetKind) -> OFlags {
     match kind {
         TargetKind::Directory => OFlags::PATH | OFlags::DIRECTORY,
-        TargetKind::File => OFlags::PATH,
+        TargetKind::File | TargetKind::Itself => OFlags::PATH,
     }
 }
 

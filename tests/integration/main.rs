@@ -23,6 +23,7 @@ mod hostile;
 mod id_mapped_mounts;
 mod lifecycle;
 mod listing;
+mod mount_options;
 mod mounts;
 mod names;
 mod namespaces;
