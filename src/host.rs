@@ -17,6 +17,18 @@ pub fn in_user_namespace() -> bool {
     rustix::fs::stat("/proc/self/ns/user").is_ok_and(|stat| stat.st_ino != INITIAL)
 }
 
+/// The first file of that name in the directories of $PATH that can be executed.
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    let directories = std::env::var_os("PATH")?;
+    std::env::split_paths(&directories)
+        .filter(|directory| directory.is_absolute())
+        .map(|directory| directory.join(name))
+        .find(|path| {
+            std::fs::metadata(path).is_ok_and(|found| found.is_file())
+                && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
+        })
+}
+
 /// Does `path` lead to a directory?
 pub fn is_directory(path: &Path) -> Result<bool, Errno> {
     let mode = rustix::fs::stat(path)?.st_mode;

@@ -220,6 +220,18 @@ pub enum CgroupError {
         /// The processes, the first few.
         pids: String,
     },
+    /// chown(2) of a cgroup's file.
+    #[error("cannot give {file} of cgroup {cgroup} to uid {owner}, the container's root: {}{}", words(.errno), delegate_hint(.errno))]
+    Delegate {
+        /// The file.
+        file: String,
+        /// The cgroup.
+        cgroup: String,
+        /// The new owner.
+        owner: u32,
+        /// Why.
+        errno: Errno,
+    },
     /// rmdir(2) of a cgroup.
     #[error("cannot remove cgroup {cgroup}: {}", words(.errno))]
     Remove {
@@ -245,6 +257,7 @@ impl CgroupError {
             | Self::AttachDevices { errno, .. }
             | Self::Signal { errno, .. }
             | Self::Wait { errno, .. }
+            | Self::Delegate { errno, .. }
             | Self::Remove { errno, .. } => Some(*errno),
             _ => None,
         }
@@ -272,6 +285,13 @@ fn words(errno: &Errno) -> impl fmt::Display + use<> {
 }
 
 const NOT_OURS: &str = "; run as root, or have the parent cgroup delegated to this user";
+
+fn delegate_hint(errno: &Errno) -> &'static str {
+    match *errno {
+        Errno::PERM => "; CAP_CHOWN is needed: mount the cgroup file system with the option ro",
+        _ => "",
+    }
+}
 
 fn create_hint(errno: &Errno) -> &'static str {
     match *errno {

@@ -10,6 +10,7 @@ mod apply;
 mod cgroup;
 mod create;
 mod current;
+mod delegate;
 pub mod devices;
 mod error;
 mod events;
@@ -24,6 +25,7 @@ pub mod stats;
 mod tree;
 
 pub use cgroup::Cgroup;
+pub use delegate::owner;
 pub use error::{CgroupError, LimitError};
 pub use events::{MemoryEvents, OomWatch, Watched};
 pub use hierarchy::{Controllers, Hierarchy};

@@ -53,14 +53,15 @@ impl CgroupPath {
 
     /// The cgroup of a container: `linux.cgroupsPath` where given, below the parent of our `own`
     /// cgroup where it is relative (our own has processes, and so no limits below it), else
-    /// `/rcrun-ID`.
+    /// `rcrun-ID` below what was `delegated` to us, or below the root.
     pub fn for_container(
         cgroups_path: Option<&Path>,
         id: &ContainerId,
         own: impl FnOnce() -> Result<CgroupPath, CgroupError>,
+        delegated: impl FnOnce() -> Option<CgroupPath>,
     ) -> Result<Self, CgroupError> {
         let Some(path) = cgroups_path.filter(|path| !path.as_os_str().is_empty()) else {
-            return Ok(Self(format!("/rcrun-{id}")));
+            return delegated().unwrap_or_else(Self::root).join(format!("rcrun-{id}").as_ref());
         };
         let invalid = |reason| Err(CgroupError::Path { path: path.to_owned(), reason });
         let bytes = path.as_os_str().as_bytes();
@@ -120,7 +121,7 @@ mod tests {
 
     fn of(cgroups_path: Option<&str>, own: &str) -> Result<String, String> {
         let id = ContainerId::parse("web").unwrap();
-        CgroupPath::for_container(cgroups_path.map(Path::new), &id, || Ok(path(own)))
+        CgroupPath::for_container(cgroups_path.map(Path::new), &id, || Ok(path(own)), || None)
             .map(|path| path.to_string())
             .map_err(|error| error.to_string())
     }
@@ -136,11 +137,19 @@ mod tests {
     }
 
     #[test]
+    fn without_a_wish_it_is_below_what_was_delegated() {
+        let id = ContainerId::parse("web").unwrap();
+        let own = || panic!("not needed");
+        let found = CgroupPath::for_container(None, &id, own, || Some(path("/user/app")));
+        assert_eq!(found.unwrap().to_string(), "/user/app/rcrun-web");
+    }
+
+    #[test]
     fn our_own_cgroup_is_not_asked_for_without_need() {
         let id = ContainerId::parse("web").unwrap();
         let own = || panic!("not needed");
-        assert!(CgroupPath::for_container(None, &id, own).is_ok());
-        assert!(CgroupPath::for_container(Some(Path::new("/a")), &id, own).is_ok());
+        assert!(CgroupPath::for_container(None, &id, own, || None).is_ok());
+        assert!(CgroupPath::for_container(Some(Path::new("/a")), &id, own, || panic!("not needed")).is_ok());
     }
 
     #[test]

@@ -27,6 +27,10 @@ pub enum LaunchError {
     Clone { error: Errno },
     #[error("write {file} of the new user namespace: {error}: is the range delegated to this user?")]
     Mapping { file: &'static str, error: std::io::Error },
+    #[error(
+        "write {file} of the new user namespace: {helper:?}: {reason}: it permits this user's own id and the ranges in {}; inside a container or with no_new_privs it gains no privileges", subordinate_file(.file)
+    )]
+    MappingHelper { file: &'static str, helper: PathBuf, reason: String },
     #[error("set oom_score_adj {value}: {error}{}", oom_hint(.error))]
     OomScoreAdj { value: i32, error: std::io::Error },
     #[error(
@@ -89,6 +93,10 @@ impl Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+fn subordinate_file(map: &str) -> &'static str {
+    if map == "uid_map" { "/etc/subuid" } else { "/etc/subgid" }
+}
 
 fn clone_hint(error: &Errno) -> &'static str {
     match *error {

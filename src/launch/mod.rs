@@ -8,6 +8,7 @@ mod error;
 mod foreground;
 pub mod hooks;
 mod idmap;
+mod mapping;
 mod net_devices;
 mod notify;
 mod open;

@@ -19,12 +19,12 @@ use super::net_devices::{self, Found as FoundDevices, Moved as MovedDevices};
 use super::protocol::{self, Expected, Message, Received};
 use super::signals::Signals;
 use super::timings::Clock;
-use super::{LaunchError, open, stage};
+use super::{LaunchError, mapping, open, stage};
 use crate::fault;
 use crate::launch::hooks::Hook;
 use crate::namespaces::Kind;
 use crate::plan::step::{ResourceLimit, Source, Step};
-use crate::plan::{ExecPlan, IndexSet, Mappings, Namespaces, NetDevices, Plan, Program};
+use crate::plan::{ExecPlan, IndexSet, Namespaces, NetDevices, Plan, Program};
 use crate::process::join;
 use crate::sys::During;
 use crate::sys::clone::{Child, CloneArguments, spawn};
@@ -222,7 +222,7 @@ impl<'a> Launch<'a> {
     /// What only the parent can do for a new process.
     fn serve_newborn(&self, pid: i32) -> Result<(), LaunchError> {
         if let Some(mappings) = &self.namespaces.mappings {
-            map_ids(pid, mappings)?;
+            mapping::write(pid, mappings)?;
         }
         if let Some(newborn) = self.newborn {
             newborn(pid)?;
@@ -287,19 +287,6 @@ fn as_hook(step: &Step) -> Option<Hook<'_>> {
         Step::Hook(hook) => Some(Hook::new(hook)),
         _ => None,
     }
-}
-
-fn map_ids(pid: i32, mappings: &Mappings) -> Result<(), LaunchError> {
-    let write = |file: &'static str, text: &str| {
-        std::fs::write(format!("/proc/{pid}/{file}"), text)
-            .map_err(|error| LaunchError::Mapping { file, error })
-    };
-    if mappings.deny_setgroups {
-        write("setgroups", "deny")?;
-    }
-    write("uid_map", &mappings.uid)?;
-    fault::point("uid_map");
-    write("gid_map", &mappings.gid)
 }
 
 /// A working directory that is left again.

@@ -58,7 +58,10 @@ pub fn exec(store: &Store, id: &ContainerId, options: &ExecOptions) -> Result<u8
         keyring: keyring.then(|| std::ffi::CString::new(format!("_ses.{id}")).unwrap_or_default()),
         preserve_fds: options.preserve_fds,
     };
-    let plan = plan::exec(&request, &facts(&home, listen_fds, options.console_socket.is_none()))?;
+    let mut facts = facts(&home, listen_fds, options.console_socket.is_none());
+    // What counts is the container's user namespace: newgidmap(1) may have left it setgroups(2).
+    facts.setgroups_denied = facts.setgroups_denied && denies_setgroups(init.pid);
+    let plan = plan::exec(&request, &facts)?;
     let mut handover = Handover::connect(
         options.console_socket.as_deref(),
         options.pidfd_socket.as_deref(),
@@ -245,6 +248,10 @@ fn cgroup_of_init(container: &Container, pid: i32) -> Option<Cgroup> {
     let path = hierarchy.path_of(pid).ok()?;
     let below = path.as_str().strip_prefix(own.path().as_str())?.starts_with('/');
     below.then(|| Cgroup::open(&hierarchy, &path).ok())?
+}
+
+fn denies_setgroups(pid: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/setgroups")).is_ok_and(|word| word.trim() == "deny")
 }
 
 #[cfg(test)]

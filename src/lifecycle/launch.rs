@@ -14,6 +14,7 @@ use crate::fault;
 use crate::id::ContainerId;
 use crate::launch::hooks::{empty_state_file, fill_state_file};
 use crate::launch::{Answers, Clock, Laps, Launch, LaunchError, NotifySocket, Signals};
+use crate::plan::CgroupPlan;
 use crate::plan::step::{HookStep, Step};
 use crate::state::{Directory, ProcessId, Record, Reservation, SCHEMA, Status, Store, rfc3339};
 use crate::sys::clone::Child;
@@ -76,7 +77,21 @@ pub(super) fn make(
     launch.lock = Some(lock.as_fd());
     launch.clock = clock;
     launch.newborn = Some(&newborn);
-    let launched = launch.start()?;
+    let launched = match launch.start() {
+        // Where none of the ancestors that our own cgroup shares with it is ours.
+        Err(LaunchError::Clone { error: Errno::ACCESS })
+            if plan.cgroup.as_ref().is_some_and(CgroupPlan::is_optional) =>
+        {
+            let path = record.cgroup.take().unwrap_or_default();
+            store.warn(&format!(
+                "the container stays in the caller's cgroup: moving it to {path} needs write access to \
+                 cgroup.procs of an ancestor that both share; start rcrun within the delegated cgroup"
+            ));
+            launch.cgroup = None;
+            launch.start()?
+        }
+        launched => launched?,
+    };
     laps.lap("open sources, clone3");
 
     let poststop =
@@ -109,7 +124,9 @@ pub(super) fn make(
         file.keep();
     }
     poststop.disarm();
-    cgroup.keep();
+    if record.cgroup.is_some() {
+        cgroup.keep();
+    }
     reservation.commit();
     Ok(Made { directory, record, child, master: handover.master, notify })
 }
@@ -188,7 +205,9 @@ impl CgroupGuard {
             made => made?,
         };
         let applied = cgroup.apply(&plan.limits);
+        let delegated = plan.owner.map_or(Ok(()), |owner| cgroup.delegate(owner));
         let guard = Self { cgroup: Some(cgroup) };
+        delegated?;
         match applied {
             // Applied last. Who may load no program may make no device nodes either.
             Err(CgroupError::LoadDevices { errno, .. } | CgroupError::AttachDevices { errno, .. })

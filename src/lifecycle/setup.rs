@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{CreateOptions, Error};
 use crate::bundle::{self, Bundle};
-use crate::cgroups::{CgroupPath, Hierarchy, Limits};
+use crate::cgroups::{self, CgroupPath, Hierarchy, Limits};
 use crate::host;
 use crate::plan::{self, CgroupPlan, Facts, Plan, Request};
 use crate::state::Store;
@@ -32,7 +32,7 @@ impl Setup {
         let rootless = options.rootless.unwrap_or(unprivileged);
         let (hierarchy, cgroup) = match options.no_cgroup {
             true => (None, None),
-            false => plan_cgroup(&bundle, options, rootless)
+            false => plan_cgroup(&bundle, options, rootless, unprivileged)
                 .map(|(hierarchy, cgroup)| (Some(hierarchy), Some(cgroup)))?,
         };
         let request = Request {
@@ -63,6 +63,7 @@ pub(super) fn facts<'a>(home: &'a dyn Fn(u32) -> String, listen_fds: u32, relaye
         permitted_capabilities: host::permitted_capabilities(),
         in_user_namespace: host::in_user_namespace(),
         setgroups_denied: !rustix::process::geteuid().is_root(),
+        find_program: &host::find_program,
         listen_fds,
         listen_fd_names: std::env::var("LISTEN_FDNAMES").ok(),
         window_size: if relayed { &host::window_size } else { &|| None },
@@ -73,14 +74,19 @@ fn plan_cgroup(
     bundle: &Bundle,
     options: &CreateOptions,
     rootless: bool,
+    unprivileged: bool,
 ) -> Result<(Hierarchy, CgroupPlan), Error> {
     let hierarchy = Hierarchy::find()?;
     let linux = bundle.spec.linux().as_ref();
     let wanted = linux.and_then(|linux| linux.cgroups_path().as_deref());
-    let path = CgroupPath::for_container(wanted, &options.id, || hierarchy.own_path())?;
+    let delegated = || hierarchy.delegated().filter(|_| unprivileged);
+    let path = CgroupPath::for_container(wanted, &options.id, || hierarchy.own_path(), delegated)?;
+    // Who may not give files away keeps what it makes.
+    let may_give = host::permitted_capabilities() & caps::Capability::CAP_CHOWN.bitmask() != 0;
+    let owner = cgroups::owner(&bundle.spec).filter(|_| may_give);
     let mut limits = Limits::new(linux.and_then(|linux| linux.resources().as_ref()))?;
     limits.settle_on(&hierarchy, options.missing_controllers, &path)?;
-    Ok((hierarchy, CgroupPlan { path, limits, rootless }))
+    Ok((hierarchy, CgroupPlan { path, limits, owner, rootless }))
 }
 
 /// Descriptors to pass must be open, and must be so before rcrun opens any of its own: a number that

@@ -26,6 +26,7 @@ impl Plan {
         if let Some(cgroup) = &self.cgroup {
             let or_not = if cgroup.is_optional() { ", or do without if that is not permitted" } else { "" };
             lines.push(parent(format!("create cgroup {}{or_not}", cgroup.path)));
+            lines.extend(cgroup.owner.map(|uid| parent(format!("give the cgroup to uid {uid}"))));
             lines.extend(cgroup.limits.lines().into_iter().map(parent));
         }
         let opened = self.sources.iter().filter(|source| **source != Source::ByChild);
@@ -36,8 +37,12 @@ impl Plan {
         lines.push(parent(format!("clone3{}", flag_names(self.namespaces.clone_flags))));
         if let Some(mappings) = &self.namespaces.mappings {
             let one_line = |map: &str| map.trim_end().replace('\n', ", ");
-            lines.push(parent(format!("map uids {}", one_line(&mappings.uid))));
-            lines.push(parent(format!("map gids {}", one_line(&mappings.gid))));
+            for (ids, map, helper) in
+                [("uids", &mappings.uid, &mappings.uid_helper), ("gids", &mappings.gid, &mappings.gid_helper)]
+            {
+                let by = helper.as_ref().map(|path| format!(" with {}", path.display())).unwrap_or_default();
+                lines.push(parent(format!("map {ids} {}{by}", one_line(map))));
+            }
         }
         if let Some(adj) = self.oom_score_adj {
             lines.push(parent(format!("set oom_score_adj {adj}")));

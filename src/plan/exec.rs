@@ -91,7 +91,7 @@ pub fn exec(request: &ExecRequest<'_>, facts: &Facts<'_>) -> Result<ExecPlan, Pl
     }
     steps.push(Step::CloseDescriptors(3 + facts.listen_fds + request.preserve_fds));
     steps.extend(tuning::steps(process, request.linux)?);
-    let last = process::steps(process, facts, request.user_namespace.is_some())?;
+    let last = process::steps(process, facts, request.user_namespace.is_some(), facts.setgroups_denied)?;
     steps.extend(last.steps);
     steps.extend(last.last.map(Step::ResourceLimit));
     Ok(ExecPlan {

@@ -74,6 +74,8 @@ pub struct CgroupPlan {
     pub path: CgroupPath,
     /// Limits and the device program.
     pub limits: Limits,
+    /// The user whom the cgroup is given to.
+    pub owner: Option<u32>,
     /// Is there to be a container even if rcrun may not make the cgroup or load the device program?
     pub rootless: bool,
 }
@@ -101,6 +103,8 @@ pub struct Facts<'a> {
     pub in_user_namespace: bool,
     /// May the new user namespace's groups not be set, because rcrun is unprivileged?
     pub setgroups_denied: bool,
+    /// Where $PATH has a program.
+    pub find_program: &'a dyn Fn(&str) -> Option<PathBuf>,
     /// The number of descriptors that LISTEN_FDS passes.
     pub listen_fds: u32,
     /// LISTEN_FDNAMES.
@@ -269,7 +273,8 @@ pub fn plan(request: Request<'_>, facts: &Facts<'_>) -> Result<Plan, PlanError> 
     b.steps.push(Step::CloseDescriptors(3 + facts.listen_fds + request.preserve_fds));
     let tuning = tuning::steps(process, b.linux())?;
     b.steps.extend(tuning);
-    let process_steps = process::steps(process, facts, user_namespace)?;
+    let groups_denied = namespaces.mappings.as_ref().map_or(facts.setgroups_denied, |m| m.deny_setgroups);
+    let process_steps = process::steps(process, facts, user_namespace, groups_denied)?;
     b.steps.extend(process_steps.steps);
     match request.create_only {
         true => b.steps.extend([Step::CheckExecutable, Step::AwaitStart]),

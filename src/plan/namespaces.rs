@@ -35,6 +35,10 @@ pub struct Mappings {
     pub uid: String,
     /// gid_map.
     pub gid: String,
+    /// newuidmap(1), where only it may write uid_map.
+    pub uid_helper: Option<PathBuf>,
+    /// newgidmap(1), where only it may write gid_map.
+    pub gid_helper: Option<PathBuf>,
     /// Write `deny` to setgroups first: what an unprivileged writer of gid_map must do.
     pub deny_setgroups: bool,
 }
@@ -76,14 +80,34 @@ pub(super) fn plan(b: &mut Builder<'_>) -> Result<Namespaces, PlanError> {
     }
     b.steps.extend(offsets.map(Step::TimeOffsets));
     if b.creates(Kind::User) {
-        let linux = b.linux();
-        plan.mappings = Some(Mappings {
-            uid: lines(linux.and_then(|l| l.uid_mappings().as_deref())),
-            gid: lines(linux.and_then(|l| l.gid_mappings().as_deref())),
-            deny_setgroups: b.facts.setgroups_denied,
-        });
+        plan.mappings = Some(mappings(b)?);
     }
     Ok(plan)
+}
+
+/// The kernel lets an unprivileged process map one id, its own; more of them a program maps that is
+/// set-user-ID root and asks /etc/subuid and /etc/subgid.
+fn mappings(b: &Builder<'_>) -> Result<Mappings, PlanError> {
+    let linux = b.linux();
+    let uids = linux.and_then(|linux| linux.uid_mappings().as_deref());
+    let gids = linux.and_then(|linux| linux.gid_mappings().as_deref());
+    let helper = |name: &'static str, field, mappings: Option<&[LinuxIdMapping]>| {
+        if !b.facts.setgroups_denied || matches!(mappings, Some([one]) if one.size() == 1) {
+            return Ok(None);
+        }
+        (b.facts.find_program)(name).map(Some).ok_or_else(|| {
+            let reason = format!(
+                "linux.{field} maps more than one id, which a user needs {name}(1) for, and $PATH has none: \
+                 install it (Debian: package uidmap), or map only your own id"
+            );
+            PlanError::Namespace { kind: Kind::User, reason }
+        })
+    };
+    let uid_helper = helper("newuidmap", "uidMappings", uids)?;
+    let gid_helper = helper("newgidmap", "gidMappings", gids)?;
+    // newgidmap writes it itself where it must.
+    let deny_setgroups = b.facts.setgroups_denied && gid_helper.is_none();
+    Ok(Mappings { uid: lines(uids), gid: lines(gids), uid_helper, gid_helper, deny_setgroups })
 }
 
 /// linux.timeOffsets, for a time namespace of the container's own.

@@ -68,6 +68,7 @@ pub(super) fn steps(
     process: &Process,
     facts: &Facts<'_>,
     user_namespace: bool,
+    setgroups_denied: bool,
 ) -> Result<ProcessSteps, PlanError> {
     let limits: Vec<ResourceLimit> = process
         .rlimits()
@@ -88,7 +89,7 @@ pub(super) fn steps(
         steps.extend(limits.into_iter().map(Step::ResourceLimit));
     }
     steps.push(Step::WorkingDirectory(super::c_path(process.cwd())));
-    steps.push(Step::Credentials(Box::new(credentials(process, facts, user_namespace)?)));
+    steps.push(Step::Credentials(Box::new(credentials(process, facts, user_namespace, setgroups_denied)?)));
     Ok(ProcessSteps { steps, limits_by_parent: by_parent, last })
 }
 
@@ -117,7 +118,12 @@ pub(super) struct ProcessSteps {
     pub last: Option<ResourceLimit>,
 }
 
-fn credentials(process: &Process, facts: &Facts<'_>, user_namespace: bool) -> Result<Credentials, PlanError> {
+fn credentials(
+    process: &Process,
+    facts: &Facts<'_>,
+    user_namespace: bool,
+    setgroups_denied: bool,
+) -> Result<Credentials, PlanError> {
     let user = process.user();
     let additional = user.additional_gids().clone().unwrap_or_default();
     let sets = match process.capabilities() {
@@ -148,10 +154,10 @@ fn credentials(process: &Process, facts: &Facts<'_>, user_namespace: bool) -> Re
         let reason = format!("{names} must be permitted and inheritable too, capabilities(7)");
         return Err(SpecError::invalid("process.capabilities.ambient", reason).into());
     }
-    let groups = match (facts.setgroups_denied, additional.is_empty()) {
+    let groups = match (setgroups_denied, additional.is_empty()) {
         (true, true) => None,
         (true, false) => {
-            let reason = "an unprivileged user namespace denies setgroups(2)";
+            let reason = "an unprivileged user namespace with one mapped group denies setgroups(2)";
             return Err(SpecError::invalid("process.user.additionalGids", reason).into());
         }
         (false, _) => Some(additional.into_iter().map(rustix::process::Gid::from_raw).collect()),

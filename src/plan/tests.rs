@@ -15,6 +15,7 @@ fn facts() -> Facts<'static> {
         permitted_capabilities: u64::MAX,
         in_user_namespace: false,
         setgroups_denied: false,
+        find_program: &|name| Some(format!("/usr/bin/{name}").into()),
         listen_fds: 0,
         listen_fd_names: None,
         window_size: &|| None,

@@ -13,6 +13,7 @@ mod concurrency;
 mod configuration;
 mod console;
 mod credentials;
+mod delegation;
 mod descriptors;
 mod devices;
 mod exec;

@@ -296,6 +296,10 @@ fn a_cgroup_mount_needs_a_cgroup_namespace() {
 fn a_mapping_of_others_is_refused() {
     let mapping = json!([{"containerID": 0, "hostID": 100000, "size": 65536}]);
     let bundle = rootless!().set("/linux/uidMappings", mapping);
+    // Nobody gives this user ids; one is its own to map, but not any one.
+    bundle.run().refused(&["newuidmap"]);
+    let mapping = json!([{"containerID": 0, "hostID": 100000, "size": 1}]);
+    let bundle = bundle.set("/linux/uidMappings", mapping);
     bundle.run().refused(&["uid_map", "not permitted"]);
     bundle.leaves_nothing();
 }
