@@ -14,6 +14,7 @@ mod global;
 mod kill;
 mod list;
 pub mod log;
+mod mounts;
 mod output;
 mod pause;
 mod ps;
@@ -78,7 +79,7 @@ const fn entry<C: Command>() -> Entry {
     }
 }
 
-const COMMANDS: [Entry; 18] = [
+const COMMANDS: [Entry; 19] = [
     entry::<run::Run>(),
     entry::<create::Create>(),
     entry::<start::Start>(),
@@ -92,6 +93,7 @@ const COMMANDS: [Entry; 18] = [
     entry::<pause::Pause>(),
     entry::<pause::Resume>(),
     entry::<update::Update>(),
+    entry::<mounts::Mounts>(),
     entry::<spec::Spec>(),
     entry::<features::Features>(),
     entry::<version::Version>(),

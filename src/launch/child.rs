@@ -198,6 +198,8 @@ impl<'a> Child<'a> {
                 self.devices.link(root, target, path)?;
             }
             Step::CopySymlink(target, path) => links::copy(self.root()?, target, path)?,
+            // A visitor's alone: see super::visit.
+            Step::Unmount(_) => return Err(Failed::Call(unexpected())),
             Step::RuntimeHooks => self.ask(Message::RuntimeHooks)?,
             Step::Hook(step) => self.hook(step)?,
             Step::Terminal { size, console } => self.terminal(*size, *console)?,
@@ -412,6 +414,10 @@ impl<'a> Child<'a> {
 
 fn root_of<'r>(own: &'r Option<OwnedFd>, tree: Option<BorrowedFd<'r>>) -> Result<BorrowedFd<'r>, Failure> {
     own.as_ref().map(AsFd::as_fd).or(tree).ok_or(Errno::BADF).during("root file system that was not entered")
+}
+
+fn unexpected() -> Failure {
+    Failure { operation: "perform", errno: Errno::NOSYS, note: crate::sys::Note::default() }
 }
 
 fn open_directory(path: &CStr) -> Result<OwnedFd, Failure> {

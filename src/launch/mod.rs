@@ -17,6 +17,7 @@ mod protocol;
 mod signals;
 mod stage;
 mod timings;
+mod visit;
 
 pub use error::LaunchError;
 pub use foreground::{Foreground, wait};
@@ -25,3 +26,4 @@ pub use parent::{Answers, Conversation, Launch, Launched, Outcome};
 pub use protocol::{Message, Received, receive, send};
 pub use signals::Signals;
 pub use timings::{Clock, Laps, StepTime, now, step_time};
+pub use visit::Visit;

@@ -199,14 +199,14 @@ fn with_capabilities(sets: Option<LinuxCapabilities>, names: &[String]) -> Resul
 }
 
 /// The namespaces of a running container that an exec enters.
-struct Joined {
-    flags: u64,
+pub(super) struct Joined {
+    pub flags: u64,
     pid: bool,
     user: bool,
 }
 
 impl Joined {
-    fn of(spec: &Spec, pid: i32) -> Self {
+    pub fn of(spec: &Spec, pid: i32) -> Self {
         let mut joined = Self { flags: 0, pid: false, user: false };
         let list = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
         for namespace in list {
@@ -230,7 +230,7 @@ fn is_own(kind: Kind, pid: i32) -> bool {
 }
 
 /// The container's root as its first process sees it.
-fn open_root(pid: i32) -> Result<OwnedFd, Error> {
+pub(super) fn open_root(pid: i32) -> Result<OwnedFd, Error> {
     let path = format!("/proc/{pid}/root");
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::open(&path, flags, Mode::empty()).map_err(|error| Error::File {

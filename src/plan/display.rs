@@ -110,6 +110,7 @@ pub(super) fn step(step: &Step, f: &mut Formatter<'_>) -> fmt::Result {
         Step::Device(DeviceStep { path, .. }) => write!(f, "make device {}", Text(path)),
         Step::Symlink(target, path) => write!(f, "link {} to {}", Text(path), Text(target)),
         Step::CopySymlink(target, path) => write!(f, "copy link {} to {}", Text(path), Text(target)),
+        Step::Unmount(path) => write!(f, "unmount {}", Text(path)),
         Step::RuntimeHooks => f.write_str("wait for prestart and createRuntime hooks"),
         Step::Hook(hook) => write!(f, "{}", Hook(hook)),
         Step::Terminal { .. } => f.write_str("make terminal"),

@@ -4,6 +4,7 @@
 //! be printed (`rcrun run --dry-run`), compared and tested without privileges. Once it exists nobody
 //! reads the configuration again.
 
+mod added_mounts;
 mod devices;
 mod display;
 mod exec;
@@ -26,6 +27,7 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Linux, Process, Spec};
 
+pub use added_mounts::{AddedMounts, added_mounts, removed_mounts};
 pub use display::PlanLine;
 pub use exec::{ExecPlan, ExecRequest, exec};
 pub use hooks::{Hooks, hooks};

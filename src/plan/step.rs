@@ -295,6 +295,8 @@ pub enum Step {
     /// A symbolic link (target, path) in the place of a mount; there may be no other one
     /// (`copy-symlink`).
     CopySymlink(CString, CString),
+    /// Take away what is mounted at a path of a running container.
+    Unmount(CString),
     /// Ask the parent to run prestart and createRuntime hooks, and wait.
     RuntimeHooks,
     /// Run a hook in the container's namespaces.

@@ -19,6 +19,7 @@ pub mod pivot;
 mod playground;
 pub mod resolve;
 pub mod terminal;
+pub mod unmount;
 mod xattr;
 
 use std::os::fd::{AsRawFd, OwnedFd};

@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod added_mounts;
 mod binds;
 mod cgroups;
 mod commands;
