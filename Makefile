@@ -13,7 +13,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 CARGO_DENY := 0.20.2
 
-.PHONY: help build demo test test-unit test-integration test-faults test-robustness test-vm lint check install clean cargo
+.PHONY: help build demo test test-unit test-integration test-faults test-robustness test-vm fuzz lint check install clean cargo
 
 help: ## List these targets
 	@sed -En 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 26
@@ -28,9 +28,9 @@ demo: build ## Run a real container made from Debian's busybox, with its timings
 	@tests/bin/require demo
 	@tests/bin/demo "$(RCRUN)" "$(TARGET)/demo"
 
-test: build ## Run all tests: unit, integration, faults, robustness (root), VM
-	@tests/bin/require test vm
-	@tests/bin/suites unit integration faults robustness vm
+test: build ## Run all tests: unit, integration, faults, robustness (root), VM, fuzzing
+	@tests/bin/require test vm fuzz
+	@tests/bin/suites unit integration faults robustness vm fuzz
 
 test-unit: cargo ## Run the unit and documentation tests (no root needed)
 	@tests/bin/require build
@@ -51,6 +51,10 @@ test-robustness: build ## Run 10,000 containers, 500 at once, 64 in parallel, an
 test-vm: build ## Run the tests in a VM with every cgroup controller (root)
 	@tests/bin/require test vm
 	@tests/bin/suites vm
+
+fuzz: cargo ## Fuzz what reads untrusted bytes, a minute a target (needs a nightly compiler)
+	@tests/bin/require build fuzz
+	@tests/bin/suites fuzz
 
 lint: cargo ## Check format, clippy, and the dependencies' licences, bans and sources
 	@tests/bin/require build

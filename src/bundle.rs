@@ -104,7 +104,9 @@ fn passwd(root: &OwnedFd) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-fn home_in(passwd: &str, uid: u32) -> Option<String> {
+/// The home directory of `uid` in the text of an /etc/passwd, if it is an absolute path.
+#[doc(hidden)]
+pub fn home_in(passwd: &str, uid: u32) -> Option<String> {
     let uid = uid.to_string();
     let entry = |line: &str| {
         let mut fields = line.split(':');

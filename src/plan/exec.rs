@@ -33,6 +33,23 @@ pub struct ExecRequest<'a> {
     pub preserve_fds: u32,
 }
 
+impl<'a> ExecRequest<'a> {
+    /// Nothing to join and no options: for tests and fuzzers.
+    #[doc(hidden)]
+    pub fn plain(process: &'a Process) -> Self {
+        Self {
+            process,
+            join_flags: 0,
+            pid_namespace: None,
+            user_namespace: None,
+            chroot: false,
+            keyring: None,
+            preserve_fds: 0,
+            linux: None,
+        }
+    }
+}
+
 /// What `exec` does.
 #[derive(Clone, Debug)]
 pub struct ExecPlan {

@@ -116,6 +116,24 @@ pub struct Facts<'a> {
 }
 
 impl Facts<'_> {
+    /// A host on which every path is a directory and rcrun may do all: for tests and fuzzers.
+    #[doc(hidden)]
+    pub fn of_no_host() -> Facts<'static> {
+        Facts {
+            is_directory: &|_| Ok(true),
+            link_target: &|_| Ok(None),
+            pseudo_mounts: &|| vec![],
+            find_program: &|_| None,
+            home: &|_| "/".into(),
+            permitted_capabilities: u64::MAX,
+            in_user_namespace: false,
+            setgroups_denied: false,
+            listen_fds: 0,
+            listen_fd_names: None,
+            window_size: &|| None,
+        }
+    }
+
     /// May rcrun mount, and make namespaces without a user namespace of their own?
     fn may_administer(&self) -> bool {
         self.permitted_capabilities & caps::Capability::CAP_SYS_ADMIN.bitmask() != 0
@@ -144,6 +162,25 @@ pub struct Request<'a> {
     pub preserve_fds: u32,
     /// The directory that holds the container's notify.sock, bound at /run/notify.
     pub notify: Option<PathBuf>,
+}
+
+impl<'a> Request<'a> {
+    /// A container without a cgroup and without options: for tests and fuzzers.
+    #[doc(hidden)]
+    pub fn plain(id: &'a ContainerId, spec: &'a Spec) -> Self {
+        Request {
+            id,
+            spec,
+            bundle: Path::new("/bundle"),
+            root: Path::new("/bundle/rootfs"),
+            cgroup: None,
+            create_only: false,
+            no_pivot: false,
+            no_new_keyring: false,
+            preserve_fds: 0,
+            notify: None,
+        }
+    }
 }
 
 /// Why a configuration cannot be planned on this host.

@@ -12,13 +12,8 @@ fn facts() -> Facts<'static> {
         link_target: &|path| Ok((path == Path::new("/link")).then(|| "where/to".into())),
         pseudo_mounts: &|| vec!["/proc".into(), "/bundle/rootfs/proc".into()],
         home: &|_| "/root".into(),
-        permitted_capabilities: u64::MAX,
-        in_user_namespace: false,
-        setgroups_denied: false,
         find_program: &|name| Some(format!("/usr/bin/{name}").into()),
-        listen_fds: 0,
-        listen_fd_names: None,
-        window_size: &|| None,
+        ..Facts::of_no_host()
     }
 }
 
@@ -32,19 +27,7 @@ fn plan_with(edit: impl FnOnce(&mut Value), facts: &Facts<'_>, create_only: bool
     edit(&mut config);
     let spec = crate::spec::parse(&serde_json::to_vec(&config).unwrap()).unwrap();
     let id = ContainerId::parse("c1").unwrap();
-    let request = Request {
-        id: &id,
-        spec: &spec,
-        bundle: Path::new("/bundle"),
-        root: Path::new("/bundle/rootfs"),
-        cgroup: None,
-        create_only,
-        no_pivot: false,
-        no_new_keyring: false,
-        preserve_fds: 0,
-        notify: None,
-    };
-    plan(request, facts)
+    plan(Request { create_only, ..Request::plain(&id, &spec) }, facts)
 }
 
 fn words(plan: &Plan) -> Vec<String> {
