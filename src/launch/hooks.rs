@@ -279,8 +279,16 @@ mod tests {
         let error = run(&hook(&script, Some(1))).unwrap_err();
         assert_eq!(error, "prestart hook 0: killed after its timeout of 1 s");
         let pid = std::fs::read_to_string(&file).unwrap();
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
-        assert!(stat.is_err() || stat.unwrap().contains(") Z "), "the hook's child lives on");
+        let lives = || match std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())) {
+            Ok(stat) => !stat.contains(") Z "),
+            Err(_) => false,
+        };
+        // A kill is on its way when kill(2) returns.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while lives() {
+            assert!(std::time::Instant::now() < deadline, "the hook's child lives on");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
     }
 
     #[test]
