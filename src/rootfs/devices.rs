@@ -92,7 +92,7 @@ fn is_same(directory: BorrowedFd<'_>, name: &CStr, step: &DeviceStep) -> Result<
 }
 
 /// Mounts the host's node on an empty file, or on what else is there under this name.
-fn bind(directory: BorrowedFd<'_>, name: &CStr, tree: BorrowedFd<'_>) -> Result<(), Failure> {
+pub(super) fn bind(directory: BorrowedFd<'_>, name: &CStr, tree: BorrowedFd<'_>) -> Result<(), Failure> {
     let target = match resolve::create_file(directory, name) {
         Err(Errno::EXIST) => {
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
