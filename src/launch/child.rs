@@ -20,7 +20,7 @@ use crate::fault;
 use crate::plan::Program;
 use crate::plan::step::{Credentials, HookStep, SourceId, Step, TargetKind};
 use crate::process;
-use crate::rootfs::{devices, links, mask, mount, pivot, resolve, terminal};
+use crate::rootfs::{devices, links, mask, mount, pins, pivot, resolve, terminal};
 use crate::sys::process::{self as own, StringArray};
 use crate::sys::{During, Failure};
 use crate::text::{FixedText, Text};
@@ -105,6 +105,7 @@ struct Child<'a> {
     root: Option<BorrowedFd<'a>>,
     own_root: Option<OwnedFd>,
     devices: devices::Directory<'a>,
+    pins: pins::Pins<'a>,
     masks: mask::Masks,
     hooks: std::slice::Iter<'a, Hook<'a>>,
     started: Option<OwnedFd>,
@@ -121,6 +122,7 @@ impl<'a> Child<'a> {
             root: None,
             own_root: None,
             devices: devices::Directory::default(),
+            pins: pins::Pins::default(),
             masks: mask::Masks::default(),
             hooks: cargo.hooks.iter(),
             started: None,
@@ -184,8 +186,12 @@ impl<'a> Child<'a> {
                     crate::plan::step::MountFrom::Tree(source) => Some(self.source(*source)?),
                     _ => None,
                 };
-                if let Some(over) = mount::perform(self.root()?, step, tree)? {
-                    self.own_root = Some(over);
+                let mounted = mount::perform(self.root()?, step, tree)?;
+                if mounted.is_some() && mount::covers_root(&step.target) {
+                    self.pins.mounted(c"/", None);
+                    self.own_root = mounted;
+                } else if step.from != crate::plan::step::MountFrom::Existing {
+                    self.pins.mounted(&step.target, mounted);
                 }
             }
             Step::Device(step) => {
@@ -212,10 +218,10 @@ impl<'a> Child<'a> {
             }
             Step::ReadonlyRoot => pivot::readonly_root()?,
             Step::RootPropagation(flags) => mount::set_propagation(*flags)?,
-            Step::ReadonlyPath(path) => mask::readonly(self.root()?, path)?,
+            Step::ReadonlyPath(path) => mask::readonly(self.pins.base(self.root()?, path))?,
             Step::MaskPath(path) => {
                 let root = root_of(&self.own_root, self.root)?;
-                self.masks.mask(root, path)?;
+                self.masks.mask(root, self.pins.base(root, path))?;
             }
             Step::WorkingDirectory(path) => {
                 rustix::process::chdir(path.as_c_str()).during("chdir")?;
@@ -325,6 +331,7 @@ impl<'a> Child<'a> {
         std::mem::forget(self.own_root.take());
         std::mem::forget(std::mem::take(&mut self.devices));
         std::mem::forget(std::mem::take(&mut self.masks));
+        std::mem::forget(std::mem::take(&mut self.pins));
         self.root = None;
         let (creating, created) = self.cargo.hook_states.unzip();
         let clock = self.cargo.clock.map(Clock::as_fd);

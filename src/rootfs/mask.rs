@@ -24,9 +24,13 @@ pub struct Masks {
 }
 
 impl Masks {
-    /// Hides `path` below `root`; a missing one is skipped.
-    pub fn mask(&mut self, root: BorrowedFd<'_>, path: &CStr) -> Result<(), Failure> {
-        let Some(pinned) = pin(root, path)? else {
+    /// Hides `path` below `base`, which is or lies in `root`; a missing one is skipped.
+    pub fn mask(
+        &mut self,
+        root: BorrowedFd<'_>,
+        (base, path): (BorrowedFd<'_>, &CStr),
+    ) -> Result<(), Failure> {
+        let Some(pinned) = pin(base, path)? else {
             return Ok(());
         };
         if FileType::from_raw_mode(fstat(&pinned).during("fstat")?.st_mode).is_dir() {
@@ -58,9 +62,9 @@ impl Masks {
     }
 }
 
-/// Makes `path` below `root` read-only, with all that is mounted there; a missing one is skipped.
-pub fn readonly(root: BorrowedFd<'_>, path: &CStr) -> Result<(), Failure> {
-    let Some(pinned) = pin(root, path)? else {
+/// Makes `path` below `base` read-only, with all that is mounted there; a missing one is skipped.
+pub fn readonly((base, path): (BorrowedFd<'_>, &CStr)) -> Result<(), Failure> {
+    let Some(pinned) = pin(base, path)? else {
         return Ok(());
     };
     let tree = clone_of(pinned.as_fd(), true)?;
@@ -137,7 +141,7 @@ mod tests {
     fn mask_all(root: BorrowedFd<'_>) {
         let mut masks = Masks::default();
         for path in [c"/one", c"/a", c"/missing/x", c"/two", c"/b", c"/b/below"] {
-            masks.mask(root, path).unwrap();
+            masks.mask(root, (root, path)).unwrap();
         }
         for directory in ["one", "two"] {
             let directory = format!("{ROOT}/{directory}");
@@ -183,12 +187,12 @@ mod tests {
             make_secrets();
             fs::create_dir("/tmp/root/dev").unwrap();
             let mut masks = Masks::default();
-            assert_eq!(masks.mask(root, c"/a").unwrap_err().errno, Errno::NOENT);
+            assert_eq!(masks.mask(root, (root, c"/a")).unwrap_err().errno, Errno::NOENT);
             fs::write("/tmp/root/dev/null", "not null").unwrap();
-            assert_eq!(masks.mask(root, c"/a").unwrap_err().errno, Errno::NODEV);
+            assert_eq!(masks.mask(root, (root, c"/a")).unwrap_err().errno, Errno::NODEV);
             fs::remove_file("/tmp/root/dev/null").unwrap();
             symlink("/b", "/tmp/root/dev/null").unwrap();
-            assert_eq!(masks.mask(root, c"/a").unwrap_err().errno, Errno::NODEV);
+            assert_eq!(masks.mask(root, (root, c"/a")).unwrap_err().errno, Errno::NODEV);
             assert_eq!(mountinfo("/tmp/root/a"), None);
         });
     }
@@ -201,9 +205,9 @@ mod tests {
             symlink("/one/secret", "/tmp/root/link").unwrap();
             symlink("../outside", "/tmp/root/out").unwrap();
             let mut masks = Masks::default();
-            masks.mask(root, c"/link").unwrap();
+            masks.mask(root, (root, c"/link")).unwrap();
             assert_eq!(fs::read_to_string("/tmp/root/one/secret").unwrap(), "");
-            assert_eq!(masks.mask(root, c"/out").unwrap_err().operation, resolve::LEAVES_ROOT);
+            assert_eq!(masks.mask(root, (root, c"/out")).unwrap_err().operation, resolve::LEAVES_ROOT);
             assert_eq!(mountinfo("/tmp/outside"), None);
         });
     }
@@ -212,7 +216,7 @@ mod tests {
         fs::create_dir("/tmp/root/one/mount").unwrap();
         tmpfs_on(path_fd("/tmp/root/one/mount").as_fd());
         for path in [c"/one", c"/a", c"/missing", c"/a/below"] {
-            readonly(root, path).unwrap();
+            readonly((root, path)).unwrap();
         }
         for file in ["one/secret", "one/mount/new", "a"] {
             let refused = fs::write(format!("{ROOT}/{file}"), "changed").unwrap_err();
@@ -240,7 +244,7 @@ mod tests {
             fs::create_dir("/tmp/root/proc").unwrap();
             let mount = mount::new_file_system(c"proc", None, None, &[], 0xe).unwrap();
             mount::attach(mount.as_fd(), path_fd("/tmp/root/proc").as_fd()).unwrap();
-            readonly(root, c"/proc/sys").unwrap();
+            readonly((root, c"/proc/sys")).unwrap();
             let line = mountinfo("/tmp/root/proc/sys").unwrap();
             assert!(line.contains(" ro,nosuid,nodev,noexec,relatime "), "{line}");
         });

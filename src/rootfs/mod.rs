@@ -14,6 +14,7 @@ mod long_options;
 pub mod mask;
 pub mod mount;
 mod path;
+pub mod pins;
 pub mod pivot;
 #[cfg(test)]
 mod playground;

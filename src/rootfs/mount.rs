@@ -44,6 +44,7 @@ pub fn attach_root(tree: BorrowedFd<'_>, propagation: MountPropagationFlags) -> 
 
 /// Performs a mount step below `root`; `tree` is what its [`MountFrom::Tree`] stands for.
 ///
+/// Of a new procfs or sysfs the mount comes back, for [`super::pins`].
 /// A mount over `/` itself hides `root`: its own root, returned then, takes `root`'s place.
 pub fn perform(
     root: BorrowedFd<'_>,
@@ -62,7 +63,7 @@ pub fn perform(
             change(mount.as_fd(), &attributes, step.propagation)?;
             attach(mount.as_fd(), target.as_fd())?;
             release(target);
-            if covers_root(&step.target) {
+            if covers_root(&step.target) || **fstype == *c"proc" || **fstype == *c"sysfs" {
                 return Ok(Some(mount));
             }
             release(mount);
@@ -255,7 +256,7 @@ fn set(
 
 /// Is the target the root itself? As written: a link that leads to the root covers nothing that
 /// the container will see, since it enters the root and not what lies over it.
-fn covers_root(target: &CStr) -> bool {
+pub fn covers_root(target: &CStr) -> bool {
     !trimmed(target).split(|&byte| byte == b'/').any(is_entry)
 }
 
