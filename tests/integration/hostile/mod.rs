@@ -5,8 +5,11 @@
 
 mod attacker;
 mod host_settings;
+mod masks_and_console;
 mod own_binary;
 mod privileges;
+mod procfs;
+mod swapped_targets;
 mod users;
 mod working_directory;
 
