@@ -7,6 +7,7 @@ mod support;
 mod cpu;
 mod io;
 mod memory;
+mod memory_floor;
 mod others;
 mod privileges;
 mod processes;
