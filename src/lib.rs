@@ -17,6 +17,7 @@ pub mod plan;
 pub mod process;
 pub mod rootfs;
 pub mod sealed;
+pub mod seccomp;
 pub mod sockets;
 pub mod spec;
 pub mod state;

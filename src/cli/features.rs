@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rcrun::seccomp;
 use serde::Serialize;
 
 use rcrun::plan::{MEMORY_POLICY_FLAGS, MEMORY_POLICY_MODES};
@@ -43,7 +44,7 @@ struct Linux {
     namespaces: [&'static str; 8],
     capabilities: Vec<String>,
     cgroup: Cgroup,
-    seccomp: Enabled,
+    seccomp: Seccomp,
     apparmor: Enabled,
     selinux: Enabled,
     intel_rdt: IntelRdt,
@@ -60,6 +61,17 @@ struct Cgroup {
     systemd: bool,
     systemd_user: bool,
     rdma: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Seccomp {
+    enabled: bool,
+    actions: [&'static str; seccomp::ACTIONS.len()],
+    operators: [&'static str; seccomp::OPERATORS.len()],
+    archs: [&'static str; seccomp::ARCHITECTURES.len()],
+    known_flags: [&'static str; seccomp::FLAGS.len()],
+    supported_flags: [&'static str; seccomp::FLAGS.len()],
 }
 
 #[derive(Serialize)]
@@ -107,7 +119,14 @@ impl Document {
                 namespaces: ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
                 capabilities: capabilities(),
                 cgroup: Cgroup { v1: false, v2: true, systemd: false, systemd_user: false, rdma: true },
-                seccomp: NO,
+                seccomp: Seccomp {
+                    enabled: true,
+                    actions: seccomp::ACTIONS,
+                    operators: seccomp::OPERATORS,
+                    archs: seccomp::ARCHITECTURES,
+                    known_flags: seccomp::FLAGS,
+                    supported_flags: seccomp::FLAGS,
+                },
                 apparmor: NO,
                 selinux: NO,
                 intel_rdt: IntelRdt { enabled: false, schemata: false, monitoring: false },
@@ -141,7 +160,10 @@ mod tests {
         let features: oci_spec::runtime::Features = serde_json::from_str(&text).unwrap();
         let linux = features.linux().as_ref().unwrap();
         assert_eq!(linux.cgroup().as_ref().unwrap().v2(), &Some(true));
-        assert_eq!(linux.seccomp().as_ref().unwrap().enabled(), &Some(false));
+        let seccomp = linux.seccomp().as_ref().unwrap();
+        assert_eq!(seccomp.enabled(), &Some(true));
+        assert_eq!(seccomp.actions().as_ref().unwrap().len(), 9);
+        assert_eq!(seccomp.known_flags(), seccomp.supported_flags());
         assert!(features.mount_options().as_ref().unwrap().contains(&"rbind".to_owned()));
     }
 

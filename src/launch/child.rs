@@ -18,7 +18,7 @@ use super::protocol::{self, Message};
 use super::timings::Clock;
 use crate::fault;
 use crate::plan::Program;
-use crate::plan::step::{Credentials, HookStep, SourceId, Step, TargetKind};
+use crate::plan::step::{Credentials, FilterStep, HookStep, SourceId, Step, TargetKind};
 use crate::process;
 use crate::rootfs::{devices, links, mask, mount, pins, pivot, resolve, terminal};
 use crate::sys::process::{self as own, StringArray};
@@ -66,7 +66,11 @@ pub fn run(cargo: &Cargo<'_>) -> i32 {
     }
     let inherited = rustix::process::umask(Mode::empty());
     let mut child = Child::new(cargo, inherited);
-    for (index, step) in cargo.steps.iter().enumerate() {
+    let (steps, filter) = match cargo.steps.split_last() {
+        Some((step @ Step::Seccomp(filter), before)) => (before, Some((step, filter))),
+        _ => (cargo.steps, None),
+    };
+    for (index, step) in steps.iter().enumerate() {
         if let Err(failed) = child.perform(step) {
             child.report(step, failed);
             return 1;
@@ -80,6 +84,12 @@ pub fn run(cargo: &Cargo<'_>) -> i32 {
         clock.publish();
     }
     if protocol::send(child.socket(), Message::Executing).is_ok() {
+        if let Some((step, filter)) = filter
+            && let Err(failure) = child.load_filter(filter)
+        {
+            child.report(step, failure.into());
+            return 1;
+        }
         child.report_program(child.execute());
     }
     255
@@ -239,6 +249,7 @@ impl<'a> Child<'a> {
             Step::JoinContainer { flags, chroot } => self.join_container(*flags, *chroot)?,
             Step::AwaitStart => self.await_start()?,
             Step::CloseDescriptors(first) => self.close_descriptors(*first)?,
+            Step::Seccomp(filter) => self.load_filter(filter)?,
         }
         Ok(())
     }
@@ -293,6 +304,22 @@ impl<'a> Child<'a> {
     fn credentials(&self, credentials: &Credentials) -> Result<(), Failure> {
         rustix::process::umask(Mode::from_raw_mode(credentials.umask));
         process::credentials::apply(credentials)
+    }
+
+    /// From here on the filter decides what else this process may do.
+    fn load_filter(&self, step: &FilterStep) -> Result<(), Failure> {
+        let listener =
+            crate::sys::seccomp::load(&step.filter.program, step.filter.flags).during("seccomp")?;
+        if let Some(listener) = listener {
+            protocol::send_listener(self.socket(), listener.as_fd())
+                .during("sendmsg (the listener goes to rcrun by it: does the profile allow it?)")?;
+            // It closes at execve(2); a call less that the filter has to allow.
+            std::mem::forget(listener);
+        }
+        match &step.drop_to {
+            Some(sets) => process::credentials::set_thread_capabilities(sets),
+            None => Ok(()),
+        }
     }
 
     fn join_container(&mut self, flags: u64, chroot: bool) -> Result<(), Failure> {

@@ -419,6 +419,8 @@ pub struct Answers<'h> {
     pub runtime_hooks: &'h mut dyn FnMut(&Signals) -> Result<(), LaunchError>,
     /// Takes the terminal's master.
     pub terminal: &'h mut dyn FnMut(OwnedFd) -> Result<(), LaunchError>,
+    /// Takes the seccomp filter's listener.
+    pub listener: &'h mut dyn FnMut(OwnedFd) -> Result<(), LaunchError>,
 }
 
 /// The parent's (or `start`'s) end of the socket, and what may still come.
@@ -464,7 +466,7 @@ impl<'a> Conversation<'a> {
                 Received::Failed { errno, text } => {
                     return Err(LaunchError::Child(ChildError { errno, text }));
                 }
-                Received::End if executing => return Ok(Outcome::Running),
+                Received::End if executing && self.expected.is_over() => return Ok(Outcome::Running),
                 Received::End => return Ok(Outcome::Ended),
             };
             self.expected.take(message).map_err(|error| LaunchError::Protocol { error })?;
@@ -488,6 +490,10 @@ impl<'a> Conversation<'a> {
                 }
                 Message::Created => return Ok(Outcome::Created),
                 Message::Executing => executing = true,
+                Message::Listener => {
+                    let listener = fd.ok_or(LaunchError::Protocol { error: Errno::PROTO })?;
+                    (answers.listener)(listener)?;
+                }
                 Message::Proceed | Message::Recorded | Message::Failed => {
                     return Err(LaunchError::Protocol { error: Errno::PROTO });
                 }

@@ -13,7 +13,8 @@
 //!   `create` ends here        ◀── Created           AwaitStart             (only with create)
 //!   start ── connects, Proceed ───────────────────▶ startContainer hooks
 //!                                                  AwaitRecord            (only with run)
-//!                             ◀── Executing         execve closes the socket
+//!                             ◀── Executing         loads the seccomp filter (only if planned)
+//!   to the seccomp agent      ◀── Listener + fd     execve closes the socket (the fd only if planned)
 //!                             ◀── end of file       the program runs
 //! ```
 //!
@@ -44,6 +45,7 @@ pub enum Message {
     ResourceLimits,
     Created,
     Executing,
+    Listener,
     Failed,
 }
 
@@ -57,6 +59,7 @@ impl Message {
             Self::ResourceLimits,
             Self::Created,
             Self::Executing,
+            Self::Listener,
             Self::Failed,
         ]
         .into_iter()
@@ -67,7 +70,7 @@ impl Message {
 /// What the parent receives from the child.
 #[derive(Debug)]
 pub enum Received {
-    /// A message; `Terminal` brings its descriptor.
+    /// A message; `Terminal` and `Listener` bring their descriptor.
     Message(Message, Option<OwnedFd>),
     /// The child's last words: the errno (0 for none) and the whole line.
     Failed {
@@ -87,11 +90,24 @@ pub fn send(socket: BorrowedFd<'_>, message: Message) -> Result<(), Errno> {
 
 /// Sends the terminal's master.
 pub fn send_terminal(socket: BorrowedFd<'_>, master: BorrowedFd<'_>) -> Result<(), Errno> {
+    send_with_descriptor(socket, Message::Terminal, master)
+}
+
+/// Sends the listener of a seccomp filter.
+pub fn send_listener(socket: BorrowedFd<'_>, listener: BorrowedFd<'_>) -> Result<(), Errno> {
+    send_with_descriptor(socket, Message::Listener, listener)
+}
+
+fn send_with_descriptor(
+    socket: BorrowedFd<'_>,
+    message: Message,
+    descriptor: BorrowedFd<'_>,
+) -> Result<(), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let fds = [master];
+    let fds = [descriptor];
     ancillary.push(SendAncillaryMessage::ScmRights(&fds));
-    let byte = [Message::Terminal as u8];
+    let byte = [message as u8];
     retry(|| rustix::net::sendmsg(socket, &[IoSlice::new(&byte)], &mut ancillary, SendFlags::NOSIGNAL))
         .map(drop)
 }
@@ -175,7 +191,16 @@ impl Expected {
         };
         let mut messages: Vec<Message> = steps.iter().filter_map(message).collect();
         messages.push(Message::Executing);
+        let notifies = |step: &Step| matches!(step, Step::Seccomp(step) if step.filter.listener.is_some());
+        if steps.last().is_some_and(notifies) {
+            messages.push(Message::Listener);
+        }
         Self { remaining: messages.into_iter() }
+    }
+
+    /// Was everything said?
+    pub fn is_over(&self) -> bool {
+        self.remaining.as_slice().is_empty()
     }
 
     /// Is `message` the next one? Anything else is EPROTO.

@@ -10,7 +10,7 @@ use super::container::Container;
 use super::create::check_console;
 use super::handover::Handover;
 use super::setup::{check_passed_descriptors, facts};
-use super::{Error, ExecOptions, kill, out_of_memory};
+use super::{Error, ExecOptions, hooks, kill, out_of_memory};
 use crate::bundle;
 use crate::cgroups::{Cgroup, Hierarchy};
 use crate::id::ContainerId;
@@ -85,7 +85,13 @@ pub fn exec(store: &Store, id: &ContainerId, options: &ExecOptions) -> Result<u8
     };
     let pid_file = handover.announce(&launched)?;
     let mut terminal = |fd| handover.take_terminal(fd);
-    let mut answers = Answers { runtime_hooks: &mut |_| Ok(()), terminal: &mut terminal };
+    let pid = launched.pid();
+    let mut listener = |fd| {
+        let state = record.map(|record| hooks::state_json(id, record, Status::Running, Some(init.pid)));
+        hooks::send_listener(&plan.steps, fd, pid, &state.unwrap_or_default())
+    };
+    let mut answers =
+        Answers { runtime_hooks: &mut |_| Ok(()), terminal: &mut terminal, listener: &mut listener };
     let (child, _) = launched
         .converse(&signals, &mut answers)
         .map_err(|error| out_of_memory::explain(error, cgroup.as_ref()))?;

@@ -1,7 +1,7 @@
 //! The hooks that the runtime's side runs, and the state that they read: runtime.md, "State".
 
 use std::collections::BTreeMap;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use serde::Serialize;
@@ -9,7 +9,8 @@ use serde::Serialize;
 use crate::id::ContainerId;
 use crate::launch::hooks::{Hook, name, state_file};
 use crate::launch::{LaunchError, Signals};
-use crate::plan::step::HookStep;
+use crate::plan::step::{HookStep, Step};
+use crate::sockets;
 use crate::state::{Record, Status, Store};
 
 /// A container's state as the specification has it.
@@ -37,6 +38,19 @@ pub(super) fn state_json(id: &ContainerId, record: &Record, status: Status, pid:
         annotations: &record.annotations,
     };
     serde_json::to_vec(&state).unwrap_or_default()
+}
+
+/// Hands a seccomp filter's listener to its agent, with what it is to know: the process and the container.
+pub(super) fn send_listener(steps: &[Step], fd: OwnedFd, pid: i32, state: &[u8]) -> Result<(), LaunchError> {
+    let Some(Step::Seccomp(step)) = steps.last() else { return Ok(()) };
+    let Some(listener) = &step.filter.listener else { return Ok(()) };
+    let failed = |operation| {
+        let path = listener.path.clone();
+        move |error| LaunchError::Socket { what: "linux.seccomp.listenerPath", path, operation, error }
+    };
+    let socket = sockets::connect_stream(&listener.path).map_err(failed("connect"))?;
+    let message = crate::seccomp::process_state(listener, pid, state);
+    sockets::send_descriptor(socket.as_fd(), fd.as_fd(), &message).map_err(failed("sendmsg"))
 }
 
 /// Runs hooks one after the other; the first that fails ends it.

@@ -113,7 +113,12 @@ pub(super) fn make(
         hooks::run(&plan.hooks.runtime, &state, Some(signals))
     };
     let mut terminal = |fd| handover.take_terminal(fd);
-    let mut answers = Answers { runtime_hooks: &mut runtime_hooks, terminal: &mut terminal };
+    let mut listener = |fd| {
+        let state = hooks::state_json(&options.id, &record, Status::Creating, Some(pid));
+        hooks::send_listener(&plan.steps, fd, pid, &state)
+    };
+    let mut answers =
+        Answers { runtime_hooks: &mut runtime_hooks, terminal: &mut terminal, listener: &mut listener };
     let (child, _) = launched
         .converse(signals, &mut answers)
         .map_err(|error| out_of_memory::explain(error, cgroup.cgroup.as_ref()))?;

@@ -25,13 +25,19 @@ pub fn start(store: &Store, id: &ContainerId) -> Result<(), Error> {
         None => None,
     };
     fault::point("connect to start.sock");
-    let hooks = plan::hooks(&container.spec()?);
-    let mut conversation = Conversation::new(socket, &[], &[]);
+    let spec = container.spec()?;
+    let hooks = plan::hooks(&spec);
+    let filter: Vec<_> = plan::notifying_filter(&spec)?.into_iter().collect();
+    let mut conversation = Conversation::new(socket, &filter, &[]);
     conversation.proceed()?;
     fault::point("Proceed");
     let mut none = |_: &_| Ok(());
     let mut terminal = |_| Ok(());
-    let mut answers = Answers { runtime_hooks: &mut none, terminal: &mut terminal };
+    let mut listener = |fd| {
+        let state = hooks::state_json(id, &record, Status::Created, Some(init.pid));
+        hooks::send_listener(&filter, fd, init.pid, &state)
+    };
+    let mut answers = Answers { runtime_hooks: &mut none, terminal: &mut terminal, listener: &mut listener };
     let started = match conversation.converse(None, init.pid, &mut answers) {
         Ok(Outcome::Running) => Ok(()),
         Ok(_) => Err(LaunchError::Died { how: "killed while it started".into() }),

@@ -135,6 +135,10 @@ pub(super) fn step(step: &Step, f: &mut Formatter<'_>) -> fmt::Result {
         Step::JoinContainer { .. } => f.write_str("join the container's namespaces"),
         Step::AwaitStart => f.write_str("wait for start"),
         Step::CloseDescriptors(first) => write!(f, "close descriptors from {first} on"),
+        Step::Seccomp(step) => {
+            write!(f, "load seccomp filter, {} instructions", step.filter.program.len())?;
+            f.write_str(if step.drop_to.is_some() { ", drop CAP_SYS_ADMIN" } else { "" })
+        }
     }
 }
 

@@ -108,9 +108,12 @@ pub fn exec(request: &ExecRequest<'_>, facts: &Facts<'_>) -> Result<ExecPlan, Pl
     }
     steps.push(Step::CloseDescriptors(3 + facts.listen_fds + request.preserve_fds));
     steps.extend(tuning::steps(process, request.linux)?);
-    let last = process::steps(process, facts, request.user_namespace.is_some(), facts.setgroups_denied)?;
+    let seccomp = request.linux.and_then(|linux| linux.seccomp().as_ref());
+    let last =
+        process::steps(process, facts, request.user_namespace.is_some(), facts.setgroups_denied, seccomp)?;
     steps.extend(last.steps);
     steps.extend(last.last.map(Step::ResourceLimit));
+    steps.extend(last.filter);
     Ok(ExecPlan {
         sources,
         namespaces,

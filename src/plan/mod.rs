@@ -35,7 +35,7 @@ pub use index_set::IndexSet;
 pub use mount_options::mount_option_names;
 pub use namespaces::{Mappings, Namespaces, path_of};
 pub use net_devices::{NetDevice, NetDevices};
-pub use process::Program;
+pub use process::{Program, notifying_filter};
 use step::{Attributes, MountFrom, MountStep, ResourceLimit, Source, SourceId, Step, TargetKind};
 pub use tuning::{MEMORY_POLICY_FLAGS, MEMORY_POLICY_MODES, Tuning};
 
@@ -312,8 +312,9 @@ pub fn plan(request: Request<'_>, facts: &Facts<'_>) -> Result<Plan, PlanError> 
     b.steps.push(Step::CloseDescriptors(3 + facts.listen_fds + request.preserve_fds));
     let tuning = tuning::steps(process, b.linux())?;
     b.steps.extend(tuning);
+    let seccomp = b.linux().and_then(|linux| linux.seccomp().as_ref());
     let groups_denied = namespaces.mappings.as_ref().map_or(facts.setgroups_denied, |m| m.deny_setgroups);
-    let process_steps = process::steps(process, facts, user_namespace, groups_denied)?;
+    let process_steps = process::steps(process, facts, user_namespace, groups_denied, seccomp)?;
     b.steps.extend(process_steps.steps);
     match request.create_only {
         true => b.steps.extend([Step::CheckExecutable, Step::AwaitStart]),
@@ -321,6 +322,7 @@ pub fn plan(request: Request<'_>, facts: &Facts<'_>) -> Result<Plan, PlanError> 
     }
     b.steps.extend(hooks.start_container.iter().cloned().map(Step::Hook));
     b.steps.extend(process_steps.last.map(Step::ResourceLimit));
+    b.steps.extend(process_steps.filter);
     let notify = request.notify.as_ref().map(|_| "/run/notify/notify.sock");
     let program = process::program(process, facts, notify);
     Ok(Plan {

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::ffi::CString;
 
-use oci_spec::runtime::{Capabilities, PosixRlimitType, Process};
+use oci_spec::runtime::{Capabilities, LinuxSeccomp, PosixRlimitType, Process, Spec};
 
-use super::step::{CapabilityMasks, Credentials, ResourceLimit, Step};
+use super::step::{CapabilityMasks, Credentials, FilterStep, ResourceLimit, Step};
 use super::{Facts, PlanError};
 use crate::spec::SpecError;
 
@@ -69,6 +69,7 @@ pub(super) fn steps(
     facts: &Facts<'_>,
     user_namespace: bool,
     setgroups_denied: bool,
+    seccomp: Option<&LinuxSeccomp>,
 ) -> Result<ProcessSteps, PlanError> {
     let limits: Vec<ResourceLimit> = process
         .rlimits()
@@ -89,8 +90,13 @@ pub(super) fn steps(
         steps.extend(limits.into_iter().map(Step::ResourceLimit));
     }
     steps.push(Step::WorkingDirectory(super::c_path(process.cwd())));
-    steps.push(Step::Credentials(Box::new(credentials(process, facts, user_namespace, setgroups_denied)?)));
-    Ok(ProcessSteps { steps, limits_by_parent: by_parent, last })
+    let mut credentials = credentials(process, facts, user_namespace, setgroups_denied)?;
+    let filter = match seccomp {
+        Some(seccomp) => Some(filter(seccomp, &mut credentials, facts, user_namespace)?),
+        None => None,
+    };
+    steps.push(Step::Credentials(Box::new(credentials)));
+    Ok(ProcessSteps { steps, limits_by_parent: by_parent, last, filter })
 }
 
 /// So many descriptors are enough for what the child opens once its limits are set.
@@ -116,6 +122,43 @@ pub(super) struct ProcessSteps {
     pub limits_by_parent: Vec<ResourceLimit>,
     /// To be set when nothing is opened any more.
     pub last: Option<ResourceLimit>,
+    /// To be loaded at the very end.
+    pub filter: Option<Step>,
+}
+
+/// The step that loads a filter with a listener, None where there is no such filter: `start` has to know
+/// what the child will send.
+pub fn notifying_filter(spec: &Spec) -> Result<Option<Step>, PlanError> {
+    let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+    // Nobody listens without a path, and most profiles have none.
+    let Some(seccomp) = seccomp.filter(|seccomp| seccomp.listener_path().is_some()) else { return Ok(None) };
+    let filter = crate::seccomp::compile(seccomp)?;
+    Ok(filter.listener.is_some().then(|| Step::Seccomp(Box::new(FilterStep { filter, drop_to: None }))))
+}
+
+/// Compiles the filter. Loading it takes no_new_privs or CAP_SYS_ADMIN: a process that is to have
+/// neither gets the capability lent until then.
+fn filter(
+    seccomp: &LinuxSeccomp,
+    credentials: &mut Credentials,
+    facts: &Facts<'_>,
+    user_namespace: bool,
+) -> Result<Step, PlanError> {
+    let filter = crate::seccomp::compile(seccomp)?;
+    let admin = caps::Capability::CAP_SYS_ADMIN.bitmask();
+    let sets = &mut credentials.capabilities;
+    let mut drop_to = None;
+    if !credentials.no_new_privileges && sets.effective & admin == 0 {
+        if !user_namespace && !facts.may_administer() {
+            let reason =
+                "a seccomp filter needs it, or CAP_SYS_ADMIN, which rcrun does not have: set it to true";
+            return Err(SpecError::invalid("process.noNewPrivileges", reason).into());
+        }
+        drop_to = Some(*sets);
+        sets.permitted |= admin;
+        sets.effective |= admin;
+    }
+    Ok(Step::Seccomp(Box::new(FilterStep { filter, drop_to })))
 }
 
 fn credentials(

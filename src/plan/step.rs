@@ -245,6 +245,16 @@ pub struct HookStep {
     pub timeout: Option<u32>,
 }
 
+/// A seccomp filter, loaded after everything else but execve(2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilterStep {
+    /// The filter.
+    pub filter: crate::seccomp::Filter,
+    /// What the capabilities are set to after it: without no_new_privs loading takes CAP_SYS_ADMIN,
+    /// which a process that is to have none keeps until then.
+    pub drop_to: Option<CapabilityMasks>,
+}
+
 /// One thing that the child does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -353,6 +363,8 @@ pub enum Step {
     AwaitStart,
     /// Close every descriptor from this one on but those of the launch itself.
     CloseDescriptors(u32),
+    /// Load a seccomp filter. Always the last step: the child has said by then that it executes.
+    Seccomp(Box<FilterStep>),
 }
 
 impl Step {

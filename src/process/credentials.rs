@@ -85,6 +85,17 @@ fn bound(keep: u64) -> Result<(), Failure> {
 }
 
 fn set(sets: &CapabilityMasks) -> Result<(), Failure> {
+    set_thread_capabilities(sets)?;
+    clear_ambient_capability_set().during("prctl PR_CAP_AMBIENT")?;
+    for number in (0..CAPABILITIES).filter(|number| sets.ambient & (1 << number) != 0) {
+        let capability = CapabilitySet::from_bits_retain(1 << number);
+        configure_capability_in_ambient_set(capability, true).during("prctl PR_CAP_AMBIENT")?;
+    }
+    Ok(())
+}
+
+/// capset(2) alone: the permitted, effective and inheritable sets.
+pub fn set_thread_capabilities(sets: &CapabilityMasks) -> Result<(), Failure> {
     let known = |mask: u64| CapabilitySet::from_bits_retain(mask);
     set_capabilities(
         None,
@@ -94,11 +105,5 @@ fn set(sets: &CapabilityMasks) -> Result<(), Failure> {
             inheritable: known(sets.inheritable),
         },
     )
-    .during("capset")?;
-    clear_ambient_capability_set().during("prctl PR_CAP_AMBIENT")?;
-    for number in (0..CAPABILITIES).filter(|number| sets.ambient & (1 << number) != 0) {
-        let capability = CapabilitySet::from_bits_retain(1 << number);
-        configure_capability_in_ambient_set(capability, true).during("prctl PR_CAP_AMBIENT")?;
-    }
-    Ok(())
+    .during("capset")
 }

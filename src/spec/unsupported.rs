@@ -12,7 +12,6 @@ pub(super) fn spec(spec: &Spec) -> Result<(), SpecError> {
     }
     let Some(linux) = spec.linux() else { return Ok(()) };
     first_set(&[
-        ("linux.seccomp", linux.seccomp().is_some()),
         ("linux.intelRdt", linux.intel_rdt().is_some()),
         ("linux.mountLabel", linux.mount_label().as_ref().is_some_and(|l| !l.is_empty())),
     ])

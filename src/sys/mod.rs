@@ -7,6 +7,7 @@ pub mod bpf;
 pub mod clone;
 pub mod mount;
 pub mod process;
+pub mod seccomp;
 pub mod tuning;
 
 use rustix::io::Errno;

@@ -189,7 +189,6 @@ fn a_namespace_that_is_listed_twice_is_refused() {
 #[test]
 fn unsupported_fields_are_named() {
     let cases = [
-        ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW"}), "linux.seccomp"),
         ("/process/apparmorProfile", json!("profile"), "process.apparmorProfile"),
         ("/process/selinuxLabel", json!("label"), "process.selinuxLabel"),
         ("/linux/intelRdt", json!({"closID": "x"}), "linux.intelRdt"),

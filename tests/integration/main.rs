@@ -39,6 +39,8 @@ mod refused_states;
 mod rootless;
 mod run;
 mod runc_spelling;
+mod seccomp;
+mod seccomp_agent;
 mod sub_cgroups;
 mod syscalls;
 mod targets;
