@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 
 use serde_json::{Value, json};
 
-use crate::support::{Bundle, Outcome, busybox};
+use crate::support::{Bundle, Outcome, busybox, require};
 
 fn mounts(bundle: &Bundle, action: &str, list: Value) -> Outcome {
     let text = list.to_string();
@@ -48,6 +48,7 @@ fn mounts_are_added_to_a_running_container_and_removed() {
 #[test]
 fn an_id_mapped_mount_can_be_added() {
     let bundle = busybox!().user_namespace().writable().script("sleep 100");
+    require!(super::id_mapped_mounts::mappable(&bundle));
     let data = bundle.data();
     bundle.run_detached();
     mounts(&bundle, "add", json!([bind(&data, "/mnt", &["bind"])])).prints("");
