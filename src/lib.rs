@@ -7,6 +7,7 @@
 pub mod bundle;
 pub mod cgroups;
 mod fault;
+pub mod checkpoint;
 pub mod host;
 pub mod id;
 pub mod launch;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::bundle::BundleError;
 use crate::cgroups::{CgroupError, LimitError};
+use crate::checkpoint::CriuError;
 use crate::id::ContainerId;
 use crate::launch::LaunchError;
 use crate::plan::PlanError;
@@ -28,6 +29,8 @@ pub enum Error {
     State(#[from] StateError),
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    #[error(transparent)]
+    Criu(#[from] CriuError),
     #[error("container {id} is {status}: {cure}")]
     Status { id: ContainerId, status: Status, cure: &'static str },
     #[error("{error}; or leave the limits of linux.resources out")]

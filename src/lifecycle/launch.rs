@@ -153,7 +153,7 @@ fn notify_socket(
     }
 }
 
-fn new_record(setup: &Setup, options: &CreateOptions) -> Record {
+pub(super) fn new_record(setup: &Setup, options: &CreateOptions) -> Record {
     let spec = &setup.bundle.spec;
     let chroot = setup.plan.steps.iter().any(|step| matches!(step, Step::Chroot { .. }));
     Record {
@@ -195,12 +195,12 @@ impl HookStates {
 }
 
 /// The container's cgroup, removed on drop with whatever runs in it.
-struct CgroupGuard {
+pub(super) struct CgroupGuard {
     cgroup: Option<Cgroup>,
 }
 
 impl CgroupGuard {
-    fn new(setup: &Setup) -> Result<Self, Error> {
+    pub fn new(setup: &Setup) -> Result<Self, Error> {
         let (Some(hierarchy), Some(plan)) = (&setup.hierarchy, &setup.plan.cgroup) else {
             return Ok(Self { cgroup: None });
         };
@@ -222,7 +222,12 @@ impl CgroupGuard {
         Ok(guard)
     }
 
-    fn keep(mut self) {
+    /// What was made; None where there is to be none.
+    pub fn cgroup(&self) -> Option<&Cgroup> {
+        self.cgroup.as_ref()
+    }
+
+    pub fn keep(mut self) {
         self.cgroup = None;
     }
 }

@@ -4,6 +4,7 @@
 //! changes something, and returns when the command is done. All run in the caller's process with
 //! the caller's privileges; nothing stays behind but the container and its state directory.
 
+mod checkpoint;
 mod container;
 mod create;
 mod delete;
@@ -17,6 +18,7 @@ mod mounts;
 mod out_of_memory;
 mod pause;
 mod report;
+mod restore;
 mod run;
 mod setup;
 mod start;
@@ -25,6 +27,7 @@ mod update;
 
 use std::path::PathBuf;
 
+pub use checkpoint::checkpoint;
 pub use create::{create, dry_run};
 pub use delete::delete;
 pub use error::Error;
@@ -33,6 +36,7 @@ pub use kill::kill;
 pub use mounts::{add_mounts, remove_mounts};
 pub use pause::{pause, resume};
 pub use report::{ContainerReport, cgroup, list, processes, state};
+pub use restore::restore;
 pub use run::run;
 pub use start::start;
 pub use sub_cgroup::SubCgroup;

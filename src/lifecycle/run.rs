@@ -73,7 +73,7 @@ pub fn run(store: &Store, options: &CreateOptions, run: &RunOptions) -> Result<u
     Ok(status)
 }
 
-fn has_pid_namespace(plan: &Plan) -> bool {
+pub(super) fn has_pid_namespace(plan: &Plan) -> bool {
     use crate::namespaces::Kind;
     let joined = plan.namespaces.around_clone.iter().chain(&plan.namespaces.through);
     plan.namespaces.clone_flags & Kind::Pid.flag() != 0

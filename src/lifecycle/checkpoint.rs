@@ -1,0 +1,118 @@
+//! `checkpoint`: a running container into files.
+
+use super::container::Container;
+use super::delete::remove;
+use super::{Error, kill};
+use crate::cgroups::Hierarchy;
+use crate::checkpoint::rpc::{Features, Kind, Options, Request};
+use crate::checkpoint::{
+    Criu, CriuError, CriuOptions, Directories, Notification, descriptors, mounts, namespaces,
+};
+use crate::id::ContainerId;
+use crate::plan;
+use crate::spec::Spec;
+use crate::state::{Status, Store};
+
+/// Writes a running container into `options.image_path`. Unless it is to run on it is deleted then.
+pub fn checkpoint(store: &Store, id: &ContainerId, options: &CriuOptions) -> Result<(), Error> {
+    let mut container = Container::open(store, id)?;
+    let _lock = container.directory.lock()?;
+    container.reload()?;
+    container.expect(
+        &[Status::Running, Status::Paused],
+        "only a container whose program runs can be checkpointed",
+    )?;
+    let spec = container.spec()?;
+    check_features(options)?;
+    let criu = Criu::start()?;
+    let directories = Directories::open(options, "dump.log", true)?;
+    let request = request(&container, &spec, options, &directories)?;
+    dump(criu, &request, options, &directories)?;
+    if options.pre_dump || options.leave_running {
+        return Ok(());
+    }
+    // CRIU has killed all of it; who waits for the first process has its status.
+    if let Some(init) = container.init().and_then(|init| kill::open(&init)) {
+        let _ = rustix::process::pidfd_send_signal(&init, rustix::process::Signal::KILL);
+    }
+    remove(store, &container.directory, container.record.as_ref(), &plan::hooks(&spec), None)
+}
+
+fn request(
+    container: &Container,
+    spec: &Spec,
+    options: &CriuOptions,
+    directories: &Directories,
+) -> Result<Request, Error> {
+    let missing = || Error::Status {
+        id: container.id().clone(),
+        status: Status::Creating,
+        cure: "only a container whose program runs can be checkpointed",
+    };
+    let record = container.record.as_ref().ok_or_else(missing)?;
+    let pid = record.init.ok_or_else(missing)?.pid;
+    let parent = options.parent_path.as_ref().map(|path| path.display().to_string());
+    let mut criu = Options {
+        pid: Some(pid),
+        root: Some(record.rootfs.display().to_string()),
+        leave_running: Some(options.leave_running),
+        tcp_skip_in_flight: Some(options.tcp_skip_in_flight),
+        link_remap: Some(options.link_remap),
+        track_mem: (options.pre_dump || parent.is_some()).then_some(true),
+        parent_img: parent,
+        freeze_cgroup: freezer(container)?,
+        ..options.to_criu(directories, spec)
+    };
+    namespaces::dump(spec, pid, &mut criu)?;
+    if !options.pre_dump {
+        let table = mounts::MountTable::of_process(pid)?;
+        let streams = descriptors::of_process(pid, &table);
+        criu.external.extend(mounts::dump(spec, &record.bundle, pid, &table)?);
+        criu.external.extend(descriptors::external(&streams));
+        descriptors::write(&options.image_path, &streams)?;
+    }
+    let kind = if options.pre_dump { Kind::PreDump } else { Kind::Dump };
+    Ok(Request { kind: kind.into(), options: Some(criu), ..Request::default() })
+}
+
+/// The directory of the container's cgroup, whose freezer holds all processes still at once.
+fn freezer(container: &Container) -> Result<Option<String>, Error> {
+    let Some(cgroup) = container.cgroup()? else { return Ok(None) };
+    let path = Hierarchy::find()?.mount_point().join(cgroup.path().as_str().trim_start_matches('/'));
+    Ok(Some(path.display().to_string()))
+}
+
+fn dump(
+    mut criu: Criu,
+    request: &Request,
+    options: &CriuOptions,
+    directories: &Directories,
+) -> Result<(), Error> {
+    let operation = if options.pre_dump { "pre-dump" } else { "dump" };
+    let mut notified = |notification: Notification| -> Result<(), Error> {
+        if notification.name == "status-ready"
+            && let Some(fd) = options.status_fd
+        {
+            crate::checkpoint::client::tell_ready(fd)?;
+        }
+        Ok(())
+    };
+    criu.request(operation, request, &directories.log, None, &mut notified)?;
+    criu.finish();
+    Ok(())
+}
+
+/// What this kernel or CRIU lacks is found before anything is written.
+fn check_features(options: &CriuOptions) -> Result<(), CriuError> {
+    if !options.pre_dump && !options.lazy_pages {
+        return Ok(());
+    }
+    let there = Criu::features(Features { mem_track: Some(true), lazy_pages: Some(true) })?;
+    if options.pre_dump && there.mem_track != Some(true) {
+        return Err(CriuError::Feature { feature: "memory tracking", option: "--pre-dump" });
+    }
+    if options.lazy_pages && there.lazy_pages != Some(true) {
+        return Err(CriuError::Feature { feature: "userfaultfd(2)", option: "--lazy-pages" });
+    }
+    Ok(())
+}
