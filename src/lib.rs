@@ -6,8 +6,8 @@
 
 pub mod bundle;
 pub mod cgroups;
-mod fault;
 pub mod checkpoint;
+mod fault;
 pub mod host;
 pub mod id;
 pub mod launch;

@@ -4,6 +4,9 @@ use std::path::Path;
 
 /// How many complaints fit into one line of ours.
 const MOST: usize = 3;
+/// Complaints that are none, or that follow others: a limit that may stay as it is without
+/// CAP_SYS_RESOURCE, a helper's status after its own words, a helper that ends with CRIU.
+const NOISE: [&str; 3] = ["rlimit: Can't setup RLIMIT_NOFILE", "exited, status=", "cg: cgroupd:"];
 /// How much of a log is read: its end.
 const LIMIT: u64 = 4 << 20;
 
@@ -36,7 +39,7 @@ fn complaints(log: &str) -> Vec<String> {
     for text in log.lines().filter_map(marked) {
         let says_nothing = text.is_empty()
             || text.to_lowercase().ends_with("failed.")
-            || text.starts_with("exited, status=");
+            || NOISE.iter().any(|noise| text.starts_with(noise));
         if !says_nothing && !all.contains(&text) {
             all.push(text);
         }

@@ -22,4 +22,4 @@ pub mod rpc;
 
 pub use client::{Criu, Notification};
 pub use error::CriuError;
-pub use options::{CgroupsMode, CriuOptions, Directories};
+pub use options::{CgroupsMode, CriuOptions, Directories, PRIVATE, SEARCHABLE};

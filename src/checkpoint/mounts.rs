@@ -174,9 +174,10 @@ pub fn restore(spec: &Spec, bundle: &Path, notify: &Path) -> Result<Vec<String>,
     let host = MountTable::of_process(std::process::id() as i32)?;
     let mut names = Vec::new();
     for bind in binds(spec, bundle) {
-        names.push(external(&bind.destination, &bind.source));
+        // CRIU does not follow a link there.
+        let source = bind.source.canonicalize().unwrap_or(bind.source);
+        names.push(external(&bind.destination, &source));
         if bind.recursive {
-            let source = bind.source.canonicalize().unwrap_or(bind.source);
             names.extend(
                 host.below(&source).map(|below| external(&bind.destination.join(below), &source.join(below))),
             );

@@ -101,6 +101,12 @@ fn config_file(spec: &Spec) -> Option<String> {
     Some(annotated.map_or(CONFIG_FILE, String::as_str)).filter(|file| !file.is_empty()).map(str::to_owned)
 }
 
+/// The mode of the directories that are made. A restored process looks for images with the credentials
+/// of its user namespace's root, which may not enter a private one; the files are private in both.
+pub const PRIVATE: u32 = 0o700;
+/// The same for a container with a user namespace.
+pub const SEARCHABLE: u32 = 0o711;
+
 /// The directories of CRIU's files, open.
 #[derive(Debug)]
 pub struct Directories {
@@ -115,14 +121,15 @@ pub struct Directories {
 }
 
 impl Directories {
-    /// Opens them; those that are missing are made where `make` says so.
-    pub fn open(options: &CriuOptions, log_name: &'static str, make: bool) -> Result<Self, CriuError> {
+    /// Opens them; the images' one is made if `make` has its mode.
+    pub fn open(options: &CriuOptions, log_name: &'static str, make: Option<u32>) -> Result<Self, CriuError> {
         let images = open("--image-path", &options.image_path, make)?;
         if let Some(parent) = &options.parent_path {
             // CRIU would go on without it.
-            open("--parent-path", &options.image_path.join(parent), false)?;
+            open("--parent-path", &options.image_path.join(parent), None)?;
         }
-        let work = options.work_path.as_deref().map(|path| open("--work-path", path, true)).transpose()?;
+        let work =
+            options.work_path.as_deref().map(|path| open("--work-path", path, Some(PRIVATE))).transpose()?;
         let log = options.work_path.as_ref().unwrap_or(&options.image_path).join(log_name);
         // A log of an earlier call must not be taken for this one's.
         let _ = std::fs::remove_file(&log);
@@ -144,11 +151,11 @@ impl Directories {
     }
 }
 
-fn open(what: &'static str, path: &Path, make: bool) -> Result<OwnedFd, CriuError> {
+fn open(what: &'static str, path: &Path, make: Option<u32>) -> Result<OwnedFd, CriuError> {
     use std::os::unix::fs::DirBuilderExt;
     let failed = |error: std::io::Error| CriuError::Directory { what, path: path.into(), error };
-    if make {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+    if let Some(mode) = make {
+        std::fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(failed)?;
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| failed(errno.into()))

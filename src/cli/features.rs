@@ -135,7 +135,7 @@ impl Document {
                 net_devices: Enabled { enabled: true },
             },
             annotations: BTreeMap::from([
-                ("org.opencontainers.runc.checkpoint.enabled", "false"),
+                ("org.opencontainers.runc.checkpoint.enabled", "true"),
                 ("org.rcrun.version", env!("CARGO_PKG_VERSION")),
             ]),
             potentially_unsafe_config_annotations: [],

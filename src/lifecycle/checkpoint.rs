@@ -4,13 +4,15 @@ use super::container::Container;
 use super::delete::remove;
 use super::{Error, kill};
 use crate::cgroups::Hierarchy;
-use crate::checkpoint::rpc::{Features, Kind, Options, Request};
+use crate::checkpoint::rpc::{self, Features, Options, Request};
 use crate::checkpoint::{
-    Criu, CriuError, CriuOptions, Directories, Notification, descriptors, mounts, namespaces,
+    Criu, CriuError, CriuOptions, Directories, Notification, PRIVATE, SEARCHABLE, descriptors, mounts,
+    namespaces,
 };
 use crate::id::ContainerId;
+use crate::namespaces::Kind;
 use crate::plan;
-use crate::spec::Spec;
+use crate::spec::{Spec, has_namespace};
 use crate::state::{Status, Store};
 
 /// Writes a running container into `options.image_path`. Unless it is to run on it is deleted then.
@@ -25,7 +27,11 @@ pub fn checkpoint(store: &Store, id: &ContainerId, options: &CriuOptions) -> Res
     let spec = container.spec()?;
     check_features(options)?;
     let criu = Criu::start()?;
-    let directories = Directories::open(options, "dump.log", true)?;
+    let mode = match has_namespace(spec.linux().as_ref(), Kind::User) {
+        true => SEARCHABLE,
+        false => PRIVATE,
+    };
+    let directories = Directories::open(options, "dump.log", Some(mode))?;
     let request = request(&container, &spec, options, &directories)?;
     dump(criu, &request, options, &directories)?;
     if options.pre_dump || options.leave_running {
@@ -71,7 +77,7 @@ fn request(
         criu.external.extend(descriptors::external(&streams));
         descriptors::write(&options.image_path, &streams)?;
     }
-    let kind = if options.pre_dump { Kind::PreDump } else { Kind::Dump };
+    let kind = if options.pre_dump { rpc::Kind::PreDump } else { rpc::Kind::Dump };
     Ok(Request { kind: kind.into(), options: Some(criu), ..Request::default() })
 }
 

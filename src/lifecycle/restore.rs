@@ -76,7 +76,7 @@ fn bring_back(
     let mut criu_part = Options::default();
     let files = namespaces::restore(spec, &mut criu_part)?;
     let borrowed: Vec<_> = files.iter().map(|file| file.as_fd()).collect();
-    let mut directories = Directories::open(criu_options, "restore.log", false)?;
+    let mut directories = Directories::open(criu_options, "restore.log", None)?;
     let mut criu = Criu::start_with_root(&setup.bundle.root, &mut directories, &borrowed)?;
     let mut handover =
         Handover::connect(options.console_socket.as_deref(), None, options.pid_file.as_deref())?;
@@ -112,11 +112,13 @@ fn bring_back(
     restoring.inherit_fd.extend(descriptors::inherited(&streams));
     let request = Request { kind: Kind::Restore.into(), options: Some(restoring), ..Request::default() };
 
+    let mut hooked = false;
     let mut child = None;
     let mut pid_file = None;
     let mut notified = |notification: Notification| -> Result<(), Error> {
         match (notification.name.as_str(), notification.descriptor) {
             ("setup-namespaces", _) => {
+                hooked = true;
                 let state = hooks::state_json(&options.id, &record, Status::Creating, Some(notification.pid));
                 hooks::run(&setup.plan.hooks.runtime, &state, Some(signals))?;
             }
@@ -136,7 +138,12 @@ fn bring_back(
         }
         Ok(())
     };
-    criu.request("restore", &request, &directories.log, Some(signals), &mut notified)?;
+    let answer = criu.request("restore", &request, &directories.log, Some(signals), &mut notified);
+    if let (Err(_), true) = (&answer, hooked) {
+        // What the hooks have set up for this container is taken down by these.
+        hooks::run_poststop(store, &setup.plan.hooks.poststop, &options.id, &record, Some(signals));
+    }
+    answer?;
     criu.finish();
     let child = child.ok_or(CriuError::NoProcess)?;
     if let Some(file) = pid_file {

@@ -9,6 +9,7 @@ mod support;
 mod added_mounts;
 mod binds;
 mod cgroups;
+mod checkpoint;
 mod commands;
 mod concurrency;
 mod configuration;

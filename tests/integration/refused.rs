@@ -105,13 +105,3 @@ fn systemd_cgroups_are_refused_with_the_cure() {
     bundle.run().refused(&["systemd", "not supported", "--systemd-cgroup"]);
     bundle.leaves_nothing();
 }
-
-#[test]
-fn checkpoint_and_restore_are_refused_clearly() {
-    let bundle = busybox!().script("sleep 100");
-    bundle.run_detached();
-    bundle.rcrun(&["checkpoint", bundle.id()]).refused(&["checkpoint", "not supported"]);
-    bundle.rcrun(&["restore", bundle.id()]).refused(&["restore", "not supported"]);
-    assert_eq!(bundle.status(), "running");
-    bundle.delete_forced().success();
-}
