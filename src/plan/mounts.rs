@@ -95,7 +95,9 @@ fn one(
         return Ok(step);
     }
     if let Some(recursive) = bind {
-        if let Some(option) = options.data.first() {
+        // Settings for a file system (mode=755) say nothing to a bind mount, and other runtimes let
+        // them pass; a bare word is a mistyped flag.
+        if let Some(option) = options.data.iter().find(|option| matches!(option, FsOption::Flag(_))) {
             return Err(PlanError::BindOption { index, option: option.to_string() });
         }
         let itself = options.src_nofollow && link(b, index, mount)?.is_some();

@@ -17,6 +17,21 @@ fn a_directory_appears_in_the_container_and_is_writable() {
 }
 
 #[test]
+fn a_file_systems_settings_say_nothing_to_a_bind_mount() {
+    let bundle = busybox!().args(["cat", "/mnt/word"]);
+    let source = bundle.data();
+    bundle.bind(&source, "/mnt", &["bind", "mode=755", "size=1k"]).run().prints("hello");
+}
+
+#[test]
+fn a_mistyped_flag_of_a_bind_mount_is_refused() {
+    let bundle = busybox!().args(["cat", "/mnt/word"]);
+    let source = bundle.data();
+    let outcome = bundle.bind(&source, "/mnt", &["bind", "roo"]).run();
+    assert!(outcome.exits_with(1).stderr.contains("\"roo\" is no option of a bind mount"));
+}
+
+#[test]
 fn a_file_appears_in_the_container() {
     let bundle = busybox!().args(["cat", "/etc/word"]);
     let source = bundle.data().join("word");
