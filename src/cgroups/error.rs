@@ -70,6 +70,34 @@ pub enum CgroupError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// An annotation `org.systemd.property.*` that is no property.
+    #[error("annotation {key} is {value:?}: {reason}")]
+    Annotation {
+        /// The annotation's name.
+        key: String,
+        /// Its value.
+        value: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The system bus cannot be reached.
+    #[error(
+        "systemd cannot be reached over D-Bus: {reason}: leave --systemd-cgroup out, and rcrun makes the cgroup itself"
+    )]
+    NoSystemd {
+        /// What the connection said.
+        reason: String,
+    },
+    /// systemd refused.
+    #[error("systemd: {operation} of unit {unit}: {reason}")]
+    Systemd {
+        /// The method.
+        operation: &'static str,
+        /// The unit.
+        unit: String,
+        /// systemd's own words.
+        reason: String,
+    },
     /// A limit that cannot be planned.
     #[error(transparent)]
     Limit(#[from] LimitError),

@@ -22,6 +22,7 @@ mod path;
 mod processes;
 mod remove;
 pub mod stats;
+pub mod systemd;
 mod tree;
 
 pub use cgroup::Cgroup;

@@ -202,6 +202,11 @@ impl Command for Restore {
     const ABOUT: &'static str = "Bring a container back from the files of checkpoint, with criu";
 
     fn run(self, context: &Context) -> anyhow::Result<u8> {
+        if context.cgroup_manager() == CgroupManager::Systemd {
+            anyhow::bail!(
+                "restore does not go through systemd: leave --systemd-cgroup out, and rcrun makes the cgroup"
+            );
+        }
         let create = CreateOptions {
             bundle: absolute(self.bundle)?,
             id: ContainerId::parse(&self.id)?,
@@ -212,7 +217,8 @@ impl Command for Restore {
             no_new_keyring: false,
             preserve_fds: 0,
             missing_controllers: context.missing_controllers,
-            no_cgroup: context.cgroup_manager()? == CgroupManager::Disabled,
+            no_cgroup: context.cgroup_manager() == CgroupManager::Disabled,
+            systemd_cgroup: false,
             rootless: context.rootless,
         };
         let run =

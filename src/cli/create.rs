@@ -40,7 +40,7 @@ impl CreateFlags {
         bundle: PathBuf,
         context: &Context,
     ) -> anyhow::Result<CreateOptions> {
-        let cgroup_manager = context.cgroup_manager()?;
+        let cgroup_manager = context.cgroup_manager();
         Ok(CreateOptions {
             bundle: absolute(bundle)?,
             id,
@@ -51,6 +51,7 @@ impl CreateFlags {
             no_new_keyring: self.no_new_keyring,
             preserve_fds: self.preserve_fds,
             missing_controllers: context.missing_controllers,
+            systemd_cgroup: cgroup_manager == CgroupManager::Systemd,
             no_cgroup: cgroup_manager == CgroupManager::Disabled,
             rootless: context.rootless,
         })

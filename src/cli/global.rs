@@ -32,7 +32,7 @@ pub struct Global {
     /// Log everything, the same as --log-level debug
     #[arg(long, global = true)]
     debug: bool,
-    /// Let systemd make the cgroups (not supported yet)
+    /// Let systemd make the cgroups, each as a scope; linux.cgroupsPath is slice:prefix:name
     #[arg(long, global = true)]
     systemd_cgroup: bool,
     /// Who makes the cgroups; crun's way of saying --systemd-cgroup
@@ -57,7 +57,7 @@ struct Rootless(Option<bool>);
 pub enum CgroupManager {
     /// The cgroup file system itself
     Cgroupfs,
-    /// systemd over D-Bus (not supported yet)
+    /// systemd over D-Bus: --systemd-cgroup
     Systemd,
     /// No cgroup at all: the container stays in the caller's
     Disabled,
@@ -133,13 +133,8 @@ impl Context {
     }
 
     /// The cgroup manager for a new container.
-    pub fn cgroup_manager(&self) -> anyhow::Result<CgroupManager> {
-        if self.cgroup_manager == CgroupManager::Systemd {
-            bail!(
-                "the systemd cgroup driver is not supported yet: leave --systemd-cgroup out to use cgroupfs"
-            );
-        }
-        Ok(self.cgroup_manager)
+    pub fn cgroup_manager(&self) -> CgroupManager {
+        self.cgroup_manager
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
+use crate::cgroups::CgroupError;
 use crate::launch::hooks::HookError;
 use crate::namespaces::Kind;
 use crate::sys::Failure;
@@ -59,6 +60,8 @@ pub enum LaunchError {
     Write { path: PathBuf, error: std::io::Error },
     #[error("terminal: {operation}: {error}")]
     Terminal { operation: &'static str, error: Errno },
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
     #[error("{0}")]
     Call(#[from] Failure),
 }

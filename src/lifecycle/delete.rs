@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::container::Container;
-use super::{Error, hooks, kill};
+use super::{Error, hooks, kill, scope};
 use crate::cgroups::{Cgroup, CgroupPath, Hierarchy};
 use crate::fault;
 use crate::id::ContainerId;
@@ -88,14 +88,28 @@ pub(super) fn remove(
 }
 
 fn remove_cgroup(record: Option<&Record>) -> Result<(), Error> {
-    let Some(path) = record.and_then(|record| record.cgroup.as_deref()) else { return Ok(()) };
+    let Some(record) = record else { return Ok(()) };
+    // systemd makes a scope around the first process: where none is recorded, a scope of that name is
+    // somebody else's, or goes with the process that nobody let go on.
+    if record.scope.is_some() && record.init.is_none() {
+        return Ok(());
+    }
+    let Some(path) = record.cgroup.as_deref() else { return Ok(()) };
     let cgroup = match Cgroup::open(&Hierarchy::find()?, &CgroupPath::parse(path.as_ref())?) {
-        Ok(cgroup) => cgroup,
-        Err(error) if error.is_missing() => return Ok(()),
+        Ok(cgroup) => Some(cgroup),
+        Err(error) if error.is_missing() => None,
         Err(error) => return Err(error.into()),
     };
-    if cgroup.is_populated()? {
+    if let Some(cgroup) = &cgroup
+        && cgroup.is_populated().or_else(|error| if error.is_missing() { Ok(false) } else { Err(error) })?
+    {
         cgroup.kill()?;
     }
-    Ok(cgroup.remove()?)
+    if let Some(scope) = &record.scope {
+        scope::end(scope)?;
+    }
+    match cgroup.map_or(Ok(()), |cgroup| cgroup.remove()) {
+        Err(error) if error.is_missing() => Ok(()),
+        removed => Ok(removed?),
+    }
 }

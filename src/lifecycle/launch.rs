@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 
 use super::handover::Handover;
+use super::scope::ScopeGuard;
 use super::setup::Setup;
 use super::{CreateOptions, Error, hooks, out_of_memory};
 use crate::cgroups::{Cgroup, CgroupError};
@@ -58,7 +59,8 @@ pub(super) fn make(
     laps.lap("write state");
 
     let cgroup = CgroupGuard::new(setup)?;
-    if cgroup.cgroup.is_none() {
+    let scope = ScopeGuard::connect(setup)?;
+    if cgroup.cgroup.is_none() && scope.is_none() {
         record.cgroup = None;
     }
     laps.lap("make cgroup");
@@ -68,7 +70,10 @@ pub(super) fn make(
     let notify = notify_socket(setup, &directory, create_only)?;
     let states = HookStates::of(&plan.steps)?;
     let unborn = record.clone();
-    let newborn = |pid| states.as_ref().map_or(Ok(()), |states| states.fill(&options.id, &unborn, pid));
+    let newborn = |pid| {
+        scope.as_ref().map_or(Ok(()), |scope| scope.start(pid))?;
+        states.as_ref().map_or(Ok(()), |states| states.fill(&options.id, &unborn, pid))
+    };
     let mut launch = Launch::of_container(plan);
     launch.cgroup = cgroup.cgroup.as_ref().map(|cgroup| cgroup.directory());
     launch.root = Some((&setup.bundle.root, setup.bundle.root_fd.as_fd()));
@@ -129,6 +134,9 @@ pub(super) fn make(
         file.keep();
     }
     poststop.disarm();
+    if let Some(scope) = scope {
+        scope.keep();
+    }
     if record.cgroup.is_some() {
         cgroup.keep();
     }
@@ -164,6 +172,7 @@ pub(super) fn new_record(setup: &Setup, options: &CreateOptions) -> Record {
         created: rfc3339(std::time::SystemTime::now()),
         owner: rustix::process::geteuid().as_raw(),
         cgroup: setup.plan.cgroup.as_ref().map(|cgroup| cgroup.path.as_str().to_owned()),
+        scope: setup.plan.cgroup.as_ref().and_then(|cgroup| Some(cgroup.scope.as_ref()?.unit.scope.clone())),
         init: None,
         chroot,
         no_new_keyring: options.no_new_keyring,
@@ -204,6 +213,9 @@ impl CgroupGuard {
         let (Some(hierarchy), Some(plan)) = (&setup.hierarchy, &setup.plan.cgroup) else {
             return Ok(Self { cgroup: None });
         };
+        if plan.scope.is_some() {
+            return Ok(Self { cgroup: None });
+        }
         let cgroup = match Cgroup::create(hierarchy, &plan.path, &plan.limits.controllers()) {
             Err(error) if error.is_permission() && plan.is_optional() => return Ok(Self { cgroup: None }),
             Err(error) if error.is_permission() && plan.rootless => return Err(Error::Unlimited { error }),

@@ -20,6 +20,7 @@ mod pause;
 mod report;
 mod restore;
 mod run;
+mod scope;
 mod setup;
 mod start;
 mod sub_cgroup;
@@ -68,6 +69,8 @@ pub struct CreateOptions {
     pub missing_controllers: MissingControllers,
     /// Stay in the caller's cgroup: `--cgroup-manager disabled`.
     pub no_cgroup: bool,
+    /// Have systemd make the cgroup: `--systemd-cgroup`.
+    pub systemd_cgroup: bool,
     /// Do without a cgroup where rcrun may not make one and no limits are asked for; None where that
     /// depends on who rcrun is: everybody but the host's root may do without.
     pub rootless: Option<bool>,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::{CreateOptions, Error};
 use crate::bundle::{self, Bundle};
+use crate::cgroups::systemd::{ScopePlan, UnitPath};
 use crate::cgroups::{self, CgroupPath, Hierarchy, Limits};
 use crate::host;
 use crate::plan::{self, CgroupPlan, Facts, Plan, Request};
@@ -80,13 +81,26 @@ fn plan_cgroup(
     let linux = bundle.spec.linux().as_ref();
     let wanted = linux.and_then(|linux| linux.cgroups_path().as_deref());
     let delegated = || hierarchy.delegated().filter(|_| unprivileged);
-    let path = CgroupPath::for_container(wanted, &options.id, || hierarchy.own_path(), delegated)?;
+    let unit = match options.systemd_cgroup {
+        true if unprivileged => {
+            let reason = "for root in this version: leave it out, and rcrun makes a cgroup where it may";
+            return Err(Error::Option { option: "--systemd-cgroup", reason: reason.into() });
+        }
+        true => Some(UnitPath::for_container(wanted, &options.id)?),
+        false => None,
+    };
+    let path = match &unit {
+        Some(unit) => unit.cgroup()?,
+        None => CgroupPath::for_container(wanted, &options.id, || hierarchy.own_path(), delegated)?,
+    };
     // Who may not give files away keeps what it makes.
     let may_give = host::permitted_capabilities() & caps::Capability::CAP_CHOWN.bitmask() != 0;
     let owner = cgroups::owner(&bundle.spec).filter(|_| may_give);
     let mut limits = Limits::new(linux.and_then(|linux| linux.resources().as_ref()))?;
     limits.settle_on(&hierarchy, options.missing_controllers, &path)?;
-    Ok((hierarchy, CgroupPlan { path, limits, owner, rootless }))
+    let annotations = bundle.spec.annotations().as_ref();
+    let scope = unit.map(|unit| ScopePlan::new(unit, &limits, annotations)).transpose()?;
+    Ok((hierarchy, CgroupPlan { path, limits, scope, owner, rootless }))
 }
 
 /// Descriptors to pass must be open, and must be so before rcrun opens any of its own: a number that

@@ -5,6 +5,7 @@ use oci_spec::runtime::LinuxResources;
 use super::Error;
 use super::container::Container;
 use super::setup::warn_of_skipped;
+use crate::cgroups::systemd::{Scope, properties};
 use crate::cgroups::{Hierarchy, Limits, MissingControllers};
 use crate::id::ContainerId;
 use crate::state::{Status, Store};
@@ -27,5 +28,8 @@ pub fn update(
     let hierarchy = Hierarchy::find()?;
     limits.settle_on(&hierarchy, missing, cgroup.path())?;
     warn_of_skipped(store, &limits);
+    if let Some(scope) = container.record.as_ref().and_then(|record| record.scope.as_deref()) {
+        Scope::connect(scope)?.set(&properties(&limits.settings))?;
+    }
     Ok(cgroup.update(&hierarchy, &limits)?)
 }

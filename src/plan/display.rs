@@ -25,7 +25,13 @@ impl Plan {
         let mut lines = Vec::new();
         if let Some(cgroup) = &self.cgroup {
             let or_not = if cgroup.is_optional() { ", or do without if that is not permitted" } else { "" };
-            lines.push(parent(format!("create cgroup {}{or_not}", cgroup.path)));
+            lines.push(parent(match &cgroup.scope {
+                Some(scope) => format!(
+                    "after the clone: have systemd make scope {} in {}",
+                    scope.unit.scope, scope.unit.slice
+                ),
+                None => format!("create cgroup {}{or_not}", cgroup.path),
+            }));
             lines.extend(cgroup.owner.map(|uid| parent(format!("give the cgroup to uid {uid}"))));
             lines.extend(cgroup.limits.lines().into_iter().map(parent));
         }

@@ -39,6 +39,7 @@ pub use process::{Program, notifying_filter};
 use step::{Attributes, MountFrom, MountStep, ResourceLimit, Source, SourceId, Step, TargetKind};
 pub use tuning::{MEMORY_POLICY_FLAGS, MEMORY_POLICY_MODES, Tuning};
 
+use crate::cgroups::systemd::ScopePlan;
 use crate::cgroups::{CgroupError, CgroupPath, Limits};
 use crate::id::ContainerId;
 use crate::namespaces::Kind;
@@ -76,6 +77,8 @@ pub struct CgroupPlan {
     pub path: CgroupPath,
     /// Limits and the device program.
     pub limits: Limits,
+    /// The scope that systemd makes it as; None where rcrun makes it.
+    pub scope: Option<ScopePlan>,
     /// The user whom the cgroup is given to.
     pub owner: Option<u32>,
     /// Is there to be a container even if rcrun may not make the cgroup or load the device program?
@@ -288,9 +291,11 @@ pub fn plan(request: Request<'_>, facts: &Facts<'_>) -> Result<Plan, PlanError> 
     let user_namespace = b.creates(Kind::User) || b.joins(Kind::User);
     let oom_score_adj = process.oom_score_adj();
 
+    // A scope is made around a process that exists.
+    let in_scope = request.cgroup.as_ref().is_some_and(|cgroup| cgroup.scope.is_some());
     let hooked = !hooks.create_container.is_empty() || !hooks.start_container.is_empty();
     let moves = b.linux().and_then(|l| l.net_devices().as_ref()).is_some_and(|devices| !devices.is_empty());
-    if b.creates(Kind::User) || oom_score_adj.is_some() || hooked || moves {
+    if b.creates(Kind::User) || oom_score_adj.is_some() || hooked || in_scope || moves {
         b.steps.push(Step::AwaitParent);
     }
     let namespaces = namespaces::plan(&mut b)?;

@@ -28,6 +28,9 @@ pub struct Record {
     pub owner: u32,
     /// Its cgroup below the cgroup2 mount.
     pub cgroup: Option<String>,
+    /// The scope that systemd made it as.
+    #[serde(default)]
+    pub scope: Option<String>,
     /// Its first process; None while that is being made.
     pub init: Option<ProcessId>,
     /// Is its root entered with chroot(2), so that exec has to do that too?

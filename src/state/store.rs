@@ -158,6 +158,7 @@ mod tests {
             chroot: false,
             no_new_keyring: false,
             notify: None,
+            scope: None,
             annotations: Default::default(),
         };
         directory.write_record(&record).unwrap();

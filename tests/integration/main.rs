@@ -44,6 +44,7 @@ mod seccomp;
 mod seccomp_agent;
 mod sub_cgroups;
 mod syscalls;
+mod systemd;
 mod targets;
 mod tuning;
 mod user_namespaces;
