@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
+use crate::plan::SecurityModules;
+
 /// rcrun's own permitted capabilities as a bit mask, capget(2).
 pub fn permitted_capabilities() -> u64 {
     rustix::thread::capabilities(None).map_or(0, |sets| sets.permitted.bits())
@@ -71,4 +73,14 @@ fn whole_pseudo_mount(line: &[u8]) -> Option<PathBuf> {
     let fstype = fields.skip_while(|field| *field != b"-").nth(1)?;
     let whole = root == b"/" && matches!(fstype, b"proc" | b"sysfs");
     whole.then(|| std::ffi::OsString::from_vec(crate::text::unescape_mountinfo(point)).into())
+}
+
+/// The security modules that are on. SELinux's file system is known to a kernel that has booted with it.
+pub fn security_modules() -> SecurityModules {
+    let enabled = std::fs::read("/sys/module/apparmor/parameters/enabled");
+    let file_systems = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    SecurityModules {
+        apparmor: enabled.is_ok_and(|text| text.starts_with(b"Y")),
+        selinux: file_systems.lines().any(|line| line.ends_with("\tselinuxfs")),
+    }
 }

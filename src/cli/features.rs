@@ -97,8 +97,6 @@ struct MountExtensions {
     idmap: Enabled,
 }
 
-const NO: Enabled = Enabled { enabled: false };
-
 impl Document {
     fn new() -> Self {
         let mut mount_options = rcrun::plan::mount_option_names();
@@ -127,8 +125,8 @@ impl Document {
                     known_flags: seccomp::FLAGS,
                     supported_flags: seccomp::FLAGS,
                 },
-                apparmor: NO,
-                selinux: NO,
+                apparmor: Enabled { enabled: true },
+                selinux: Enabled { enabled: true },
                 intel_rdt: IntelRdt { enabled: false, schemata: false, monitoring: false },
                 mount_extensions: MountExtensions { idmap: Enabled { enabled: true } },
                 memory_policy: MemoryPolicy { modes: MEMORY_POLICY_MODES, flags: MEMORY_POLICY_FLAGS },

@@ -243,6 +243,7 @@ impl<'a> Child<'a> {
                 own::set_resource_limit(0, limit.resource, limit.soft, limit.hard).during("prlimit")?;
             }
             Step::ResourceLimitsByParent => self.ask(Message::ResourceLimits)?,
+            Step::Label(label) => process::label::apply(self.cargo.proc, label)?,
             Step::Tune(tuning) => process::tuning::apply(tuning)?,
             Step::Credentials(credentials) => self.credentials(credentials)?,
             Step::CheckExecutable => self.check_executable()?,

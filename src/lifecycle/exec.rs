@@ -114,14 +114,6 @@ fn process(spec: &Spec, options: &ExecOptions) -> Result<Process, Error> {
         })?;
         return Ok(spec::parse_process(&bytes)?);
     }
-    let unsupported =
-        |option| Err(Error::Option { option, reason: "not supported by this version of rcrun".into() });
-    if options.apparmor.is_some() {
-        return unsupported("--apparmor");
-    }
-    if options.process_label.is_some() {
-        return unsupported("--process-label");
-    }
     let mut process = spec.process().clone().ok_or_else(|| SpecError::invalid("process", "missing"))?;
     process.set_args(Some(options.args.clone()));
     process.set_terminal(Some(options.tty));
@@ -151,6 +143,12 @@ fn process(spec: &Spec, options: &ExecOptions) -> Result<Process, Error> {
     if !options.caps.is_empty() {
         let sets = with_capabilities(process.capabilities().clone(), &options.caps)?;
         process.set_capabilities(Some(sets));
+    }
+    if let Some(profile) = &options.apparmor {
+        process.set_apparmor_profile(Some(profile.clone()));
+    }
+    if let Some(label) = &options.process_label {
+        process.set_selinux_label(Some(label.clone()));
     }
     spec::check_process(&process)?;
     Ok(process)

@@ -67,6 +67,7 @@ pub(super) fn facts<'a>(home: &'a dyn Fn(u32) -> String, listen_fds: u32, relaye
         find_program: &host::find_program,
         listen_fds,
         listen_fd_names: std::env::var("LISTEN_FDNAMES").ok(),
+        security_modules: &host::security_modules,
         window_size: if relayed { &host::window_size } else { &|| None },
     }
 }

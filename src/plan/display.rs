@@ -4,8 +4,8 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::Plan;
 use super::step::{DeviceStep, FsOption, HookStep, MountFrom, MountStep, Source, Step};
+use super::{Label, Plan};
 use crate::namespaces::Kind;
 use crate::text::Text;
 
@@ -132,6 +132,9 @@ pub(super) fn step(step: &Step, f: &mut Formatter<'_>) -> fmt::Result {
         Step::WorkingDirectory(path) => write!(f, "enter working directory {}", Text(path)),
         Step::ResourceLimit(limit) => write!(f, "set {} to {}:{}", limit.name, limit.soft, limit.hard),
         Step::ResourceLimitsByParent => f.write_str("set resource limits"),
+        Step::Label(Label::AppArmor { profile, .. }) => write!(f, "set AppArmor profile {}", Text(profile)),
+        Step::Label(Label::SeLinux(context)) => write!(f, "set SELinux context {}", Text(context)),
+        Step::Label(Label::SeLinuxKey(context)) => write!(f, "set SELinux context of keys {}", Text(context)),
         Step::Tune(tuning) => tuning.fmt(f),
         Step::Credentials(c) => {
             write!(f, "set uid {}, gid {}, capabilities", c.uid, c.gid)?;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use oci_spec::runtime::{Linux, Process};
 
 use super::step::{ResourceLimit, Source, SourceId, Step};
-use super::{Facts, IndexSet, Namespaces, PlanError, Program, Tuning, process, tuning};
+use super::{Facts, IndexSet, Namespaces, PlanError, Program, Tuning, labels, process, tuning};
 use crate::namespaces::Kind;
 
 /// What is planned.
@@ -99,13 +99,16 @@ pub fn exec(request: &ExecRequest<'_>, facts: &Facts<'_>) -> Result<ExecPlan, Pl
         steps.push(Step::BecomeNamespaceRoot);
     }
     steps.push(Step::NewSession);
+    let labels = labels::plan(process, facts)?;
     if let Some(name) = &request.keyring {
+        steps.extend(labels.keyring);
         steps.push(Step::NewKeyring(name.clone()));
     }
     if process.terminal() == Some(true) {
         let size = super::terminal_size(process, facts);
         steps.push(Step::Terminal { size, console: false });
     }
+    steps.extend(labels.program);
     steps.push(Step::CloseDescriptors(3 + facts.listen_fds + request.preserve_fds));
     steps.extend(tuning::steps(process, request.linux)?);
     let seccomp = request.linux.and_then(|linux| linux.seccomp().as_ref());

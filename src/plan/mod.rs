@@ -11,6 +11,7 @@ mod exec;
 mod hooks;
 mod idmap;
 mod index_set;
+mod labels;
 mod long_options;
 mod mount_options;
 mod mounts;
@@ -32,6 +33,7 @@ pub use display::PlanLine;
 pub use exec::{ExecPlan, ExecRequest, exec};
 pub use hooks::{Hooks, hooks};
 pub use index_set::IndexSet;
+pub use labels::{Label, SecurityModules};
 pub use mount_options::mount_option_names;
 pub use namespaces::{Mappings, Namespaces, path_of};
 pub use net_devices::{NetDevice, NetDevices};
@@ -116,6 +118,8 @@ pub struct Facts<'a> {
     pub listen_fd_names: Option<String>,
     /// Rows and columns of the terminal that rcrun itself is on, where it relays the process's.
     pub window_size: &'a dyn Fn() -> Option<(u16, u16)>,
+    /// Which security modules give processes labels here?
+    pub security_modules: &'a dyn Fn() -> SecurityModules,
 }
 
 impl Facts<'_> {
@@ -134,6 +138,7 @@ impl Facts<'_> {
             listen_fds: 0,
             listen_fd_names: None,
             window_size: &|| None,
+            security_modules: &SecurityModules::default,
         }
     }
 
@@ -303,8 +308,11 @@ pub fn plan(request: Request<'_>, facts: &Facts<'_>) -> Result<Plan, PlanError> 
     if user_namespace {
         b.steps.push(Step::BecomeNamespaceRoot);
     }
+    let labels = labels::plan(process, facts)?;
+    b.steps.extend(labels.keyring.filter(|_| !request.no_new_keyring));
     identity(&mut b, &request);
     file_systems(&mut b, &request)?;
+    labels::mounts(spec.linux().as_ref(), facts, &mut b.steps)?;
     if process.terminal() == Some(true) {
         let size = terminal_size(process, facts);
         b.steps.push(Step::Terminal { size, console: has_namespace(b.linux(), Kind::Mount) });
@@ -314,6 +322,7 @@ pub fn plan(request: Request<'_>, facts: &Facts<'_>) -> Result<Plan, PlanError> 
     }
     b.steps.extend(hooks.create_container.iter().cloned().map(Step::Hook));
     enter_root(&mut b, &request, process.cwd());
+    b.steps.extend(labels.program);
     b.steps.push(Step::CloseDescriptors(3 + facts.listen_fds + request.preserve_fds));
     let tuning = tuning::steps(process, b.linux())?;
     b.steps.extend(tuning);

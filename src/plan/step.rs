@@ -346,6 +346,8 @@ pub enum Step {
     ResourceLimit(ResourceLimit),
     /// Ask the parent to set the resource limits: a user namespace's root cannot raise them.
     ResourceLimitsByParent,
+    /// A label of a security module, for what the process executes or makes next.
+    Label(super::Label),
     /// Scheduler, I/O priority, CPUs, memory policy or personality.
     Tune(Box<super::Tuning>),
     /// Ids, groups, capabilities, no_new_privs.
@@ -370,7 +372,7 @@ pub enum Step {
 impl Step {
     /// Does it write about its process to the host's /proc?
     pub fn needs_proc(&self) -> bool {
-        matches!(self, Self::TimeOffsets(_))
+        matches!(self, Self::TimeOffsets(_) | Self::Label(_))
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub mod credentials;
 pub mod join;
+pub mod label;
 pub mod proc;
 pub mod sysctl;
 pub mod time;

@@ -188,14 +188,28 @@ fn a_namespace_that_is_listed_twice_is_refused() {
 
 #[test]
 fn unsupported_fields_are_named() {
-    let cases = [
-        ("/process/apparmorProfile", json!("profile"), "process.apparmorProfile"),
-        ("/process/selinuxLabel", json!("label"), "process.selinuxLabel"),
-        ("/linux/intelRdt", json!({"closID": "x"}), "linux.intelRdt"),
-    ];
+    let cases = [("/linux/intelRdt", json!({"closID": "x"}), "linux.intelRdt")];
     for (pointer, value, path) in cases {
         refused(&busybox!().set(pointer, value), &[path, "not supported"]);
     }
+}
+
+#[test]
+fn a_label_that_no_module_of_this_host_knows_is_named_with_its_cure() {
+    let on = |file: &str, text: &str| std::fs::read_to_string(file).is_ok_and(|all| all.contains(text));
+    let mut cases = Vec::new();
+    if !on("/sys/module/apparmor/parameters/enabled", "Y") {
+        cases.push(("/process/apparmorProfile", "AppArmor"));
+    }
+    if !on("/proc/filesystems", "\tselinuxfs") {
+        cases.extend([("/process/selinuxLabel", "SELinux"), ("/linux/mountLabel", "SELinux")]);
+    }
+    for (pointer, module) in cases {
+        let path = pointer[1..].replace('/', ".");
+        refused(&busybox!().set(pointer, json!("label")), &[&path, module, "remove it"]);
+    }
+    // A process that nothing confines needs no module for it.
+    busybox!().set("/process/apparmorProfile", json!("unconfined")).run().success();
 }
 
 #[test]

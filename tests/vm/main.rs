@@ -6,6 +6,7 @@ mod support;
 
 mod cpu;
 mod io;
+mod labels;
 mod memory;
 mod memory_floor;
 mod others;

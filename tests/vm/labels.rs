@@ -1,0 +1,161 @@
+//! Labels of security modules. AppArmor is on in the VM; SELinux in a boot of its own, where
+//! `security=selinux` takes AppArmor's place (see tests/bin/suites).
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::bundle;
+use crate::support::{Bundle, program, require};
+
+fn succeeds(program: &str, args: &[&str]) -> Result<(), String> {
+    let output = Command::new(program).args(args).output().map_err(|e| format!("{program}: {e}"))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!("{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr))),
+    }
+}
+
+/// Loads AppArmor profiles. Err is a reason to skip.
+fn profiles(bundle: &Bundle, names: [&str; 2]) -> Result<(), String> {
+    program("apparmor_parser")?;
+    let enabled = fs::read_to_string("/sys/module/apparmor/parameters/enabled").unwrap_or_default();
+    if !enabled.starts_with('Y') {
+        return Err("AppArmor is not on".into());
+    }
+    if !fs::exists("/sys/kernel/security/apparmor").expect("sysfs") {
+        succeeds("mount", &["-t", "securityfs", "none", "/sys/kernel/security"])?;
+    }
+    for name in names {
+        let file = bundle.file(name);
+        // Everything but one file.
+        let rules =
+            "file, capability, network, signal, ptrace, mount, umount, pivot_root, deny /etc/group r,";
+        let text = format!("profile {name} flags=(attach_disconnected,mediate_deleted) {{ {rules} }}\n");
+        fs::write(&file, text).expect("write");
+        succeeds("apparmor_parser", &["--replace", "--skip-cache", file.to_str().expect("UTF-8")])
+            .expect("load a profile");
+    }
+    Ok(())
+}
+
+const SHOW: &str = "cat /proc/self/attr/apparmor/current; cat /etc/group 2>&1; cat /etc/passwd | head -n 1";
+
+#[test]
+fn apparmor_confines_the_process_and_further_ones() {
+    let bundle = bundle!();
+    require!(profiles(&bundle, ["rcrun-one", "rcrun-two"]));
+    let bundle = bundle.set("/process/apparmorProfile", json!("rcrun-one"));
+    let confined = |name: &str| {
+        format!(
+            "{name} (enforce)\ncat: can't open '/etc/group': Permission denied\nroot:x:0:0:root:/root:/bin/sh"
+        )
+    };
+    let bundle = bundle.script(&format!("{SHOW}; echo ready; sleep 1000"));
+    let mut running = bundle.run_invocation(&[]).spawn();
+    running.wait_for_output("ready\n");
+    assert_eq!(running.stdout(), format!("{}\nready\n", confined("rcrun-one")));
+    bundle.exec(&["sh", "-c", SHOW]).prints(&confined("rcrun-one"));
+    bundle.exec_with(&["--apparmor", "rcrun-two"], &["sh", "-c", SHOW]).prints(&confined("rcrun-two"));
+    bundle
+        .exec_with(&["--apparmor", "rcrun-none"], &["true"])
+        .exits_with(255)
+        .explains(&["rcrun-none", "loaded"]);
+    bundle.kill("KILL").success();
+    running.wait().exits_with(137);
+}
+
+#[test]
+fn apparmor_confines_a_process_of_a_user_namespace() {
+    let bundle = bundle!().user_namespace();
+    require!(profiles(&bundle, ["rcrun-one", "rcrun-two"]));
+    let bundle = bundle.set("/process/apparmorProfile", json!("rcrun-two"));
+    bundle.args(["cat", "/proc/self/attr/apparmor/current"]).run().prints("rcrun-two (enforce)");
+}
+
+#[test]
+fn apparmors_profile_is_set_where_the_container_covers_its_proc() {
+    let bundle = bundle!();
+    require!(profiles(&bundle, ["rcrun-one", "rcrun-two"]));
+    // A tmpfs with files of those names: what a write through the container's /proc would reach.
+    let fake = bundle.data();
+    fs::create_dir_all(fake.join("self/attr/apparmor")).expect("mkdir");
+    for file in ["self/attr/exec", "self/attr/apparmor/exec"] {
+        fs::write(fake.join(file), "untouched").expect("write");
+    }
+    let bundle = bundle.set("/process/apparmorProfile", json!("rcrun-one")).bind(&fake, "/proc", &["rbind"]);
+    let bundle = bundle.set("/linux/maskedPaths", json!([])).set("/linux/readonlyPaths", json!([]));
+    let bundle = bundle.script("cat /proc/self/attr/apparmor/exec; echo; cat /etc/group 2>&1; :");
+    bundle.run().prints("untouched\ncat: can't open '/etc/group': Permission denied");
+}
+
+#[test]
+fn an_apparmor_profile_that_is_not_loaded_is_named() {
+    let bundle = bundle!().set("/process/apparmorProfile", json!("rcrun-none"));
+    bundle.run().refused(&["AppArmor profile rcrun-none", "no such profile is loaded"]);
+    bundle.leaves_nothing();
+}
+
+/// Loads a policy that labels and forbids nothing. Err is a reason to skip.
+fn selinux(bundle: &Bundle) -> Result<(), String> {
+    let known = fs::read_to_string("/proc/filesystems").expect("file systems");
+    if !known.contains("\tselinuxfs") {
+        return Err("SELinux is not on: boot with security=selinux".into());
+    }
+    program("checkpolicy")?;
+    if fs::exists("/sys/fs/selinux/load").expect("sysfs") {
+        return Ok(());
+    }
+    succeeds("mount", &["-t", "selinuxfs", "none", "/sys/fs/selinux"])?;
+    let compiled = bundle.file("policy");
+    let compiled = compiled.to_str().expect("UTF-8");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vm/selinux.policy");
+    succeeds("checkpolicy", &["-U", "allow", "-o", compiled, source]).expect("compile the policy");
+    let policy = fs::read(compiled).expect("the policy");
+    fs::write("/sys/fs/selinux/load", policy).expect("load the policy");
+    Ok(())
+}
+
+const CONTEXT: &str = "test_u:test_r:container_t";
+const OTHER: &str = "test_u:test_r:other_t";
+
+#[test]
+fn selinux_labels_the_process_its_mounts_and_further_processes() {
+    let bundle = bundle!();
+    require!(selinux(&bundle));
+    // A policy allows it with no_new_privs by the class process2, which this one does not have.
+    let bundle = bundle.set("/process/noNewPrivileges", json!(false));
+    let bundle = bundle.set("/process/selinuxLabel", json!(CONTEXT)).set("/linux/mountLabel", json!(OTHER));
+    let bundle = bundle
+        .script("tr -d '\\0' </proc/self/attr/current; echo; grep ' /dev ' /proc/self/mountinfo; sleep 1000");
+    let mut running = bundle.run_invocation(&[]).spawn();
+    running.wait_for_output(" /dev ");
+    let (context, mount) = running
+        .stdout()
+        .trim_end()
+        .split_once('\n')
+        .map(|(a, b)| (a.to_owned(), b.to_owned()))
+        .expect("lines");
+    assert_eq!(context, CONTEXT);
+    assert!(mount.contains(&format!("context={OTHER}")), "{mount}");
+    let current = ["sh", "-c", "tr -d '\\0' </proc/self/attr/current"];
+    bundle.exec(&current).prints(CONTEXT);
+    bundle.exec_with(&["--process-label", OTHER], &current).prints(OTHER);
+    bundle
+        .exec_with(&["--process-label", "no:such:context"], &["true"])
+        .exits_with(255)
+        .explains(&["no:such:context"]);
+    bundle.kill("KILL").success();
+    running.wait().exits_with(137);
+}
+
+#[test]
+fn selinux_refuses_an_apparmor_profile() {
+    let bundle = bundle!();
+    require!(selinux(&bundle));
+    bundle
+        .set("/process/apparmorProfile", json!("p"))
+        .run()
+        .refused(&["process.apparmorProfile", "AppArmor"]);
+}
