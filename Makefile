@@ -33,7 +33,7 @@ test: build ## Run all tests: unit, integration, faults, robustness, conformance
 	@tests/bin/suites unit integration faults robustness conformance vm fuzz
 
 test-unit: cargo ## Run the unit and documentation tests (no root needed)
-	@tests/bin/require build
+	@tests/bin/require build unit
 	@tests/bin/suites unit
 
 test-integration: build ## Run the tests with containers on this machine (root)
