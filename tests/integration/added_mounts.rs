@@ -111,7 +111,7 @@ fn what_cannot_be_added_is_refused_by_name() {
     let add = |mount: Value| mounts(&bundle, "add", json!([mount]));
     add(json!({"destination": "/", "type": "tmpfs"})).refused(&["mounts[0].destination", "root"]);
     add(json!({"destination": "/mnt", "type": "proc"})).refused(&["mounts[0].type", "procfs"]);
-    add(bind("/etc", "/tmp", &["bind", "size=1m"])).refused(&["mounts[0]", "size=1m"]);
+    add(bind("/etc", "/tmp", &["bind", "noexecc"])).refused(&["mounts[0]", "noexecc"]);
     mounts(&bundle, "add", json!("text")).refused(&["mounts"]);
     bundle.kill("KILL").success();
     bundle.wait_for_status("stopped");
