@@ -1,7 +1,7 @@
 //! When each step of a launch ended, for `--timings`.
 //!
-//! The child notes times in memory that was set aside before the clone and publishes them with one
-//! write just before execve(2): measuring costs a clock_gettime(2) of the vDSO a step.
+//! The child notes times in memory that was set aside before the clone and publishes them with a
+//! few writes just before execve(2): measuring costs a clock_gettime(2) of the vDSO a step.
 
 use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,9 +10,6 @@ use rustix::fs::MemfdFlags;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::sys::{During, Failure};
-
-/// The most times that are published: the buffer lies on the child's stack.
-const PUBLISHED: usize = 2048;
 
 /// Nanoseconds of CLOCK_MONOTONIC.
 pub fn now() -> u64 {
@@ -53,14 +50,23 @@ impl Clock {
     }
 
     /// Hands the times to the parent. A failure costs the timings and nothing else.
+    #[inline(never)]
     pub fn publish(&self) {
-        let mut bytes = [0; PUBLISHED * 8];
-        let times = std::iter::once(&self.begin).chain(&self.ends);
-        for (to, time) in bytes.chunks_exact_mut(8).zip(times) {
-            to.copy_from_slice(&time.get().to_ne_bytes());
+        let mut times = std::iter::once(&self.begin).chain(&self.ends);
+        let mut offset = 0;
+        loop {
+            let mut bytes = [0; 64 * 8];
+            let mut length = 0;
+            for (to, time) in bytes.chunks_exact_mut(8).zip(&mut times) {
+                to.copy_from_slice(&time.get().to_ne_bytes());
+                length += 8;
+            }
+            if length == 0 {
+                return;
+            }
+            let _ = rustix::io::pwrite(&self.file, bytes.get(..length).unwrap_or_default(), offset);
+            offset += length as u64;
         }
-        let length = self.ends.len().saturating_add(1).min(PUBLISHED).saturating_mul(8);
-        let _ = rustix::io::pwrite(&self.file, bytes.get(..length).unwrap_or_default(), 0);
     }
 
     /// In the parent: the child's first moment and the end of each step; 0 for one that did not end.

@@ -8,7 +8,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::path::{Names, is_entry, split, trimmed};
+use super::path::{last_name, split, trimmed};
 use super::{mount, release, resolve};
 use crate::plan::step::DeviceStep;
 use crate::sys::{During, Failure};
@@ -33,15 +33,15 @@ impl<'plan> Directory<'plan> {
         let (directory, name) = self.holding(root, &step.path)?;
         if step.bind.is_some() {
             let tree = tree.ok_or(Errno::BADF).during("move_mount (no tree was opened)")?;
-            return bind(directory, name.as_c_str(), tree);
+            return bind(directory, name, tree);
         }
-        node(directory, name.as_c_str(), step)
+        node(directory, name, step)
     }
 
     /// Makes a symbolic link; a name that is taken is left as it is.
     pub fn link(&mut self, root: BorrowedFd<'_>, target: &CStr, path: &'plan CStr) -> Result<(), Failure> {
         let (directory, name) = self.holding(root, path)?;
-        match symlinkat(target, directory, name.as_c_str()) {
+        match symlinkat(target, directory, name) {
             Err(Errno::EXIST) => Ok(()),
             result => result.during("symlinkat"),
         }
@@ -51,13 +51,10 @@ impl<'plan> Directory<'plan> {
         &mut self,
         root: BorrowedFd<'_>,
         path: &'plan CStr,
-    ) -> Result<(BorrowedFd<'_>, Names), Failure> {
-        let path = trimmed(path);
-        let (directory, name) = split(path);
-        if !is_entry(name) {
-            return Err(Errno::INVAL).during("resolve (the path does not end in a name)");
-        }
-        let name = Names::from(name).during("resolve")?;
+    ) -> Result<(BorrowedFd<'_>, &'plan CStr), Failure> {
+        let name = last_name(path).ok_or(Errno::INVAL);
+        let name = name.during("resolve (the path does not end in a name)")?;
+        let directory = split(trimmed(path)).0;
         if self.open.as_ref().is_none_or(|(known, _)| *known != directory) {
             self.open = Some((directory, resolve::parent(root, path)?));
         }

@@ -216,6 +216,7 @@ fn octal(digits: &mut [u8; 5], mode: u32) -> &CStr {
 }
 
 /// tmpcopyup: the covered directory's owner and contents.
+#[inline(never)]
 fn copy_contents(target: BorrowedFd<'_>, mount: BorrowedFd<'_>) -> Result<(), Failure> {
     let (uid, gid) = copy_up::owner(&fstat(target).during("fstat")?);
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

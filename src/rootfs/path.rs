@@ -7,16 +7,22 @@ use rustix::io::Errno;
 /// Longest path, as the kernel has it, with its NUL.
 pub(super) const PATH_MAX: usize = 4096;
 
+/// Longest name, as the kernel has it, with its NUL.
+pub(super) const NAME_MAX: usize = 256;
+
+/// Room for nearly all paths, in a fraction of a page.
+pub(super) const SHORT: usize = 128;
+
 /// A relative path without links: names joined by single slashes; empty for the directory itself.
-pub(super) struct Names {
-    bytes: [u8; PATH_MAX],
-    /// Below PATH_MAX, so that a NUL follows.
+pub(super) struct Names<const SIZE: usize = PATH_MAX> {
+    bytes: [u8; SIZE],
+    /// Below SIZE, so that a NUL follows.
     len: usize,
 }
 
-impl Names {
+impl<const SIZE: usize> Names<SIZE> {
     pub(super) fn new() -> Self {
-        Self { bytes: [0; PATH_MAX], len: 0 }
+        Self { bytes: [0; SIZE], len: 0 }
     }
 
     pub(super) fn from(path: &[u8]) -> Result<Self, Errno> {
@@ -65,7 +71,7 @@ impl Names {
 
     fn append(&mut self, bytes: &[u8]) -> Result<(), Errno> {
         let end = self.len.saturating_add(bytes.len());
-        if end >= PATH_MAX || bytes.contains(&0) {
+        if end >= SIZE || bytes.contains(&0) {
             return Err(Errno::NAMETOOLONG);
         }
         let room = self.bytes.get_mut(self.len..end).ok_or(Errno::NAMETOOLONG)?;
@@ -124,6 +130,26 @@ pub(super) fn trimmed(path: &CStr) -> &[u8] {
     path
 }
 
+/// `path` without leading slashes, `.` for the root itself; None where it ends in a slash, which the
+/// kernel would take for a wish.
+pub(super) fn relative(path: &CStr) -> Option<&CStr> {
+    let bytes = path.to_bytes_with_nul();
+    let slashes = bytes.iter().take_while(|byte| **byte == b'/').count();
+    let names = CStr::from_bytes_with_nul(bytes.get(slashes..)?).ok()?;
+    match names.to_bytes().last() {
+        None => Some(c"."),
+        Some(b'/') => None,
+        Some(_) => Some(names),
+    }
+}
+
+/// The last name of a path that ends in an entry's name.
+pub(super) fn last_name(path: &CStr) -> Option<&CStr> {
+    let bytes = path.to_bytes_with_nul();
+    let start = bytes.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+    CStr::from_bytes_with_nul(bytes.get(start..)?).ok().filter(|name| is_entry(name.to_bytes()))
+}
+
 /// Splits at the last slash: the directory (empty for none) and the name in it.
 pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|&byte| byte == b'/') {
@@ -149,7 +175,7 @@ mod tests {
 
     #[test]
     fn names_grow_and_shrink() {
-        let mut names = Names::from(b"a/b").unwrap();
+        let mut names = Names::<SHORT>::from(b"a/b").unwrap();
         names.push(b"c").unwrap();
         assert_eq!(names.as_c_str(), c"a/b/c");
         assert!(names.pop() && names.pop());
@@ -163,8 +189,9 @@ mod tests {
 
     #[test]
     fn names_end_at_path_max() {
-        assert!(Names::from(&[b'a'; PATH_MAX - 1]).is_ok());
-        assert_eq!(Names::from(&[b'a'; PATH_MAX]).err(), Some(Errno::NAMETOOLONG));
+        assert!(<Names>::from(&[b'a'; PATH_MAX - 1]).is_ok());
+        assert_eq!(<Names>::from(&[b'a'; PATH_MAX]).err(), Some(Errno::NAMETOOLONG));
+        assert_eq!(Names::<SHORT>::from(&[b'a'; SHORT]).err(), Some(Errno::NAMETOOLONG));
     }
 
     #[test]
@@ -177,6 +204,19 @@ mod tests {
         assert_eq!(pending.next(), Some(&b"y"[..]));
         assert_eq!(pending.next(), None);
         assert_eq!(Pending::new(&[b'a'; PATH_MAX]).err(), Some(Errno::NAMETOOLONG));
+    }
+
+    #[test]
+    fn names_are_parts_of_the_path_itself() {
+        for (path, names, last) in [
+            (c"//a/b", Some(c"a/b"), Some(c"b")),
+            (c"b", Some(c"b"), Some(c"b")),
+            (c"/", Some(c"."), None),
+            (c"/a/..", Some(c"a/.."), None),
+            (c"/a/", None, None),
+        ] {
+            assert_eq!((relative(path), last_name(path)), (names, last), "{path:?}");
+        }
     }
 
     #[test]

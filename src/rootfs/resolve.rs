@@ -5,6 +5,9 @@
 //! in one call. It refuses absolute links too; then [`walk`] follows the links here, one name at a
 //! time, until a path without links is left, which the kernel is told to accept only as such:
 //! whoever swaps a directory for a link meanwhile gets an error, never another place.
+//!
+//! Functions with a path's buffer are not inlined: each page of stack that the child touches is copied
+//! and charged to the container.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,7 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2, readlinkat_raw};
 use rustix::io::Errno;
 
-use super::path::{Names, PATH_MAX, Pending, is_entry, split, trimmed};
+use super::path::{NAME_MAX, Names, PATH_MAX, Pending, SHORT, is_entry, last_name, relative, split, trimmed};
 use super::release;
 use crate::plan::step::TargetKind;
 use crate::sys::{During, Failure};
@@ -25,18 +28,28 @@ pub const LEAVES_ROOT: &str = "resolve (the path leaves the root file system)";
 
 /// An O_PATH descriptor of what is at `path` below `root`.
 pub fn open(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Failure> {
-    open_with(root, trimmed(path), OFlags::PATH)
+    open_with(root, path, OFlags::PATH)
 }
 
 /// The same for a directory: anything else is ENOTDIR.
 pub fn open_directory(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Failure> {
-    open_with(root, trimmed(path), OFlags::PATH | OFlags::DIRECTORY)
+    open_with(root, path, OFlags::PATH | OFlags::DIRECTORY)
 }
 
 /// Like [`open`], for a mount's target: what is missing is made, directories with mode 0755, a
 /// file empty and with mode 0644. A target of another kind than `kind` is refused.
 pub fn open_or_make(root: BorrowedFd<'_>, path: &CStr, kind: TargetKind) -> Result<OwnedFd, Failure> {
-    make_at(root, trimmed(path), kind)
+    match relative(path).map(|names| beneath(root, names, flags_for(kind))) {
+        Some(Ok(found)) => return of_kind(found, kind),
+        Some(Err(Errno::NOENT)) => {
+            if let Some(made) = make_last(root, path, kind)? {
+                return Ok(made);
+            }
+        }
+        Some(Err(error)) if !needs_walk(error) => return Err(error).during("openat2"),
+        _ => {}
+    }
+    walk_and_make(root, path, kind)
 }
 
 /// An O_PATH descriptor of what has `path`'s last name, itself even if it is a symbolic link.
@@ -45,8 +58,8 @@ pub fn open_itself(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Failure
     if !is_entry(name) {
         return open(root, path);
     }
-    let parent = open_with(root, directory, OFlags::PATH | OFlags::DIRECTORY)?;
-    let name = Names::from(name).during("openat")?;
+    let parent = of_directory(directory, |names| open_directory(root, names))?;
+    let name = Names::<NAME_MAX>::from(name).during("openat")?;
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let found = openat(&parent, name.as_c_str(), flags, Mode::empty()).during("openat")?;
     release(parent);
@@ -54,36 +67,42 @@ pub fn open_itself(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Failure
 }
 
 /// The directory that holds `path`'s last name, made where missing. The name itself is not looked at.
-pub(super) fn parent(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Failure> {
-    make_at(root, split(path).0, TargetKind::Directory)
+pub(super) fn parent(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Failure> {
+    of_directory(split(trimmed(path)).0, |names| open_or_make(root, names, TargetKind::Directory))
 }
 
-fn open_with(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd, Failure> {
-    let names = Names::from(path).during("openat2")?;
-    match beneath(root, &names, flags) {
-        Err(error) if needs_walk(error) => {}
-        result => return result.during("openat2"),
+/// Calls `with` the directory as a C string: in a small buffer if there is room.
+fn of_directory<T>(directory: &[u8], with: impl FnOnce(&CStr) -> Result<T, Failure>) -> Result<T, Failure> {
+    #[inline(never)]
+    fn long<T>(directory: &[u8], with: impl FnOnce(&CStr) -> Result<T, Failure>) -> Result<T, Failure> {
+        with(Names::<PATH_MAX>::from(directory).during("openat2")?.as_c_str())
     }
-    let found = walk(root, path)?;
+    match Names::<SHORT>::from(directory) {
+        Ok(names) => with(names.as_c_str()),
+        Err(_) => long(directory, with),
+    }
+}
+
+fn open_with(root: BorrowedFd<'_>, path: &CStr, flags: OFlags) -> Result<OwnedFd, Failure> {
+    match relative(path).map(|names| beneath(root, names, flags)) {
+        Some(Ok(found)) => Ok(found),
+        Some(Err(error)) if !needs_walk(error) => Err(error).during("openat2"),
+        _ => walk_and_open(root, path, flags),
+    }
+}
+
+#[inline(never)]
+fn walk_and_open(root: BorrowedFd<'_>, path: &CStr, flags: OFlags) -> Result<OwnedFd, Failure> {
+    let found = walk(root, trimmed(path))?;
     if !found.missing.is_empty() {
         return Err(Errno::NOENT).during("openat2");
     }
     linkless(root, &found.names, flags).during("openat2")
 }
 
-fn make_at(root: BorrowedFd<'_>, path: &[u8], kind: TargetKind) -> Result<OwnedFd, Failure> {
-    let names = Names::from(path).during("openat2")?;
-    match beneath(root, &names, flags_for(kind)) {
-        Ok(found) => return of_kind(found, kind),
-        Err(Errno::NOENT) => {
-            if let Some(made) = make_last(root, path, kind)? {
-                return Ok(made);
-            }
-        }
-        Err(error) if needs_walk(error) => {}
-        Err(error) => return Err(error).during("openat2"),
-    }
-    let found = walk(root, path)?;
+#[inline(never)]
+fn walk_and_make(root: BorrowedFd<'_>, path: &CStr, kind: TargetKind) -> Result<OwnedFd, Failure> {
+    let found = walk(root, trimmed(path))?;
     if found.missing.is_empty() {
         return of_kind(linkless(root, &found.names, flags_for(kind)).during("openat2")?, kind);
     }
@@ -91,17 +110,15 @@ fn make_at(root: BorrowedFd<'_>, path: &[u8], kind: TargetKind) -> Result<OwnedF
 }
 
 /// Makes `path`'s last name where its parent is there and nothing, no link either, has the name.
-fn make_last(root: BorrowedFd<'_>, path: &[u8], kind: TargetKind) -> Result<Option<OwnedFd>, Failure> {
-    let (directory, name) = split(path);
-    if !is_entry(name) {
-        return Ok(None);
-    }
-    let directory = Names::from(directory).during("openat2")?;
-    let Ok(parent) = beneath(root, &directory, flags_for(TargetKind::Directory)) else {
+fn make_last(root: BorrowedFd<'_>, path: &CStr, kind: TargetKind) -> Result<Option<OwnedFd>, Failure> {
+    let Some(name) = last_name(path) else {
         return Ok(None);
     };
-    let name = Names::from(name).during("openat2")?;
-    let made = match make_entry(parent.as_fd(), &name, kind) {
+    let open = |names: &CStr| Ok(beneath(root, names, flags_for(TargetKind::Directory)).ok());
+    let Some(parent) = of_directory(split(trimmed(path)).0, open)? else {
+        return Ok(None);
+    };
+    let made = match make_entry(parent.as_fd(), name, kind) {
         Err(Failure { errno: Errno::EXIST, .. }) => None,
         made => Some(made?),
     };
@@ -114,9 +131,9 @@ fn make_missing(root: BorrowedFd<'_>, found: &Found, kind: TargetKind) -> Result
     let mut here = linkless(root, &found.names, flags_for(TargetKind::Directory)).during("openat2")?;
     let mut rest = Pending::new(found.missing.as_bytes()).during("openat2")?;
     while let Some(name) = rest.next() {
-        let name = Names::from(name).during("openat2")?;
+        let name = <Names>::from(name).during("openat2")?;
         let kind = if rest.is_empty() { kind } else { TargetKind::Directory };
-        here = match make_entry(here.as_fd(), &name, kind) {
+        here = match make_entry(here.as_fd(), name.as_c_str(), kind) {
             // Made by somebody else meanwhile: good, unless it is a link.
             Err(Failure { errno: Errno::EXIST, .. }) => {
                 of_kind(linkless(here.as_fd(), &name, flags_for(kind)).during("openat2")?, kind)?
@@ -128,8 +145,7 @@ fn make_missing(root: BorrowedFd<'_>, found: &Found, kind: TargetKind) -> Result
 }
 
 /// Makes one entry of a directory and opens it; what is there already is EEXIST.
-fn make_entry(parent: BorrowedFd<'_>, name: &Names, kind: TargetKind) -> Result<OwnedFd, Failure> {
-    let name = name.as_c_str();
+fn make_entry(parent: BorrowedFd<'_>, name: &CStr, kind: TargetKind) -> Result<OwnedFd, Failure> {
     match kind {
         TargetKind::Directory => {
             mkdirat(parent, name, Mode::from_raw_mode(0o755)).during("mkdirat")?;
@@ -170,9 +186,9 @@ fn needs_walk(error: Errno) -> bool {
     matches!(error, Errno::XDEV | Errno::AGAIN)
 }
 
-fn beneath(root: BorrowedFd<'_>, names: &Names, flags: OFlags) -> Result<OwnedFd, Errno> {
+fn beneath(root: BorrowedFd<'_>, names: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    openat2(root, names.as_c_str(), flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+    openat2(root, names, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
 }
 
 fn linkless(root: BorrowedFd<'_>, names: &Names, flags: OFlags) -> Result<OwnedFd, Errno> {

@@ -33,7 +33,7 @@ pub fn open(
     }
     if console {
         // Not what a link of the image says: the terminal would cover any file, of procfs too.
-        let directory = resolve::parent(root, b"dev/console")?;
+        let directory = resolve::parent(root, c"dev/console")?;
         let node = mask::clone_of(slave.as_fd(), false)?;
         devices::bind(directory.as_fd(), c"console", node.as_fd())?;
         release(directory);

@@ -115,6 +115,8 @@ pub fn default_sigchld() {
 }
 
 /// Is the working directory below the root? getcwd(2) answers "(unreachable)..." where it is not.
+/// Not inlined: the buffer is on the stack only here.
+#[inline(never)]
 pub fn working_directory_is_reachable() -> Result<bool, Errno> {
     let mut buffer = [0u8; libc::PATH_MAX as usize];
     // SAFETY: the pointer and length describe `buffer`, which is writable for the whole call.
