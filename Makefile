@@ -13,7 +13,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 CARGO_DENY := 0.20.2
 
-.PHONY: help build demo test test-unit test-integration test-faults test-robustness conformance test-vm fuzz lint check install clean cargo
+.PHONY: help build demo test test-unit test-integration test-clients test-faults test-robustness conformance test-vm fuzz lint check install clean cargo
 
 help: ## List these targets
 	@sed -En 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 26
@@ -28,9 +28,9 @@ demo: build ## Run a real container made from Debian's busybox, with its timings
 	@tests/bin/require demo
 	@tests/bin/demo "$(RCRUN)" "$(TARGET)/demo"
 
-test: build ## Run all tests: unit, integration, faults, robustness, conformance (root), VM, fuzzing
+test: build ## Run all tests: unit, integration, clients, faults, robustness, conformance (root), VM, fuzzing
 	@tests/bin/require test vm fuzz
-	@tests/bin/suites unit integration faults robustness conformance vm fuzz
+	@tests/bin/suites unit integration clients faults robustness conformance vm fuzz
 
 test-unit: cargo ## Run the unit and documentation tests (no root needed)
 	@tests/bin/require build unit
@@ -39,6 +39,10 @@ test-unit: cargo ## Run the unit and documentation tests (no root needed)
 test-integration: build ## Run the tests with containers on this machine (root)
 	@tests/bin/require test
 	@tests/bin/suites integration
+
+test-clients: build ## Run podman and other programs with rcrun as their runtime (root)
+	@tests/bin/require test
+	@tests/bin/suites clients
 
 test-faults: build ## Kill rcrun after each of its effects and see that nothing is left (root)
 	@tests/bin/require test

@@ -77,24 +77,8 @@ impl Bundle {
             raw_config: None,
             unprivileged: None,
         };
-        bundle.make_rootfs();
+        busybox_rootfs(&bundle.rootfs());
         Ok(bundle)
-    }
-
-    fn make_rootfs(&self) {
-        let rootfs = self.rootfs();
-        for name in ["bin", "dev", "etc", "proc", "sys", "tmp", "root", "run", "var/tmp"] {
-            fs::create_dir_all(rootfs.join(name)).expect("mkdir");
-        }
-        let passwd = "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/sh\n";
-        fs::write(rootfs.join("etc/passwd"), passwd).expect("write passwd");
-        fs::write(rootfs.join("etc/group"), "root:x:0:\nuser:x:1000:\n").expect("write group");
-        let busybox = rootfs.join("bin/busybox");
-        copy_program(Path::new(BUSYBOX), &busybox, 0o755);
-        for applet in DEFAULT_APPLETS.iter().filter(|name| **name != "busybox") {
-            // Hard links: an applet that is a symbolic link is covered with its target.
-            fs::hard_link(&busybox, rootfs.join("bin").join(applet)).expect("link");
-        }
     }
 
     /// The directory of config.json.
@@ -327,6 +311,22 @@ impl Drop for Bundle {
             traces.sweep();
         }
         assert!(remaining.is_empty(), "left behind: {remaining:#?}");
+    }
+}
+
+/// Makes a root file system out of Debian's busybox at `rootfs`.
+pub fn busybox_rootfs(rootfs: &Path) {
+    for name in ["bin", "dev", "etc", "proc", "sys", "tmp", "root", "run", "var/tmp"] {
+        fs::create_dir_all(rootfs.join(name)).expect("mkdir");
+    }
+    let passwd = "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/sh\n";
+    fs::write(rootfs.join("etc/passwd"), passwd).expect("write passwd");
+    fs::write(rootfs.join("etc/group"), "root:x:0:\nuser:x:1000:\n").expect("write group");
+    let busybox = rootfs.join("bin/busybox");
+    copy_program(Path::new(BUSYBOX), &busybox, 0o755);
+    for applet in DEFAULT_APPLETS.iter().filter(|name| **name != "busybox") {
+        // Hard links: an applet that is a symbolic link is covered with its target.
+        fs::hard_link(&busybox, rootfs.join("bin").join(applet)).expect("link");
     }
 }
 

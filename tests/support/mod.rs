@@ -15,7 +15,7 @@ mod host;
 mod leaks;
 mod terminal;
 
-pub use bundle::{Bundle, DEFAULT_APPLETS, USER};
+pub use bundle::{Bundle, DEFAULT_APPLETS, USER, busybox_rootfs};
 pub use command::{Invocation, Outcome, Running};
 pub use host::{
     NamespaceHolder, cgroup_mount, cgroup_of, cgroup_text, controllers, own_cgroup, process_exists,
