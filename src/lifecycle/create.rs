@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::setup::{Setup, warn_of_skipped};
+use super::setup::Setup;
 use super::{CreateOptions, Error, launch};
 use crate::launch::{Laps, Signals};
 use crate::plan::Plan;
@@ -13,9 +13,7 @@ use crate::state::Store;
 pub fn create(store: &Store, options: &CreateOptions) -> Result<(), Error> {
     let setup = Setup::new(options, true, notify_directory(store, options))?;
     check_terminal(&setup.plan, options, true)?;
-    if let Some(cgroup) = &setup.plan.cgroup {
-        warn_of_skipped(store, &cgroup.limits);
-    }
+    setup.warn(store);
     let signals = Signals::block()?;
     launch::make(store, &setup, options, true, &signals, (&mut Laps::start(), None))?;
     Ok(())

@@ -62,6 +62,9 @@ pub fn exec(store: &Store, id: &ContainerId, options: &ExecOptions) -> Result<u8
     // What counts is the container's user namespace: newgidmap(1) may have left it setgroups(2).
     facts.setgroups_denied = facts.setgroups_denied && denies_setgroups(init.pid);
     let plan = plan::exec(&request, &facts)?;
+    if let Some(warning) = &plan.warning {
+        store.warn(warning);
+    }
     let mut handover = Handover::connect(
         options.console_socket.as_deref(),
         options.pidfd_socket.as_deref(),

@@ -10,7 +10,7 @@ use super::delete::remove;
 use super::handover::{Handover, PidFile};
 use super::launch::{CgroupGuard, new_record};
 use super::run::has_pid_namespace;
-use super::setup::{Setup, warn_of_skipped};
+use super::setup::Setup;
 use super::{CreateOptions, Error, RunOptions, hooks};
 use crate::checkpoint::rpc::{CgroupRoot, Kind, Options, Request};
 use crate::checkpoint::{
@@ -39,9 +39,7 @@ pub fn restore(
 ) -> Result<u8, Error> {
     let setup = Setup::new(options, false, notify_directory(store, options))?;
     check_terminal(&setup.plan, options, run.detach)?;
-    if let Some(cgroup) = &setup.plan.cgroup {
-        warn_of_skipped(store, &cgroup.limits);
-    }
+    setup.warn(store);
     if !run.detach && !run.no_subreaper && !has_pid_namespace(&setup.plan) {
         let own = rustix::process::getpid();
         let _ = rustix::process::set_child_subreaper(Some(own));

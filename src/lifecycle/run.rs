@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use super::create::{check_terminal, notify_directory};
 use super::delete::remove;
 use super::launch::{Made, make};
-use super::setup::{Setup, warn_of_skipped};
+use super::setup::Setup;
 use super::{CreateOptions, Error, RunOptions, Timings, hooks, out_of_memory};
 use crate::fault;
 use crate::launch::{Clock, Foreground, Laps, Signals, StepTime, step_time, wait};
@@ -19,9 +19,7 @@ pub fn run(store: &Store, options: &CreateOptions, run: &RunOptions) -> Result<u
     let mut laps = Laps::start();
     let setup = Setup::new(options, false, notify_directory(store, options))?;
     check_terminal(&setup.plan, options, run.detach)?;
-    if let Some(cgroup) = &setup.plan.cgroup {
-        warn_of_skipped(store, &cgroup.limits);
-    }
+    setup.warn(store);
     laps.lap("read bundle, plan");
     if !run.detach && !run.no_subreaper && !has_pid_namespace(&setup.plan) {
         // Without a PID namespace the container's orphans would go to the host's init.

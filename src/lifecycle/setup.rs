@@ -51,6 +51,16 @@ impl Setup {
         let plan = plan::plan(request, &facts)?;
         Ok(Self { bundle, hierarchy, plan, notify })
     }
+
+    /// Says what is done differently than asked.
+    pub fn warn(&self, store: &Store) {
+        if let Some(warning) = &self.plan.warning {
+            store.warn(warning);
+        }
+        if let Some(cgroup) = &self.plan.cgroup {
+            warn_of_skipped(store, &cgroup.limits);
+        }
+    }
 }
 
 /// The facts of this host; `home` looks into the container's /etc/passwd. `relayed`: a terminal of the

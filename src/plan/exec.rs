@@ -67,6 +67,8 @@ pub struct ExecPlan {
     pub steps: Vec<Step>,
     /// What the child becomes.
     pub program: Program,
+    /// What is done differently than asked.
+    pub warning: Option<String>,
 }
 
 /// Plans a further process.
@@ -125,5 +127,6 @@ pub fn exec(request: &ExecRequest<'_>, facts: &Facts<'_>) -> Result<ExecPlan, Pl
         initial_cpus,
         steps,
         program: process::program(process, facts, None),
+        warning: last.warning,
     })
 }

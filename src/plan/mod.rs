@@ -70,6 +70,8 @@ pub struct Plan {
     pub program: Program,
     /// The hooks.
     pub hooks: Hooks,
+    /// What is done differently than asked.
+    pub warning: Option<String>,
 }
 
 /// The container's cgroup and what is written there before the clone.
@@ -350,6 +352,7 @@ pub fn plan(request: Request<'_>, facts: &Facts<'_>) -> Result<Plan, PlanError> 
         steps: b.steps,
         program,
         hooks,
+        warning: process_steps.warning,
     })
 }
 

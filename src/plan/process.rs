@@ -90,13 +90,13 @@ pub(super) fn steps(
         steps.extend(limits.into_iter().map(Step::ResourceLimit));
     }
     steps.push(Step::WorkingDirectory(super::c_path(process.cwd())));
-    let mut credentials = credentials(process, facts, user_namespace, setgroups_denied)?;
+    let (mut credentials, warning) = credentials(process, facts, user_namespace, setgroups_denied)?;
     let filter = match seccomp {
         Some(seccomp) => Some(filter(seccomp, &mut credentials, facts, user_namespace)?),
         None => None,
     };
     steps.push(Step::Credentials(Box::new(credentials)));
-    Ok(ProcessSteps { steps, limits_by_parent: by_parent, last, filter })
+    Ok(ProcessSteps { steps, limits_by_parent: by_parent, last, filter, warning })
 }
 
 /// So many descriptors are enough for what the child opens once its limits are set.
@@ -124,6 +124,8 @@ pub(super) struct ProcessSteps {
     pub last: Option<ResourceLimit>,
     /// To be loaded at the very end.
     pub filter: Option<Step>,
+    /// What is done differently than asked.
+    pub warning: Option<String>,
 }
 
 /// The step that loads a filter with a listener, None where there is no such filter: `start` has to know
@@ -166,10 +168,10 @@ fn credentials(
     facts: &Facts<'_>,
     user_namespace: bool,
     setgroups_denied: bool,
-) -> Result<Credentials, PlanError> {
+) -> Result<(Credentials, Option<String>), PlanError> {
     let user = process.user();
     let additional = user.additional_gids().clone().unwrap_or_default();
-    let sets = match process.capabilities() {
+    let mut sets = match process.capabilities() {
         Some(sets) => CapabilityMasks {
             bounding: mask(sets.bounding()),
             effective: mask(sets.effective()),
@@ -191,12 +193,16 @@ fn credentials(
             .into());
         }
     }
+    // What the kernel would not grant is left out with a warning, as config.md has it: buildah asks for it.
     let stray = sets.ambient & !(sets.permitted & sets.inheritable);
-    if stray != 0 {
+    sets.ambient &= !stray;
+    let warning = (stray != 0).then(|| {
         let names = capability_names(stray).join(", ");
-        let reason = format!("{names} must be permitted and inheritable too, capabilities(7)");
-        return Err(SpecError::invalid("process.capabilities.ambient", reason).into());
-    }
+        format!(
+            "process.capabilities.ambient: {names} left out: only what is permitted and inheritable can be ambient, \
+             capabilities(7)"
+        )
+    });
     let groups = match (setgroups_denied, additional.is_empty()) {
         (true, true) => None,
         (true, false) => {
@@ -205,14 +211,15 @@ fn credentials(
         }
         (false, _) => Some(additional.into_iter().map(rustix::process::Gid::from_raw).collect()),
     };
-    Ok(Credentials {
+    let credentials = Credentials {
         uid: user.uid(),
         gid: user.gid(),
         groups,
         capabilities: sets,
         no_new_privileges: process.no_new_privileges().unwrap_or(false),
         umask: user.umask().unwrap_or(0o022) & 0o777,
-    })
+    };
+    Ok((credentials, warning))
 }
 
 /// A set of capabilities as a bit mask.

@@ -156,16 +156,6 @@ fn an_unknown_capability_is_named() {
 }
 
 #[test]
-fn a_capability_that_is_inheritable_only_cannot_be_ambient() {
-    let bundle = busybox!().set("/process/capabilities/ambient", json!(["CAP_KILL"]));
-    let outcome = bundle.run();
-    // runc warns and goes on; a refusal must name it.
-    if !outcome.status.success() {
-        outcome.refused(&["ambient"]);
-    }
-}
-
-#[test]
 fn a_resource_limit_with_a_bad_name_or_order_is_named() {
     let bundle = busybox!().set("/process/rlimits/0/type", json!("RLIMIT_NOPE"));
     refused(&bundle, &["RLIMIT_NOPE", "process.rlimits[0]"]);

@@ -53,6 +53,22 @@ fn each_of_the_five_sets_is_set() {
 }
 
 #[test]
+fn what_cannot_be_ambient_is_left_out_with_a_warning() {
+    // Permitted, not inheritable; buildah asks for it.
+    let bundle = printing_capabilities(busybox!()).set("/process/capabilities/ambient", json!(["CAP_KILL"]));
+    let outcome = bundle.run().success().explains(&["warning", "process.capabilities.ambient", "CAP_KILL"]);
+    assert!(outcome.stdout.contains("CapAmb:\t0000000000000000"), "{outcome}");
+    let mut bundle = bundle.script("exec sleep 1000");
+    bundle.run_detached();
+    let process = json!({"cwd": "/", "args": ["true"], "user": {"uid": 0, "gid": 0},
+        "capabilities": {"permitted": ["CAP_KILL"], "ambient": ["CAP_KILL"]}});
+    let exec =
+        bundle.invocation(&["exec", "--process", "/dev/stdin", bundle.id()]).stdin(&process.to_string());
+    exec.wait().success().explains(&["warning", "process.capabilities.ambient", "CAP_KILL"]);
+    bundle.delete_forced().success();
+}
+
+#[test]
 fn no_capabilities_at_all() {
     let none = json!({"bounding": [], "permitted": [], "inheritable": [], "effective": [], "ambient": []});
     let bundle = printing_capabilities(busybox!()).set("/process/capabilities", none);
