@@ -33,6 +33,8 @@ pub struct View {
     cgroup: PathBuf,
     before: BTreeSet<String>,
     expected: Vec<&'static str>,
+    /// Directories in which no file may be left.
+    watched: Vec<&'static str>,
 }
 
 impl View {
@@ -69,6 +71,7 @@ impl View {
             cgroup,
             before: BTreeSet::new(),
             expected: Vec::new(),
+            watched: vec!["/run/rcrun", "/dev/shm"],
         };
         view.install();
         view.before = view.things();
@@ -120,7 +123,7 @@ impl View {
         let mut command = Command::new("sh");
         let script = r#"echo 0 >"$1/cgroup.procs" && shift && exec nsenter "$@""#;
         command.args(["-c", script, "sh"]).arg(self.cgroup.join("main"));
-        command.args(["-t", &self.pid.to_string(), "-m", "-C", "-p", "-n", "-i", "-u", "--wd=/", "--"]);
+        command.args(["-t", &self.pid.to_string(), "-m", "-C", "-p", "-n", "-i", "-u", "--wdns=/", "--"]);
         command.args(args).env("HOME", "/root").env("TMPDIR", "/tmp").env_remove("XDG_RUNTIME_DIR");
         let number = self.invocations.fetch_add(1, Ordering::Relaxed);
         Invocation::new(command, &self.outputs.path().join(number.to_string())).limit(60)
@@ -134,6 +137,11 @@ impl View {
     /// Paths (and what is below them) of mounts, cgroups and files that the client keeps for itself.
     pub fn expect(&mut self, paths: &[&'static str]) {
         self.expected.extend(paths);
+    }
+
+    /// One more directory in which nothing may be left, such as rcrun's state of a user.
+    pub fn watch(&mut self, directory: &'static str) {
+        self.watched.push(directory);
     }
 
     /// What is in the view now that was not at its start, one sentence each; waits a little for what ends by itself.
@@ -191,7 +199,7 @@ impl View {
         for pid in processes {
             add("process", &format!("{pid} {}", comm(pid)));
         }
-        for directory in ["/run/rcrun", "/dev/shm"] {
+        for directory in &self.watched {
             let entries = fs::read_dir(self.path(directory)).into_iter().flatten().flatten();
             for entry in entries {
                 add("file", &format!("{directory}/{}", entry.file_name().to_string_lossy()));

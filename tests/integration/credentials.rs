@@ -58,7 +58,7 @@ fn what_cannot_be_ambient_is_left_out_with_a_warning() {
     let bundle = printing_capabilities(busybox!()).set("/process/capabilities/ambient", json!(["CAP_KILL"]));
     let outcome = bundle.run().success().explains(&["warning", "process.capabilities.ambient", "CAP_KILL"]);
     assert!(outcome.stdout.contains("CapAmb:\t0000000000000000"), "{outcome}");
-    let mut bundle = bundle.script("exec sleep 1000");
+    let bundle = bundle.script("exec sleep 1000");
     bundle.run_detached();
     let process = json!({"cwd": "/", "args": ["true"], "user": {"uid": 0, "gid": 0},
         "capabilities": {"permitted": ["CAP_KILL"], "ambient": ["CAP_KILL"]}});
