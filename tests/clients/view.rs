@@ -1,12 +1,8 @@
 //! One test's view of this machine (tests/clients/enter), where the Debian packages of a client are as if installed, and
 //! everything that the client and rcrun do is gone with it.
 
-// Each client uses a part.
-#![allow(dead_code)]
-
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -33,7 +29,7 @@ pub struct View {
     cgroup: PathBuf,
     before: BTreeSet<String>,
     expected: Vec<&'static str>,
-    /// Directories in which no file may be left.
+    /// Directories of rcrun's state, whose entries are counted.
     watched: Vec<&'static str>,
 }
 
@@ -105,12 +101,6 @@ impl View {
         fs::write(path, text).unwrap_or_else(|e| panic!("write {file}: {e}"));
     }
 
-    /// Writes a program of the view.
-    pub fn write_program(&self, file: &str, text: &str) {
-        self.write(file, text);
-        fs::set_permissions(self.path(file), fs::Permissions::from_mode(0o755)).expect("chmod");
-    }
-
     /// The text of a file of the view.
     #[track_caller]
     pub fn read(&self, file: &str) -> String {
@@ -134,14 +124,24 @@ impl View {
         self.command(args).wait()
     }
 
-    /// Paths (and what is below them) of mounts, cgroups and files that the client keeps for itself.
+    /// Paths (and what is below them) of mounts, cgroups and files that the client makes and keeps for itself.
     pub fn expect(&mut self, paths: &[&'static str]) {
         self.expected.extend(paths);
     }
 
-    /// One more directory in which nothing may be left, such as rcrun's state of a user.
+    /// One more directory (`--root`) where rcrun's state is.
     pub fn watch(&mut self, directory: &'static str) {
         self.watched.push(directory);
+    }
+
+    /// From now on what is here belongs here: a daemon.
+    pub fn accept_present(&mut self) {
+        self.before = self.things();
+    }
+
+    /// The cgroup controllers that the view has.
+    pub fn controllers(&self) -> String {
+        self.read("/sys/fs/cgroup/cgroup.controllers")
     }
 
     /// What is in the view now that was not at its start, one sentence each; waits a little for what ends by itself.

@@ -2,6 +2,7 @@
 
 mod attached;
 mod files;
+mod in_vm;
 mod life;
 mod pods;
 mod privileges;
@@ -25,17 +26,18 @@ struct Podman {
 impl Podman {
     /// root's. Err is a reason to skip the test.
     fn new() -> Result<Self, String> {
-        let mut view = View::new("podman")?;
-        // podman's own: the parent of its containers' cgroups, its storage, its locks.
-        view.expect(&["/libpod_parent", "/var/lib/containers/storage", "/run/netns", "/dev/shm/libpod_lock"]);
-        Ok(Self::with(view, vec![]))
+        Ok(Self::with(View::new("podman")?, vec![]))
     }
 
     /// podman as `user` starts it.
     fn with(view: View, user: Vec<String>) -> Self {
         view.write("/etc/containers/containers.conf", CONFIGURATION);
-        let podman = Self { view, user };
+        let mut podman = Self { view, user };
         podman.run(&["import", "--quiet", ROOTFS, IMAGE]).success();
+        // What podman makes for its first container and keeps: cgroups, storage, locks, a user's namespace.
+        podman.once(&[], &["true"]).success();
+        podman.view.accept_present();
+        podman.view.expect(&["/run/netns", "/var/lib/containers/storage/overlay"]);
         podman
     }
 

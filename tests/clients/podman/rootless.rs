@@ -17,18 +17,11 @@ impl Podman {
              mkdir -p /home/client /run/user/{UID} && chown {UID}:{UID} /home/client /run/user/{UID}"
         );
         view.run(&["sh", "-ec", &script]).success();
-        view.expect(&["/dev/shm/libpod_rootless_lock_4711"]);
         view.watch("/run/user/4711/rcrun");
         let user = ["setpriv", &format!("--reuid={UID}"), &format!("--regid={UID}"), "--clear-groups"];
         let home =
             ["--inh-caps=-all", "env", "HOME=/home/client", &format!("XDG_RUNTIME_DIR=/run/user/{UID}")];
-        let podman = Self::with(view, [user, home].concat().into_iter().map(str::to_owned).collect());
-        Ok(podman)
-    }
-
-    /// Ends the process that keeps the user's namespace.
-    fn end(self) {
-        self.run(&["system", "migrate"]).success();
+        Ok(Self::with(view, [user, home].concat().into_iter().map(str::to_owned).collect()))
     }
 }
 
@@ -41,7 +34,6 @@ fn root_in_a_users_container_is_that_user() {
     let pid = podman.inspect(".State.Pid");
     podman.view.run(&["stat", "-c", "%u", &format!("/proc/{pid}")]).prints(UID);
     podman.remove();
-    podman.end();
 }
 
 #[test]
@@ -51,14 +43,12 @@ fn other_ids_of_a_users_container_are_subordinate() {
     let pid = podman.inspect(".State.Pid");
     podman.view.run(&["stat", "-c", "%u:%g", &format!("/proc/{pid}")]).prints("100999:100999");
     podman.remove();
-    podman.end();
 }
 
 #[test]
 fn a_user_keeps_its_id_where_asked() {
     let podman = require!(Podman::rootless());
     podman.once(&["--userns=keep-id"], &["id", "-u"]).prints(UID);
-    podman.end();
 }
 
 #[test]
@@ -72,5 +62,4 @@ fn a_users_container_lives_from_run_to_rm() {
     podman.run(&["stop", "--time", "60", NAME]).success();
     assert_eq!(podman.inspect(".State.ExitCode"), "5");
     podman.run(&["rm", NAME]).success();
-    podman.end();
 }

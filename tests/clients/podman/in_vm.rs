@@ -1,0 +1,70 @@
+//! podman with limits, which need cgroup controllers.
+
+use super::{NAME, Podman};
+use crate::support::require;
+
+/// podman where there are controllers.
+fn podman() -> Result<Podman, String> {
+    let podman = Podman::new()?;
+    let controllers = podman.view.controllers();
+    match ["memory", "pids", "cpu"].iter().all(|name| controllers.split_whitespace().any(|c| c == *name)) {
+        true => Ok(podman),
+        false => Err(format!("the view's cgroup2 has the controllers {:?} alone", controllers.trim())),
+    }
+}
+
+#[test]
+fn memory_and_pids_limits_are_those_of_the_containers_cgroup() {
+    let podman = require!(podman());
+    let options =
+        ["--memory", "64m", "--memory-reservation", "32m", "--memory-swap", "64m", "--pids-limit", "50"];
+    let files = "cd /sys/fs/cgroup; cat memory.max memory.low memory.swap.max pids.max";
+    podman.once(&options, &["sh", "-c", files]).prints("67108864\n33554432\n0\n50");
+}
+
+#[test]
+fn a_container_over_its_memory_limit_is_killed_and_podman_knows_why() {
+    let podman = require!(podman());
+    let limits = ["--memory", "20m", "--memory-swap", "20m"];
+    podman
+        .start(&limits, &["sh", "-c", "head -c 100000000 /dev/zero | tail -c 90000000 >/dev/null; sleep 1"]);
+    podman.run(&["wait", NAME]).success();
+    assert_eq!(podman.inspect(".State.OOMKilled"), "true");
+    podman.run(&["rm", NAME]).success();
+}
+
+#[test]
+fn a_pids_limit_keeps_a_container_from_forking() {
+    let podman = require!(podman());
+    let script = "for n in 1 2 3 4 5 6 7 8; do sleep 5 & done; echo all";
+    let outcome = podman.once(&["--pids-limit", "4"], &["sh", "-c", script]);
+    assert!(outcome.stderr.contains("can't fork"), "{outcome}");
+}
+
+#[test]
+fn stats_show_memory_processes_and_limit() {
+    let podman = require!(podman());
+    podman.start_sleeping(&["--memory", "64m"]);
+    let format = "{{.PIDs}} {{.MemLimit}} {{.MemUsageBytes}}";
+    let stats = podman.run(&["stats", "--no-stream", "--format", format, NAME]).success();
+    let words: Vec<&str> = stats.stdout.split_whitespace().collect();
+    assert_eq!(words[..2], ["1", "67108864"], "{stats}");
+    podman.remove();
+}
+
+#[test]
+fn update_changes_the_limits_of_a_running_container() {
+    let podman = require!(podman());
+    podman.start_sleeping(&[]);
+    podman.run(&["update", "--cpus", "0.5", NAME]).success();
+    podman.exec(&["cat", "/sys/fs/cgroup/cpu.max"]).prints("50000 100000");
+    podman.remove();
+}
+
+#[test]
+fn resource_limits_above_the_callers_are_set() {
+    // It takes CAP_SYS_RESOURCE, which not every machine's root has.
+    let podman = require!(podman());
+    let options = ["--ulimit", "nofile=2000000:2000000", "--oom-score-adj", "-500"];
+    podman.once(&options, &["sh", "-c", "ulimit -Hn; cat /proc/self/oom_score_adj"]).prints("2000000\n-500");
+}
