@@ -49,8 +49,9 @@ impl View {
         let outputs = tempfile::tempdir().expect("make a directory");
         let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/enter"));
         command.arg(unpacked).arg(&name).args(["sh", "-c", "echo ready; exec cat"]);
-        let mut enter =
-            Invocation::new(command, &outputs.path().join("enter")).stdin_from(Stdio::piped()).spawn();
+        let enter = Invocation::new(command, &outputs.path().join("enter")).stdin_from(Stdio::piped());
+        // It lives as long as the test.
+        let mut enter = enter.limit(3600).spawn();
         enter.wait_for_output("ready");
         let alive = enter.child.stdin.take();
         let main = cgroup.join("main");
