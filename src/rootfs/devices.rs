@@ -68,6 +68,11 @@ fn node(directory: BorrowedFd<'_>, name: &CStr, step: &DeviceStep) -> Result<(),
     match mknodat(directory, name, kind, mode, step.device) {
         Ok(()) => {}
         Err(Errno::EXIST) => return is_same(directory, name, step),
+        // rcrun's own device program allows every node, but those of all ancestors count as well.
+        Err(Errno::PERM) => {
+            return Err(Errno::PERM)
+                .during("mknodat (perhaps a device program of a cgroup above forbids it)");
+        }
         Err(error) => return Err(error).during("mknodat"),
     }
     if step.uid == 0 && step.gid == 0 {

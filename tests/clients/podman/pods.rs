@@ -69,3 +69,17 @@ fn a_pod_is_paused_stopped_and_started_as_one() {
     podman.run(&["exec", "one", "true"]).success();
     podman.run(&["pod", "rm", "--force", "--time", "0", "pod"]).success();
 }
+
+#[test]
+fn devices_that_a_pods_cgroup_denies_are_named_with_the_likely_cause() {
+    let podman = require!(Podman::new());
+    let version = podman.run(&["--version"]).success();
+    if !version.stdout.contains("version 4.3.") {
+        return crate::support::skip("only podman 4.3 is known to deny them");
+    }
+    let create = ["pod", "create", "--network", "none", "--name", "pod"];
+    podman.run(&create).success();
+    let outcome = podman.run(&["pod", "start", "pod"]).exits_with(125);
+    assert!(outcome.stderr.contains("/dev/null") && outcome.stderr.contains("a cgroup above"), "{outcome}");
+    podman.run(&["pod", "rm", "--force", "--time", "0", "pod"]).success();
+}
