@@ -1,7 +1,7 @@
 //! podman with limits, which need cgroup controllers.
 
 use super::{NAME, Podman};
-use crate::support::require;
+use crate::support::{require, wait_for};
 
 /// podman where there are controllers.
 fn podman() -> Result<Podman, String> {
@@ -66,4 +66,21 @@ fn resource_limits_above_the_callers_are_set() {
     let podman = require!(podman());
     let options = ["--ulimit", "nofile=1000000:1000000", "--oom-score-adj", "-500"];
     podman.once(&options, &["sh", "-c", "ulimit -Hn; cat /proc/self/oom_score_adj"]).prints("1000000\n-500");
+}
+
+#[test]
+fn a_container_goes_on_after_a_checkpoint_and_a_restore() {
+    let podman = require!(podman());
+    require!(crate::support::program("criu"));
+    // What it keeps in memory alone: a process made anew would have another word.
+    let script = "word=$(cat /proc/sys/kernel/random/uuid); while :; do echo $word > /word; sleep 0.1; done";
+    podman.start(&[], &["sh", "-c", script]);
+    let word = || Some(podman.exec(&["cat", "/word"]).stdout).filter(|word| word.len() > 30);
+    let before = wait_for("the word", 10, word);
+    podman.run(&["container", "checkpoint", NAME]).success();
+    assert_eq!(podman.inspect(".State.Status"), "exited");
+    podman.run(&["container", "restore", NAME]).success();
+    podman.exec(&["rm", "/word"]).success();
+    assert_eq!(wait_for("the word again", 10, word), before);
+    podman.remove();
 }
