@@ -110,7 +110,7 @@ impl View {
 
     /// A command in the view, in its root directory.
     pub fn command(&self, args: &[&str]) -> Invocation {
-        // A process enters the cgroup first: it may not see it from inside before it is there.
+        // The cgroup first: a process moves itself by the machine's path of it.
         let mut command = Command::new("sh");
         let script = r#"echo 0 >"$1/cgroup.procs" && shift && exec nsenter "$@""#;
         command.args(["-c", script, "sh"]).arg(self.cgroup.join("main"));
@@ -135,7 +135,7 @@ impl View {
         self.watched.push(directory);
     }
 
-    /// From now on what is here belongs here: a daemon.
+    /// From now on what is here belongs here: a daemon, what a client makes once.
     pub fn accept_present(&mut self) {
         self.before = self.things();
     }
@@ -147,12 +147,9 @@ impl View {
 
     /// What is in the view now that was not at its start, one sentence each; waits a little for what ends by itself.
     pub fn remaining(&self) -> Vec<String> {
-        let mut found = Vec::new();
         let deadline = std::time::Instant::now() + support::seconds(5);
         loop {
-            let more = self.things();
-            found.clear();
-            found.extend(more.difference(&self.before).cloned());
+            let found: Vec<String> = self.things().difference(&self.before).cloned().collect();
             if found.is_empty() || std::time::Instant::now() > deadline {
                 return found;
             }
