@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use crate::plan::SecurityModules;
+use crate::text::mounts_in;
 
 /// rcrun's own permitted capabilities as a bit mask, capget(2).
 pub fn permitted_capabilities() -> u64 {
@@ -61,18 +62,12 @@ pub fn link_target(path: &Path) -> Result<Option<PathBuf>, Errno> {
 /// later ones first.
 pub fn pseudo_mounts() -> Vec<PathBuf> {
     let mountinfo = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let whole = mounts_in(&mountinfo)
+        .filter(|mount| mount.root == b"/" && matches!(mount.fstype, b"proc" | b"sysfs"));
     let mut found: Vec<PathBuf> =
-        mountinfo.split(|&byte| byte == b'\n').filter_map(whole_pseudo_mount).collect();
+        whole.map(|mount| std::ffi::OsString::from_vec(mount.point).into()).collect();
     found.reverse();
     found
-}
-
-fn whole_pseudo_mount(line: &[u8]) -> Option<PathBuf> {
-    let mut fields = line.split(|&byte| byte == b' ');
-    let (root, point) = (fields.nth(3)?, fields.next()?);
-    let fstype = fields.skip_while(|field| *field != b"-").nth(1)?;
-    let whole = root == b"/" && matches!(fstype, b"proc" | b"sysfs");
-    whole.then(|| std::ffi::OsString::from_vec(crate::text::unescape_mountinfo(point)).into())
 }
 
 /// The security modules that are on. SELinux's file system is known to a kernel that has booted with it.

@@ -63,6 +63,27 @@ impl Display for Text<'_> {
     }
 }
 
+/// A line of a mountinfo, proc_pid_mountinfo(5).
+#[derive(Debug, PartialEq, Eq)]
+pub struct MountLine<'a> {
+    /// Which directory of the file system is mounted.
+    pub root: Vec<u8>,
+    /// Where.
+    pub point: Vec<u8>,
+    /// Its type.
+    pub fstype: &'a [u8],
+}
+
+/// The lines of a mountinfo; what is none is left out.
+pub fn mounts_in(mountinfo: &[u8]) -> impl Iterator<Item = MountLine<'_>> {
+    mountinfo.split(|byte| *byte == b'\n').filter_map(|line| {
+        let mut fields = line.split(|byte| *byte == b' ');
+        let (root, point) = (fields.nth(3)?, fields.next()?);
+        let fstype = fields.skip_while(|field| *field != b"-").nth(1)?;
+        Some(MountLine { root: unescape_mountinfo(root), point: unescape_mountinfo(point), fstype })
+    })
+}
+
 /// Undoes mountinfo's `\ooo` for space, tab, line feed and backslash.
 pub fn unescape_mountinfo(field: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(field.len());

@@ -12,7 +12,7 @@ use rustix::fs::{CWD, Mode, OFlags, fstatfs, openat};
 use rustix::io::Errno;
 
 use super::{CgroupError, CgroupPath, files};
-use crate::text::unescape_mountinfo;
+use crate::text::mounts_in;
 
 /// Where nearly every host has it: on a unified host, then on systemd's hybrid one.
 const USUAL_PLACES: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
@@ -154,17 +154,11 @@ struct Mount {
 
 /// The cgroup2 mounts of a mountinfo, proc_pid_mountinfo(5): those of the whole hierarchy first.
 fn cgroup2_mounts(mountinfo: &[u8]) -> Vec<Mount> {
-    let mut mounts: Vec<Mount> = mountinfo
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| {
-            let mut fields = line.split(|byte| *byte == b' ');
-            let root = fields.nth(3)?;
-            let mount_point = fields.next()?;
-            let fstype = fields.skip_while(|field| *field != b"-").nth(1)?;
-            (fstype == b"cgroup2").then(|| Mount {
-                root: String::from_utf8_lossy(&unescape_mountinfo(root)).into_owned(),
-                mount_point: OsString::from_vec(unescape_mountinfo(mount_point)).into(),
-            })
+    let mut mounts: Vec<Mount> = mounts_in(mountinfo)
+        .filter(|mount| mount.fstype == b"cgroup2")
+        .map(|mount| Mount {
+            root: String::from_utf8_lossy(&mount.root).into_owned(),
+            mount_point: OsString::from_vec(mount.point).into(),
         })
         .collect();
     mounts.sort_by_key(|mount| mount.root != "/");
