@@ -16,6 +16,7 @@ pub mod namespaces;
 pub mod netlink;
 pub mod plan;
 pub mod process;
+pub mod resctrl;
 pub mod rootfs;
 pub mod sealed;
 pub mod seccomp;

@@ -154,6 +154,20 @@ mod tests {
     }
 
     #[test]
+    fn rdma_devices_are_limited_by_a_line_each() {
+        let directory = tempfile::tempdir().unwrap();
+        let (cgroup, file) = (Cgroup::fake(directory.path()), directory.path().join("rdma.max"));
+        let limits = limits(r#"{"rdma": {"mlx5_1": {"hcaHandles": 3, "hcaObjects": 10000}}}"#);
+        let error = cgroup.apply(&limits).unwrap_err().to_string();
+        for part in ["rdma.max", "mlx5_1 hca_handle=3 hca_object=10000", "linux.resources.rdma[\"mlx5_1\"]"] {
+            assert!(error.contains(part), "{error}");
+        }
+        std::fs::write(&file, "").unwrap();
+        cgroup.apply(&limits).unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "mlx5_1 hca_handle=3 hca_object=10000");
+    }
+
+    #[test]
     fn an_absent_file_can_have_another_in_its_place() {
         let Some(own) = Own::or_skip("absent") else { return };
         let mut setting = limits(r#"{"unified": {"cgroup.none": "7"}}"#).settings.remove(0);

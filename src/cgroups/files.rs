@@ -1,4 +1,4 @@
-//! Reading and writing a cgroup's files relative to its directory.
+//! Reading and writing the files of a cgroup, or of what is like one, relative to its directory.
 
 use std::os::fd::BorrowedFd;
 
@@ -6,7 +6,7 @@ use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 
 /// Writes `value` in one write(2): the kernel takes a cgroup's value whole or not at all.
-pub(super) fn write(directory: BorrowedFd<'_>, file: &str, value: &str) -> Result<(), Errno> {
+pub(crate) fn write(directory: BorrowedFd<'_>, file: &str, value: &str) -> Result<(), Errno> {
     let fd = openat(directory, file, OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())?;
     loop {
         match rustix::io::write(&fd, value.as_bytes()) {
@@ -17,7 +17,7 @@ pub(super) fn write(directory: BorrowedFd<'_>, file: &str, value: &str) -> Resul
 }
 
 /// The whole of a file.
-pub(super) fn read(directory: BorrowedFd<'_>, file: &str) -> Result<String, Errno> {
+pub(crate) fn read(directory: BorrowedFd<'_>, file: &str) -> Result<String, Errno> {
     let fd = openat(directory, file, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())?;
     read_all(&fd)
 }

@@ -14,7 +14,7 @@ mod delegate;
 pub mod devices;
 mod error;
 mod events;
-mod files;
+pub(crate) mod files;
 mod freeze;
 mod hierarchy;
 pub mod limits;

@@ -10,6 +10,7 @@ use rustix::fs::FileType;
 use serde::Serialize;
 
 use super::{Cgroup, CgroupError, MemoryEvents, files, tree};
+use crate::resctrl;
 
 /// The `data` of a `stats` event.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -22,7 +23,8 @@ pub struct Stats {
     pub blkio: Blkio,
     /// By page size: `2MB`.
     pub hugetlb: BTreeMap<String, Hugetlb>,
-    pub intel_rdt: IntelRdt,
+    /// Filled in by who knows the resctrl group.
+    pub intel_rdt: resctrl::Stats,
     /// Always null: cgroups do not count packets.
     pub network_interfaces: Option<Vec<()>>,
 }
@@ -155,10 +157,6 @@ pub struct Hugetlb {
     pub usage: u64,
     pub failcnt: u64,
 }
-
-/// Resource control of Intel's processors, which rcrun does not use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct IntelRdt {}
 
 /// Pressure stall information, Documentation/accounting/psi.rst of the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use rcrun::cgroups::{Cgroup, Stats, Watched};
+use rcrun::cgroups::{Stats, Watched};
 use rcrun::id::ContainerId;
-use rcrun::lifecycle;
+use rcrun::lifecycle::{self, Statistics};
 use serde::Serialize;
 
 use super::{Command, Context, output};
@@ -38,30 +38,30 @@ impl Command for Events {
 
     fn run(self, context: &Context) -> anyhow::Result<u8> {
         let id = ContainerId::parse(&self.id)?;
-        let cgroup = lifecycle::cgroup(&context.store(), &id)?;
+        let sources = lifecycle::statistics(&context.store(), &id)?;
         if self.stats {
-            print_stats(&id, &cgroup)?;
+            print_stats(&id, &sources)?;
         } else {
-            follow(&id, &cgroup, self.interval)?;
+            follow(&id, &sources, self.interval)?;
         }
         Ok(0)
     }
 }
 
-fn print_stats(id: &ContainerId, cgroup: &Cgroup) -> anyhow::Result<()> {
-    let data = Some(cgroup.stats()?);
+fn print_stats(id: &ContainerId, sources: &Statistics) -> anyhow::Result<()> {
+    let data = Some(sources.stats()?);
     output::print(&output::json_line(&Event { kind: "stats", id: id.as_str(), data })?)
 }
 
 /// Statistics every `interval`, and each OOM kill at once, until the container's last process ends.
-fn follow(id: &ContainerId, cgroup: &Cgroup, interval: Duration) -> anyhow::Result<()> {
-    let mut watch = cgroup.oom_watch()?;
+fn follow(id: &ContainerId, sources: &Statistics, interval: Duration) -> anyhow::Result<()> {
+    let mut watch = sources.cgroup.oom_watch()?;
     let mut next = Instant::now() + interval;
     loop {
         match watch.wait(Some(next.saturating_duration_since(Instant::now())))? {
             Watched::Ended => return Ok(()),
             Watched::Quiet => {
-                print_stats(id, cgroup)?;
+                print_stats(id, sources)?;
                 next += interval;
             }
             Watched::OomKills(kills) => {

@@ -127,7 +127,7 @@ impl Document {
                 },
                 apparmor: Enabled { enabled: true },
                 selinux: Enabled { enabled: true },
-                intel_rdt: IntelRdt { enabled: false, schemata: false, monitoring: false },
+                intel_rdt: IntelRdt { enabled: true, schemata: true, monitoring: true },
                 mount_extensions: MountExtensions { idmap: Enabled { enabled: true } },
                 memory_policy: MemoryPolicy { modes: MEMORY_POLICY_MODES, flags: MEMORY_POLICY_FLAGS },
                 net_devices: Enabled { enabled: true },

@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxPids, LinuxResources};
 use rcrun::id::ContainerId;
 use rcrun::lifecycle;
+use rcrun::resctrl::Shares;
 
 use super::size::parse_or_unlimited;
 use super::{Command, Context, log};
@@ -17,11 +18,17 @@ use super::{Command, Context, log};
 pub struct Update {
     /// Name of the container
     id: String,
-    /// File with linux.resources as JSON, or - for stdin; all other flags are ignored then
+    /// File with linux.resources as JSON, or - for stdin; flags of limits are ignored then
     #[arg(short, long, value_name = "FILE")]
     resources: Option<PathBuf>,
     #[command(flatten)]
     pub limits: Limits,
+    /// Share of the L3 cache, such as L3:0=7f0;1=1f, for a container with linux.intelRdt
+    #[arg(long, value_name = "SCHEMA")]
+    l3_cache_schema: Option<String>,
+    /// Share of memory bandwidth, such as MB:0=20;1=70, for a container with linux.intelRdt
+    #[arg(long, value_name = "SCHEMA")]
+    mem_bw_schema: Option<String>,
 }
 
 /// The limits by flag.
@@ -75,18 +82,11 @@ pub struct Limits {
     /// Has no effect in cgroup v2
     #[arg(long, hide = true, allow_negative_numbers = true)]
     kernel_memory_tcp: Option<String>,
-    /// Intel RDT L3 cache schema (not supported)
-    #[arg(long, value_name = "SCHEMA", hide = true)]
-    l3_cache_schema: Option<String>,
-    /// Intel RDT memory bandwidth schema (not supported)
-    #[arg(long, value_name = "SCHEMA", hide = true)]
-    mem_bw_schema: Option<String>,
 }
 
 impl Limits {
     /// The limits as the specification has them; what no flag names stays unset.
     pub fn resources(self) -> LinuxResources {
-        let given = |text: Option<String>| text.filter(|text| !text.is_empty());
         let mut cpu = LinuxCpu::default();
         cpu.set_shares(self.cpu_share)
             .set_quota(self.cpu_quota)
@@ -116,15 +116,16 @@ impl Limits {
     }
 }
 
+fn given(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
+}
+
 impl Command for Update {
     const NAME: &'static str = "update";
     const ABOUT: &'static str = "Change the limits of a container";
 
     fn run(self, context: &Context) -> anyhow::Result<u8> {
         let id = ContainerId::parse(&self.id)?;
-        if self.limits.l3_cache_schema.is_some() || self.limits.mem_bw_schema.is_some() {
-            bail!("update {id}: Intel RDT is not supported: leave --l3-cache-schema and --mem-bw-schema out");
-        }
         if self.limits.kernel_memory.is_some() || self.limits.kernel_memory_tcp.is_some() {
             log::warning("kernel memory limits are ignored: cgroup v2 has none");
         }
@@ -132,7 +133,9 @@ impl Command for Update {
             Some(file) => read(file)?,
             None => self.limits.resources(),
         };
-        lifecycle::update(&context.store(), &id, &resources, context.missing_controllers)?;
+        let shares =
+            Shares { l3_cache: given(self.l3_cache_schema), memory_bandwidth: given(self.mem_bw_schema) };
+        lifecycle::update(&context.store(), &id, &resources, &shares, context.missing_controllers)?;
         Ok(0)
     }
 }

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use crate::cgroups::CgroupError;
 use crate::launch::hooks::HookError;
 use crate::namespaces::Kind;
+use crate::resctrl::ResctrlError;
 use crate::sys::Failure;
 
 /// A launch's failed operation with its object.
@@ -62,6 +63,8 @@ pub enum LaunchError {
     Terminal { operation: &'static str, error: Errno },
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
+    #[error(transparent)]
+    Resctrl(#[from] ResctrlError),
     #[error("{0}")]
     Call(#[from] Failure),
 }

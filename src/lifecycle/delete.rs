@@ -12,6 +12,7 @@ use crate::fault;
 use crate::id::ContainerId;
 use crate::launch::Signals;
 use crate::plan::{self, Hooks};
+use crate::resctrl::Resctrl;
 use crate::state::{Directory, Record, StateError, Status, Store};
 
 /// How long a killed process may take to end.
@@ -65,7 +66,7 @@ fn end_process(container: &Container) -> Result<(), Error> {
     }
 }
 
-/// Removes what a container has, whatever of it there is: cgroup, hooks' clean-up, directory. Goes on
+/// Removes what a container has, whatever of it there is: cgroup, resctrl group, hooks' clean-up, directory. Goes on
 /// past a failure and tells the first. `interrupt` ends a hook that hangs.
 pub(super) fn remove(
     store: &Store,
@@ -76,15 +77,22 @@ pub(super) fn remove(
 ) -> Result<(), Error> {
     let cgroup = remove_cgroup(record);
     fault::point("rmdir of the cgroup");
+    let group = remove_group(record);
+    fault::point("rmdir of the resctrl group");
     if let Some(record) = record {
         hooks::run_poststop(store, &hooks.poststop, directory.id(), record, interrupt);
     }
     fault::point("poststop hooks");
-    // A cgroup that is still there must stay known.
-    cgroup?;
+    // What is still there must stay known.
+    cgroup.and(group)?;
     directory.remove()?;
     fault::point("removal of the state directory");
     Ok(())
+}
+
+fn remove_group(record: Option<&Record>) -> Result<(), Error> {
+    let Some(group) = record.and_then(|record| record.resctrl.as_ref()) else { return Ok(()) };
+    Ok(Resctrl::mounted()?.map_or(Ok(()), |resctrl| group.remove(&resctrl))?)
 }
 
 fn remove_cgroup(record: Option<&Record>) -> Result<(), Error> {

@@ -8,6 +8,7 @@ use crate::checkpoint::CriuError;
 use crate::id::ContainerId;
 use crate::launch::LaunchError;
 use crate::plan::PlanError;
+use crate::resctrl::ResctrlError;
 use crate::spec::SpecError;
 use crate::state::{StateError, Status};
 
@@ -25,6 +26,8 @@ pub enum Error {
     Cgroup(#[from] CgroupError),
     #[error(transparent)]
     Limit(#[from] LimitError),
+    #[error(transparent)]
+    Resctrl(#[from] ResctrlError),
     #[error(transparent)]
     State(#[from] StateError),
     #[error(transparent)]

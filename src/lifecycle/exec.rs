@@ -17,6 +17,7 @@ use crate::id::ContainerId;
 use crate::launch::{Answers, Foreground, Launch, LaunchError, Signals, wait};
 use crate::namespaces::Kind;
 use crate::plan::{self, ExecRequest, path_of};
+use crate::resctrl::{Group, Resctrl, ResctrlError};
 use crate::spec::{self, Spec, SpecError};
 use crate::state::{Status, Store};
 
@@ -47,6 +48,7 @@ pub fn exec(store: &Store, id: &ContainerId, options: &ExecOptions) -> Result<u8
     let home = |uid| bundle::home_directory(&root, uid);
     let namespaces = Joined::of(&spec, init.pid);
     let record = container.record.as_ref();
+    let group = record.and_then(|record| record.resctrl.as_ref());
     let keyring = record.is_some_and(|record| !record.no_new_keyring);
     let request = ExecRequest {
         process: &process,
@@ -57,6 +59,7 @@ pub fn exec(store: &Store, id: &ContainerId, options: &ExecOptions) -> Result<u8
         chroot: record.is_some_and(|record| record.chroot),
         keyring: keyring.then(|| std::ffi::CString::new(format!("_ses.{id}")).unwrap_or_default()),
         preserve_fds: options.preserve_fds,
+        awaits_parent: group.is_some(),
     };
     let mut facts = facts(&home, listen_fds, options.console_socket.is_none());
     // What counts is the container's user namespace: newgidmap(1) may have left it setgroups(2).
@@ -75,6 +78,8 @@ pub fn exec(store: &Store, id: &ContainerId, options: &ExecOptions) -> Result<u8
     let mut launch = Launch::of_exec(&plan);
     launch.cgroup = cgroup.as_ref().map(|cgroup| cgroup.directory());
     launch.container = Some((pidfd.as_fd(), Some(root.as_fd())));
+    let assign = |pid| group.map_or(Ok(()), |group| join_group(group, pid)).map_err(LaunchError::from);
+    launch.newborn = Some(&assign);
     let of_init;
     let launched = match launch.start() {
         Err(LaunchError::Clone { error: Errno::BUSY | Errno::NODEV | Errno::NOENT })
@@ -255,6 +260,16 @@ fn cgroup_of_init(container: &Container, pid: i32) -> Option<Cgroup> {
     let path = hierarchy.path_of(pid).ok()?;
     let below = path.as_str().strip_prefix(own.path().as_str())?.starts_with('/');
     below.then(|| Cgroup::open(&hierarchy, &path).ok())?
+}
+
+/// Moves the process to the container's resctrl group. One that somebody has removed has left the
+/// container's processes in the default group.
+fn join_group(group: &Group, pid: i32) -> Result<(), ResctrlError> {
+    let Some(resctrl) = Resctrl::mounted()? else { return Ok(()) };
+    match group.assign(&resctrl, pid) {
+        Err(error) if error.is_missing() => Ok(()),
+        assigned => assigned,
+    }
 }
 
 fn denies_setgroups(pid: i32) -> bool {

@@ -17,6 +17,7 @@ use crate::launch::hooks::{empty_state_file, fill_state_file};
 use crate::launch::{Answers, Clock, Laps, Launch, LaunchError, NotifySocket, Signals};
 use crate::plan::CgroupPlan;
 use crate::plan::step::{HookStep, Step};
+use crate::resctrl::MadeGroup;
 use crate::state::{Directory, ProcessId, Record, Reservation, SCHEMA, Status, Store, rfc3339};
 use crate::sys::clone::Child;
 
@@ -58,6 +59,8 @@ pub(super) fn make(
     fault::point("first state.json");
     laps.lap("write state");
 
+    let group = make_group(setup)?;
+    fault::point("resctrl group");
     let cgroup = CgroupGuard::new(setup)?;
     let scope = ScopeGuard::connect(setup)?;
     if cgroup.cgroup.is_none() && scope.is_none() {
@@ -72,6 +75,7 @@ pub(super) fn make(
     let unborn = record.clone();
     let newborn = |pid| {
         scope.as_ref().map_or(Ok(()), |scope| scope.start(pid))?;
+        group.as_ref().map_or(Ok(()), |group| group.assign(pid))?;
         states.as_ref().map_or(Ok(()), |states| states.fill(&options.id, &unborn, pid))
     };
     let mut launch = Launch::of_container(plan);
@@ -140,6 +144,9 @@ pub(super) fn make(
     if record.cgroup.is_some() {
         cgroup.keep();
     }
+    if let Some(group) = group {
+        group.keep();
+    }
     reservation.commit();
     Ok(Made { directory, record, child, master: handover.master, notify })
 }
@@ -173,12 +180,19 @@ pub(super) fn new_record(setup: &Setup, options: &CreateOptions) -> Record {
         owner: rustix::process::geteuid().as_raw(),
         cgroup: setup.plan.cgroup.as_ref().map(|cgroup| cgroup.path.as_str().to_owned()),
         scope: setup.plan.cgroup.as_ref().and_then(|cgroup| Some(cgroup.scope.as_ref()?.unit.scope.clone())),
+        resctrl: setup.plan.resctrl.as_ref().map(|plan| plan.group.clone()),
         init: None,
         chroot,
         no_new_keyring: options.no_new_keyring,
         notify: setup.notify.clone(),
         annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
     }
+}
+
+/// Makes the group of linux.intelRdt, if there is to be one.
+pub(super) fn make_group(setup: &Setup) -> Result<Option<MadeGroup<'_>>, Error> {
+    let (Some(resctrl), Some(plan)) = (&setup.resctrl, &setup.plan.resctrl) else { return Ok(None) };
+    Ok(Some(MadeGroup::make(resctrl, plan)?))
 }
 
 /// What the child's own hooks read: files that it inherits empty, since its pid is in them.

@@ -36,7 +36,7 @@ pub use exec::exec;
 pub use kill::kill;
 pub use mounts::{add_mounts, remove_mounts};
 pub use pause::{pause, resume};
-pub use report::{ContainerReport, cgroup, list, processes, state};
+pub use report::{ContainerReport, Statistics, list, processes, state, statistics};
 pub use restore::restore;
 pub use run::run;
 pub use start::start;

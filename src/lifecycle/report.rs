@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use super::Error;
 use super::container::Container;
-use crate::cgroups::Cgroup;
+use crate::cgroups::{Cgroup, Stats};
 use crate::id::ContainerId;
+use crate::resctrl::{Group, Resctrl};
 use crate::state::{Record, StateError, Status, Store};
 
 /// A container's state: the specification's, and what runc adds.
@@ -60,14 +61,36 @@ pub fn processes(store: &Store, id: &ContainerId) -> Result<Vec<i32>, Error> {
     }
 }
 
-/// A running container's cgroup, for its statistics.
-pub fn cgroup(store: &Store, id: &ContainerId) -> Result<Cgroup, Error> {
+/// What statistics are read from: a running container's cgroup and, where it has one, its resctrl
+/// group.
+pub struct Statistics {
+    /// The cgroup.
+    pub cgroup: Cgroup,
+    group: Option<(Resctrl, Group)>,
+}
+
+impl Statistics {
+    /// What the container has used.
+    pub fn stats(&self) -> Result<Stats, Error> {
+        let mut stats = self.cgroup.stats()?;
+        if let Some((resctrl, group)) = &self.group {
+            stats.intel_rdt = group.stats(resctrl)?;
+        }
+        Ok(stats)
+    }
+}
+
+/// A running container's statistics.
+pub fn statistics(store: &Store, id: &ContainerId) -> Result<Statistics, Error> {
     let container = Container::open(store, id)?;
     container.expect(
         &[Status::Created, Status::Running, Status::Paused],
         "a container without processes has no statistics",
     )?;
-    container.needed_cgroup()
+    let cgroup = container.needed_cgroup()?;
+    let group = container.record.as_ref().and_then(|record| record.resctrl.clone());
+    let group = group.map(|group| Ok::<_, Error>((Resctrl::find()?, group))).transpose()?;
+    Ok(Statistics { cgroup, group })
 }
 
 fn report(container: &Container) -> ContainerReport {

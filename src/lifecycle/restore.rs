@@ -8,7 +8,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use super::create::{check_terminal, notify_directory};
 use super::delete::remove;
 use super::handover::{Handover, PidFile};
-use super::launch::{CgroupGuard, new_record};
+use super::launch::{CgroupGuard, make_group, new_record};
 use super::run::has_pid_namespace;
 use super::setup::Setup;
 use super::{CreateOptions, Error, RunOptions, hooks};
@@ -94,6 +94,10 @@ fn bring_back(
         Some(cgroup) => cgroup.add_process(criu.pid())?,
         None => record.cgroup = None,
     }
+    let group = make_group(setup)?;
+    if let Some(group) = &group {
+        group.assign(criu.pid())?;
+    }
 
     let mut restoring = Options {
         evasive_devices: Some(true),
@@ -148,6 +152,9 @@ fn bring_back(
         file.keep();
     }
     cgroup.keep();
+    if let Some(group) = group {
+        group.keep();
+    }
     reservation.commit();
     Ok(Restored { directory, record, child, master: handover.master })
 }

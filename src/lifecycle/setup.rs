@@ -8,12 +8,14 @@ use crate::cgroups::systemd::{ScopePlan, UnitPath};
 use crate::cgroups::{self, CgroupPath, Hierarchy, Limits};
 use crate::host;
 use crate::plan::{self, CgroupPlan, Facts, Plan, Request};
+use crate::resctrl::{GroupPlan, Resctrl, Wanted};
 use crate::state::Store;
 
 /// Everything decided.
 pub(super) struct Setup {
     pub bundle: Bundle,
     pub hierarchy: Option<Hierarchy>,
+    pub resctrl: Option<Resctrl>,
     pub plan: Plan,
     /// The service manager's NOTIFY_SOCKET.
     pub notify: Option<String>,
@@ -36,12 +38,14 @@ impl Setup {
             false => plan_cgroup(&bundle, options, rootless, unprivileged)
                 .map(|(hierarchy, cgroup)| (Some(hierarchy), Some(cgroup)))?,
         };
+        let (resctrl, group) = plan_group(&bundle, options)?.unzip();
         let request = Request {
             id: &options.id,
             spec: &bundle.spec,
             bundle: &bundle.path,
             root: &bundle.root,
             cgroup,
+            resctrl: group,
             create_only,
             no_pivot: options.no_pivot,
             no_new_keyring: options.no_new_keyring,
@@ -49,7 +53,7 @@ impl Setup {
             notify: notify.as_ref().map(|_| notify_directory),
         };
         let plan = plan::plan(request, &facts)?;
-        Ok(Self { bundle, hierarchy, plan, notify })
+        Ok(Self { bundle, hierarchy, resctrl, plan, notify })
     }
 
     /// Says what is done differently than asked.
@@ -80,6 +84,16 @@ pub(super) fn facts<'a>(home: &'a dyn Fn(u32) -> String, listen_fds: u32, relaye
         security_modules: &host::security_modules,
         window_size: if relayed { &host::window_size } else { &|| None },
     }
+}
+
+/// The group of linux.intelRdt; without that field nobody asks what the host has.
+fn plan_group(bundle: &Bundle, options: &CreateOptions) -> Result<Option<(Resctrl, GroupPlan)>, Error> {
+    let linux = bundle.spec.linux().as_ref();
+    let Some(rdt) = linux.and_then(|linux| linux.intel_rdt().as_ref()) else { return Ok(None) };
+    let wanted = Wanted::of(rdt, &options.id)?;
+    let resctrl = Resctrl::find()?;
+    let plan = GroupPlan::new(&wanted, &resctrl.look(&wanted)?)?;
+    Ok(Some((resctrl, plan)))
 }
 
 fn plan_cgroup(

@@ -8,19 +8,29 @@ use super::setup::warn_of_skipped;
 use crate::cgroups::systemd::{Scope, properties};
 use crate::cgroups::{Hierarchy, Limits, MissingControllers};
 use crate::id::ContainerId;
+use crate::resctrl::{Resctrl, ResctrlError, Shares};
 use crate::state::{Status, Store};
 
-/// Writes the limits that `resources` names; others stay as they are.
+/// Writes the limits that `resources` and `shares` name; others stay as they are.
 pub fn update(
     store: &Store,
     id: &ContainerId,
     resources: &LinuxResources,
+    shares: &Shares,
     missing: MissingControllers,
 ) -> Result<(), Error> {
     let container = Container::open(store, id)?;
     let _lock = container.directory.lock()?;
     container
         .expect(&[Status::Created, Status::Running, Status::Paused], "a stopped container has no limits")?;
+    if *shares != Shares::default() {
+        let group = container.record.as_ref().and_then(|record| record.resctrl.as_ref());
+        let group = group.ok_or_else(|| ResctrlError::NoneToUpdate { id: id.clone() })?;
+        group.update(&Resctrl::find()?, shares)?;
+        if *resources == LinuxResources::default() {
+            return Ok(());
+        }
+    }
     let cgroup = container.needed_cgroup()?;
     let mut resources = resources.clone();
     cgroup.complete(&mut resources)?;

@@ -7,6 +7,7 @@ use std::fmt::{self, Display, Formatter};
 use super::step::{DeviceStep, FsOption, HookStep, MountFrom, MountStep, Source, Step};
 use super::{Label, Plan};
 use crate::namespaces::Kind;
+use crate::resctrl::GroupPlan;
 use crate::text::Text;
 
 /// One line of a plan.
@@ -35,6 +36,7 @@ impl Plan {
             lines.extend(cgroup.owner.map(|uid| parent(format!("give the cgroup to uid {uid}"))));
             lines.extend(cgroup.limits.lines().into_iter().map(parent));
         }
+        lines.extend(self.resctrl.iter().flat_map(GroupPlan::lines).map(parent));
         let opened = self.sources.iter().filter(|source| **source != Source::ByChild);
         lines.extend(opened.map(|source| parent(source.to_string())));
         for (kind, _) in self.namespaces.around_clone.iter().chain(&self.namespaces.through) {
@@ -50,6 +52,7 @@ impl Plan {
                 lines.push(parent(format!("map {ids} {}{by}", one_line(map))));
             }
         }
+        lines.extend(self.resctrl.iter().map(|_| parent("move the process to the resctrl group".into())));
         if let Some(adj) = self.oom_score_adj {
             lines.push(parent(format!("set oom_score_adj {adj}")));
         }

@@ -31,6 +31,8 @@ pub struct ExecRequest<'a> {
     pub keyring: Option<CString>,
     /// `--preserve-fds`.
     pub preserve_fds: u32,
+    /// Is there something that only the parent can do for the process, when it exists?
+    pub awaits_parent: bool,
 }
 
 impl<'a> ExecRequest<'a> {
@@ -46,6 +48,7 @@ impl<'a> ExecRequest<'a> {
             keyring: None,
             preserve_fds: 0,
             linux: None,
+            awaits_parent: false,
         }
     }
 }
@@ -75,7 +78,7 @@ pub struct ExecPlan {
 pub fn exec(request: &ExecRequest<'_>, facts: &Facts<'_>) -> Result<ExecPlan, PlanError> {
     let process = request.process;
     let mut steps = Vec::new();
-    if process.oom_score_adj().is_some() {
+    if process.oom_score_adj().is_some() || request.awaits_parent {
         steps.push(Step::AwaitParent);
     }
     let (initial_cpus, cpus) = tuning::affinity(process)?;

@@ -45,6 +45,7 @@ use crate::cgroups::systemd::ScopePlan;
 use crate::cgroups::{CgroupError, CgroupPath, Limits};
 use crate::id::ContainerId;
 use crate::namespaces::Kind;
+use crate::resctrl::GroupPlan;
 use crate::spec::{SpecError, has_namespace, joins_namespace, sysctl_path};
 
 /// Everything that a launch does, decided.
@@ -56,6 +57,8 @@ pub struct Plan {
     pub sources: Vec<Source>,
     /// The container's cgroup; None with `--cgroup-manager disabled`.
     pub cgroup: Option<CgroupPlan>,
+    /// The resctrl group that the process is moved to.
+    pub resctrl: Option<GroupPlan>,
     /// What the clone makes and joins.
     pub namespaces: Namespaces,
     /// The network devices that the parent moves.
@@ -162,6 +165,8 @@ pub struct Request<'a> {
     pub root: &'a Path,
     /// The cgroup, planned by [`crate::cgroups`].
     pub cgroup: Option<CgroupPlan>,
+    /// The resctrl group, planned by [`crate::resctrl`].
+    pub resctrl: Option<GroupPlan>,
     /// Stop before the program until `start`.
     pub create_only: bool,
     /// `--no-pivot`.
@@ -184,6 +189,7 @@ impl<'a> Request<'a> {
             bundle: Path::new("/bundle"),
             root: Path::new("/bundle/rootfs"),
             cgroup: None,
+            resctrl: None,
             create_only: false,
             no_pivot: false,
             no_new_keyring: false,
@@ -298,11 +304,17 @@ pub fn plan(request: Request<'_>, facts: &Facts<'_>) -> Result<Plan, PlanError> 
     let user_namespace = b.creates(Kind::User) || b.joins(Kind::User);
     let oom_score_adj = process.oom_score_adj();
 
-    // A scope is made around a process that exists.
+    // A scope is made around a process that exists, and a resctrl group takes no other.
     let in_scope = request.cgroup.as_ref().is_some_and(|cgroup| cgroup.scope.is_some());
     let hooked = !hooks.create_container.is_empty() || !hooks.start_container.is_empty();
     let moves = b.linux().and_then(|l| l.net_devices().as_ref()).is_some_and(|devices| !devices.is_empty());
-    if b.creates(Kind::User) || oom_score_adj.is_some() || hooked || in_scope || moves {
+    if b.creates(Kind::User)
+        || oom_score_adj.is_some()
+        || hooked
+        || in_scope
+        || moves
+        || request.resctrl.is_some()
+    {
         b.steps.push(Step::AwaitParent);
     }
     let namespaces = namespaces::plan(&mut b)?;
@@ -345,6 +357,7 @@ pub fn plan(request: Request<'_>, facts: &Facts<'_>) -> Result<Plan, PlanError> 
         id: request.id.clone(),
         sources: b.sources,
         cgroup: request.cgroup,
+        resctrl: request.resctrl,
         namespaces,
         net_devices,
         oom_score_adj,

@@ -45,6 +45,27 @@ fn assert_order(plan: &Plan, steps: &[&str]) {
 }
 
 #[test]
+fn the_parent_moves_a_process_to_its_resctrl_group_before_anything_else() {
+    let spec = crate::spec::default_spec();
+    let id = ContainerId::parse("c1").unwrap();
+    let group = crate::resctrl::Group { clos: "gold".into(), own: false, monitoring: None };
+    let resctrl = Some(GroupPlan { group, makes: true, schemata: vec!["L3:0=f".into()] });
+    let plan = plan(Request { resctrl, ..Request::plain(&id, &spec) }, &facts()).unwrap();
+    assert_eq!(words(&plan)[0], "wait for the parent");
+    let parent: Vec<_> = plan.lines().into_iter().filter(|l| l.process == "parent").map(|l| l.step).collect();
+    let at = |step: &str| {
+        parent.iter().position(|line| line.starts_with(step)).unwrap_or_else(|| panic!("{parent:?}"))
+    };
+    let steps = [
+        "make resctrl group gold",
+        "set schemata \"L3:0=f\"",
+        "clone3",
+        "move the process to the resctrl group",
+    ];
+    assert!(steps.map(at).is_sorted(), "{parent:?}");
+}
+
+#[test]
 fn the_default_plan_forbids_after_it_has_built() {
     let plan = plan_of(|_| ()).unwrap();
     assert_order(
@@ -298,6 +319,7 @@ fn without_pivot_root_the_hosts_pseudo_file_systems_go_away() {
             bundle: Path::new("/bundle"),
             root: Path::new("/bundle/rootfs"),
             cgroup: None,
+            resctrl: None,
             create_only: false,
             no_pivot,
             no_new_keyring: false,

@@ -5,7 +5,6 @@
 
 mod default;
 mod dialect;
-mod unsupported;
 mod validate;
 
 pub use default::{default_config, default_spec, rootless_config, rootless_spec};
@@ -44,14 +43,6 @@ pub enum SpecError {
         /// What is wrong with it, and the cure.
         reason: String,
     },
-    /// A field of the specification that this version does not implement.
-    #[error(
-        "config.json: {path} is not supported by this version of rcrun: remove it, or use another runtime"
-    )]
-    Unsupported {
-        /// JSON path of the field.
-        path: String,
-    },
 }
 
 impl SpecError {
@@ -65,7 +56,6 @@ impl SpecError {
 pub fn parse(bytes: &[u8]) -> Result<Spec, SpecError> {
     let spec: Spec = parse_json("config.json", bytes)?;
     validate::spec(&spec)?;
-    unsupported::spec(&spec)?;
     Ok(spec)
 }
 
@@ -161,9 +151,32 @@ mod tests {
     }
 
     #[test]
-    fn unsupported_fields_are_named() {
-        let error = message(|c| c["linux"]["intelRdt"] = json!({"closID": "x"}));
-        assert!(error.contains("linux.intelRdt") && error.contains("not supported"), "{error}");
+    fn names_and_lines_of_intel_rdt_are_checked() {
+        for (rdt, field) in [
+            (json!({"closID": "."}), "closID"),
+            (json!({"closID": ".."}), "closID"),
+            (json!({"closID": "a/b"}), "closID"),
+            (json!({"closID": "//"}), "closID"),
+            (json!({"closID": "info"}), "closID"),
+            (json!({"closID": "mon_groups"}), "closID"),
+            (json!({"closID": "a\nb"}), "closID"),
+            (json!({"closID": "a\u{0}b"}), "closID"),
+            (json!({"closID": "x".repeat(256)}), "closID"),
+            (json!({"memBwSchema": "L3:0=f"}), "memBwSchema"),
+            (json!({"memBwSchema": "MB:0=20\nL3:0=f"}), "memBwSchema"),
+            (json!({"schemata": ["L3:0=f", "L3:0=f\nMB:0=20"]}), "schemata[1]"),
+        ] {
+            let error = message(|c| c["linux"]["intelRdt"] = rdt.clone());
+            assert!(error.starts_with(&format!("config.json: linux.intelRdt.{field}")), "{rdt}: {error}");
+        }
+        for rdt in [
+            json!({}),
+            json!({"closID": "/"}),
+            json!({"closID": "", "memBwSchema": "", "schemata": [""], "enableCMT": true, "enableMBM": true}),
+            json!({"closID": "a b", "l3CacheSchema": "L3CODE:0=f\nL3DATA:0=f", "enableMonitoring": true}),
+        ] {
+            with(|c| c["linux"]["intelRdt"] = rdt.clone()).unwrap();
+        }
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use oci_spec::runtime::{Hook, Linux, LinuxIdMapping, LinuxNamespace, Process, Spec};
+use oci_spec::runtime::{Hook, Linux, LinuxIdMapping, LinuxIntelRdt, LinuxNamespace, Process, Spec};
 
 use super::{OCI_VERSION, SpecError};
 use crate::namespaces::Kind;
+use crate::resctrl::{DEFAULT_GROUP, is_kernels_own};
 
 type Checked = Result<(), SpecError>;
 
@@ -56,6 +57,9 @@ pub(super) fn spec(spec: &Spec) -> Checked {
     }
     for key in linux.and_then(|l| l.sysctl().as_ref()).into_iter().flat_map(|s| s.keys()) {
         sysctl(key, &has)?;
+    }
+    if let Some(rdt) = linux.and_then(|linux| linux.intel_rdt().as_ref()) {
+        intel_rdt(rdt)?;
     }
     mappings(linux.unwrap_or(&nothing), linux.is_some_and(|_| has(Kind::User)))
 }
@@ -235,6 +239,29 @@ fn mappings(linux: &Linux, user: bool) -> Checked {
         }
         if let Some(index) = list.iter().position(|m| m.size() == 0) {
             refuse(format!("{path}[{index}].size"), "is 0")?;
+        }
+    }
+    Ok(())
+}
+
+fn intel_rdt(rdt: &LinuxIntelRdt) -> Checked {
+    const NAME_MAX: usize = 255;
+    let clos = rdt.clos_id().as_deref().unwrap_or_default();
+    let strange = |byte: u8| matches!(byte, b'/' | b'\n' | 0);
+    let is_name = !matches!(clos, "." | "..")
+        && !is_kernels_own(clos)
+        && !clos.bytes().any(strange)
+        && clos.len() <= NAME_MAX;
+    if clos != DEFAULT_GROUP && !is_name {
+        refuse("linux.intelRdt.closID", format!("{clos:?} is no name of a resctrl group"))?;
+    }
+    let bandwidth = rdt.mem_bw_schema().as_deref().unwrap_or_default();
+    if !bandwidth.is_empty() && (!bandwidth.starts_with("MB:") || bandwidth.contains('\n')) {
+        refuse("linux.intelRdt.memBwSchema", format!("{bandwidth:?} is no line that begins with MB:"))?;
+    }
+    for (index, line) in rdt.schemata().iter().flatten().enumerate() {
+        if line.contains('\n') {
+            refuse(format!("linux.intelRdt.schemata[{index}]"), "more than one line: make each an element")?;
         }
     }
     Ok(())

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::ProcessId;
+use crate::resctrl::Group;
 
 /// The version of this file's format; a record of another one is refused.
 pub const SCHEMA: u32 = 1;
@@ -31,6 +32,9 @@ pub struct Record {
     /// The scope that systemd made it as.
     #[serde(default)]
     pub scope: Option<String>,
+    /// The resctrl group of its processes.
+    #[serde(default)]
+    pub resctrl: Option<Group>,
     /// Its first process; None while that is being made.
     pub init: Option<ProcessId>,
     /// Is its root entered with chroot(2), so that exec has to do that too?

@@ -159,6 +159,7 @@ mod tests {
             no_new_keyring: false,
             notify: None,
             scope: None,
+            resctrl: None,
             annotations: Default::default(),
         };
         directory.write_record(&record).unwrap();

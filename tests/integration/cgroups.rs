@@ -100,6 +100,11 @@ fn a_limit_without_its_controller_names_controller_and_cgroup() {
     let bundle = busybox!().set("/linux/resources/cpu", json!({"shares": 512}));
     bundle.create().refused(&["cpu", "controller"]);
     bundle.leaves_nothing();
+    if controller("rdma").is_err() {
+        let bundle = busybox!().set("/linux/resources/rdma", json!({"mlx5_1": {"hcaHandles": 3}}));
+        bundle.create().refused(&["linux.resources.rdma[\"mlx5_1\"]", "controller \"rdma\" is missing"]);
+        bundle.leaves_nothing();
+    }
 }
 
 #[test]

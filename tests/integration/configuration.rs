@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::support::{Bundle, busybox};
+use crate::support::{Bundle, busybox, skip};
 
 #[track_caller]
 fn refused(bundle: &Bundle, fragments: &[&str]) {
@@ -177,10 +177,34 @@ fn a_namespace_that_is_listed_twice_is_refused() {
 }
 
 #[test]
-fn unsupported_fields_are_named() {
-    let cases = [("/linux/intelRdt", json!({"closID": "x"}), "linux.intelRdt")];
-    for (pointer, value, path) in cases {
-        refused(&busybox!().set(pointer, value), &[path, "not supported"]);
+fn without_resctrl_the_error_says_what_it_takes() {
+    if std::fs::read_to_string("/proc/self/mountinfo").is_ok_and(|all| all.contains(" - resctrl ")) {
+        skip("this host has resctrl");
+        return;
+    }
+    let cure = ["linux.intelRdt", "mount -t resctrl resctrl /sys/fs/resctrl"];
+    for rdt in [json!({}), json!({"closID": "/"}), json!({"schemata": ["L3:0=f"], "enableMonitoring": true})]
+    {
+        refused(&busybox!().set("/linux/intelRdt", rdt), &cure);
+    }
+    let bundle = busybox!().script("sleep 1000");
+    bundle.run_detached();
+    for flag in ["--l3-cache-schema=L3:0=f", "--mem-bw-schema=MB:0=20"] {
+        bundle.rcrun(&["update", flag, bundle.id()]).refused(&["linux.intelRdt", "--l3-cache-schema"]);
+    }
+    bundle.rcrun(&["update", "--l3-cache-schema=", bundle.id()]).success();
+    bundle.delete_forced().success();
+}
+
+#[test]
+fn intel_rdt_that_is_wrong_everywhere_is_named() {
+    for (rdt, field) in [
+        (json!({"closID": "a/b"}), "linux.intelRdt.closID"),
+        (json!({"closID": ".."}), "linux.intelRdt.closID"),
+        (json!({"memBwSchema": "L3:0=f"}), "linux.intelRdt.memBwSchema"),
+        (json!({"schemata": ["L3:0=f\nMB:0=20"]}), "linux.intelRdt.schemata[0]"),
+    ] {
+        refused(&busybox!().set("/linux/intelRdt", rdt), &[field]);
     }
 }
 
