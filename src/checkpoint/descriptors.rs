@@ -4,6 +4,8 @@
 //! name that [`inherited`] knows is one that CRIU left out; the stream of the restoring rcrun takes its
 //! place.
 
+use std::fs::Metadata;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use super::CriuError;
@@ -27,33 +29,39 @@ fn name_of(pid: i32, fd: u32, mounts: &MountTable) -> Option<String> {
     }
     let info = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).ok()?;
     let mount = info.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()?;
-    if mounts.by_id(mount).is_some() || is_terminal(&path) {
+    if mounts.by_id(mount).is_some() {
         return Some(link);
     }
-    let inode = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&path).ok()?);
-    Some(format!("file[{mount:x}:{inode:x}]"))
-}
-
-/// Terminals are CRIU's to know: `--shell-job`.
-fn is_terminal(path: &str) -> bool {
-    use std::os::unix::fs::{FileTypeExt, MetadataExt};
-    std::fs::metadata(path).is_ok_and(|data| {
-        let major = rustix::fs::major(data.rdev());
-        data.file_type().is_char_device() && (major == 5 || (136..144).contains(&major))
+    let data = std::fs::metadata(&path).ok()?;
+    Some(match is_terminal(&data) {
+        true => format!("tty[{:x}:{:x}]", data.rdev(), data.dev()),
+        false => format!("file[{mount:x}:{:x}]", data.ino()),
     })
 }
 
-/// Those of `names` that CRIU must be told to leave out. Pipes it finds by itself.
-pub fn external(names: &[String]) -> Vec<String> {
-    let mut external: Vec<String> = names.iter().filter(|name| name.starts_with("file[")).cloned().collect();
+fn is_terminal(data: &Metadata) -> bool {
+    let major = rustix::fs::major(data.rdev());
+    data.file_type().is_char_device() && (major == 5 || (136..144).contains(&major))
+}
+
+/// Those of `names` that CRIU must be told to leave out; terminals only with `--shell-job`. Pipes it finds
+/// by itself.
+pub fn external(names: &[String], shell_job: bool) -> Vec<String> {
+    let outside = |name: &&String| name.starts_with("file[") || (shell_job && name.starts_with("tty["));
+    let mut external: Vec<String> = names.iter().filter(outside).cloned().collect();
     external.sort();
     external.dedup();
     external
 }
 
+/// Is one of the streams a terminal of the outside?
+pub fn on_terminal(names: &[String]) -> bool {
+    names.iter().any(|name| name.starts_with("tty["))
+}
+
 /// What takes the place of the streams that were left out.
 pub fn inherited(names: &[String]) -> Vec<InheritFd> {
-    let outside = |name: &String| name.starts_with("pipe:[") || name.starts_with("file[");
+    let outside = |name: &String| ["pipe:[", "file[", "tty["].iter().any(|kind| name.starts_with(kind));
     let named = names.iter().take(3).enumerate().filter(|(_, name)| outside(name));
     named.map(|(fd, name)| InheritFd { key: name.clone(), fd: fd as i32 }).collect()
 }
@@ -85,11 +93,15 @@ mod tests {
 
     #[test]
     fn streams_of_the_outside_are_replaced_and_others_are_not() {
+        let numbers = |names: &[String]| inherited(names).iter().map(|i| i.fd).collect::<Vec<_>>();
         let names = ["pipe:[7]", "/dev/pts/0", "file[1a:2b]"].map(str::to_owned);
-        let inherited = inherited(&names);
-        assert_eq!(inherited.iter().map(|i| i.fd).collect::<Vec<_>>(), [0, 2]);
-        assert_eq!(inherited[1].key, "file[1a:2b]");
-        assert_eq!(external(&names), ["file[1a:2b]"]);
+        assert_eq!(numbers(&names), [0, 2]);
+        assert_eq!(inherited(&names)[1].key, "file[1a:2b]");
+        assert_eq!(external(&names, true), ["file[1a:2b]"]);
+        let names = ["tty[8800:1c]", "tty[8800:1c]", "file[1a:2b]"].map(str::to_owned);
+        assert_eq!(numbers(&names), [0, 1, 2]);
+        assert_eq!(external(&names, true), ["file[1a:2b]", "tty[8800:1c]"]);
+        assert_eq!(external(&names, false), ["file[1a:2b]"], "the dump is refused then");
     }
 
     #[test]

@@ -74,7 +74,7 @@ fn request(
         let table = mounts::MountTable::of_process(pid)?;
         let streams = descriptors::of_process(pid, &table);
         criu.external.extend(mounts::dump(spec, &record.bundle, pid, &table)?);
-        criu.external.extend(descriptors::external(&streams));
+        criu.external.extend(descriptors::external(&streams, options.shell_job));
         descriptors::write(&options.image_path, &streams)?;
     }
     let kind = if options.pre_dump { rpc::Kind::PreDump } else { rpc::Kind::Dump };

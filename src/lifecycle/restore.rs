@@ -111,6 +111,8 @@ fn bring_back(
         external: mounts::restore(spec, &setup.bundle.path, &notify)?,
         ..criu_options.to_criu(&directories, spec)
     };
+    // CRIU would look for the terminal where it has put the inherited one away already.
+    restoring.shell_job = Some(criu_options.shell_job && !descriptors::on_terminal(&streams));
     restoring.inherit_fd.extend(descriptors::inherited(&streams));
     let request = Request { kind: Kind::Restore.into(), options: Some(restoring), ..Request::default() };
 
