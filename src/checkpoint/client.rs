@@ -326,14 +326,3 @@ pub(super) fn in_path(name: &str) -> Option<PathBuf> {
         .map(|directory| directory.join(name))
         .find(executable)
 }
-
-/// Writes the zero byte of `--status-fd`.
-pub fn tell_ready(fd: i32) -> Result<(), CriuError> {
-    // Through /proc: the number is the caller's, and nothing here owns it.
-    let path = PathBuf::from(format!("/proc/self/fd/{fd}"));
-    std::fs::OpenOptions::new()
-        .write(true)
-        .open(&path)
-        .and_then(|mut file| std::io::Write::write_all(&mut file, &[0]))
-        .map_err(|error| CriuError::Directory { what: "--status-fd", path, error })
-}

@@ -41,8 +41,6 @@ pub struct CriuOptions {
     pub shell_job: bool,
     /// Serve memory on demand.
     pub lazy_pages: bool,
-    /// Gets a zero byte when memory can be served; the number of an open descriptor.
-    pub status_fd: Option<i32>,
     /// Where memory goes: address and port.
     pub page_server: Option<(String, u16)>,
     /// Take file locks along.

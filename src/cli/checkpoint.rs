@@ -1,11 +1,14 @@
 //! `checkpoint` and `restore`: flags for CRIU.
 
+use std::fs::File;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use rcrun::checkpoint::{CgroupsMode, CriuOptions};
 use rcrun::id::ContainerId;
 use rcrun::lifecycle::{self, CreateOptions, RunOptions};
+use rcrun::sys::process::take_passed;
+use rustix::fs::{OFlags, fcntl_getfl};
 
 use super::create::absolute;
 use super::global::CgroupManager;
@@ -75,7 +78,6 @@ impl CriuFlags {
             external_unix_sockets: self.ext_unix_sk,
             shell_job: self.shell_job,
             lazy_pages: self.lazy_pages,
-            status_fd: None,
             page_server: None,
             file_locks: self.file_locks,
             pre_dump: false,
@@ -122,6 +124,8 @@ impl Command for Checkpoint {
     const ABOUT: &'static str = "Write a running container to files, with criu";
 
     fn run(self, context: &Context) -> anyhow::Result<u8> {
+        // As with runc, nobody looks at it otherwise.
+        let status = if self.criu.lazy_pages { status_fd(self.status_fd)? } else { None };
         let id = ContainerId::parse(&self.id)?;
         let parent_path = self.parent_path.filter(|path| !path.as_os_str().is_empty());
         if parent_path.as_ref().is_some_and(|path| path.is_absolute()) {
@@ -133,26 +137,26 @@ impl Command for Checkpoint {
             leave_running: self.leave_running,
             tcp_skip_in_flight: self.tcp_skip_in_flight,
             link_remap: self.link_remap,
-            status_fd: status_fd(self.status_fd)?,
             page_server: page_server.map(address).transpose()?,
             pre_dump: self.pre_dump,
             ..self.criu.options()?
         };
-        lifecycle::checkpoint(&context.store(), &id, &options)?;
+        lifecycle::checkpoint(&context.store(), &id, &options, status)?;
         Ok(0)
     }
 }
 
-/// Is open for writing; none where negative.
-fn status_fd(fd: i32) -> anyhow::Result<Option<i32>> {
-    if fd < 0 {
+/// A descriptor that the caller has passed; none where negative.
+fn status_fd(number: i32) -> anyhow::Result<Option<File>> {
+    if number < 0 {
         return Ok(None);
     }
-    std::fs::OpenOptions::new()
-        .write(true)
-        .open(format!("/proc/self/fd/{fd}"))
-        .with_context(|| format!("--status-fd {fd}: open for writing"))?;
-    Ok(Some(fd))
+    let passed = take_passed(number).with_context(|| format!("--status-fd {number}: pass a descriptor"))?;
+    let flags = fcntl_getfl(&passed).with_context(|| format!("--status-fd {number}"))?;
+    if !flags.intersects(OFlags::WRONLY | OFlags::RDWR) {
+        bail!("--status-fd {number}: not open for writing");
+    }
+    Ok(Some(passed.into()))
 }
 
 /// `ADDRESS:PORT`, an IPv6 address in brackets.

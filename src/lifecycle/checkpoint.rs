@@ -1,5 +1,8 @@
 //! `checkpoint`: a running container into files.
 
+use std::fs::File;
+use std::io::Write;
+
 use super::container::Container;
 use super::delete::remove;
 use super::{Error, kill};
@@ -16,7 +19,13 @@ use crate::spec::{Spec, has_namespace};
 use crate::state::{Status, Store};
 
 /// Writes a running container into `options.image_path`. Unless it is to run on it is deleted then.
-pub fn checkpoint(store: &Store, id: &ContainerId, options: &CriuOptions) -> Result<(), Error> {
+/// `status` gets a zero byte, and its end, once memory can be fetched.
+pub fn checkpoint(
+    store: &Store,
+    id: &ContainerId,
+    options: &CriuOptions,
+    mut status: Option<File>,
+) -> Result<(), Error> {
     let mut container = Container::open(store, id)?;
     let _lock = container.directory.lock()?;
     container.reload()?;
@@ -33,7 +42,12 @@ pub fn checkpoint(store: &Store, id: &ContainerId, options: &CriuOptions) -> Res
     };
     let directories = Directories::open(options, "dump.log", Some(mode))?;
     let request = request(&container, &spec, options, &directories)?;
-    dump(criu, &request, options, &directories)?;
+    let mut ready = || {
+        if let Some(Err(error)) = status.take().map(|mut status| status.write_all(&[0])) {
+            store.warn(&format!("--status-fd: nobody hears that memory can be fetched: {error}"));
+        }
+    };
+    dump(criu, &request, options, &directories, &mut ready)?;
     if options.pre_dump || options.leave_running {
         return Ok(());
     }
@@ -93,13 +107,12 @@ fn dump(
     request: &Request,
     options: &CriuOptions,
     directories: &Directories,
+    ready: &mut dyn FnMut(),
 ) -> Result<(), Error> {
     let operation = if options.pre_dump { "pre-dump" } else { "dump" };
     let mut notified = |notification: Notification| -> Result<(), Error> {
-        if notification.name == "status-ready"
-            && let Some(fd) = options.status_fd
-        {
-            crate::checkpoint::client::tell_ready(fd)?;
+        if notification.name == "status-ready" {
+            ready();
         }
         Ok(())
     };

@@ -135,9 +135,6 @@ fn bring_back(
                 pid_file = options.pid_file.as_deref().map(|path| PidFile::write(path, pid)).transpose()?;
             }
             ("orphan-pts-master", Some(master)) => handover.take_terminal(master)?,
-            ("status-ready", _) => {
-                criu_options.status_fd.map(crate::checkpoint::client::tell_ready).transpose()?;
-            }
             _ => {}
         }
         Ok(())

@@ -1,8 +1,9 @@
 //! The calls of a process about itself on its way to execve(2).
 
 use std::ffi::{CStr, CString};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 
-use rustix::io::Errno;
+use rustix::io::{Errno, FdFlags};
 
 use super::checked;
 
@@ -128,6 +129,24 @@ pub fn working_directory_is_reachable() -> Result<bool, Errno> {
 pub fn descriptor_is_open(number: u32) -> bool {
     // SAFETY: F_GETFD only reads the flags of whatever the number names.
     unsafe { libc::fcntl(number as libc::c_int, libc::F_GETFD) >= 0 }
+}
+
+/// Takes over descriptor `number` as this process's caller has passed it; execve(2) closes it from now
+/// on. EBADF where it is not open, or is one of this process's own.
+pub fn take_passed(number: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: for the two calls that follow. This process's own descriptors are CLOEXEC from birth, those
+    // that came through execve(2) are not.
+    let passed = unsafe { BorrowedFd::borrow_raw(if number < 0 { return Err(Errno::BADF) } else { number }) };
+    if rustix::io::fcntl_getfd(passed)?.contains(FdFlags::CLOEXEC) {
+        return Err(Errno::BADF);
+    }
+    if number <= libc::STDERR_FILENO {
+        // The standard library goes on using these.
+        return rustix::io::fcntl_dupfd_cloexec(passed, 3);
+    }
+    rustix::io::fcntl_setfd(passed, FdFlags::CLOEXEC)?;
+    // SAFETY: by its flags until now it is nobody's in this process, and from now on it is not taken again.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// close(2) of this process's copy of a descriptor that its parent goes on owning: for the child of

@@ -12,10 +12,10 @@ use crate::support::{
 };
 
 /// Writes the numbers from 1 on, a line each, into /data/numbers.
-const COUNT: &str = "i=0; while :; do i=$((i+1)); echo $i >> /data/numbers; sleep 0.02; done";
+pub const COUNT: &str = "i=0; while :; do i=$((i+1)); echo $i >> /data/numbers; sleep 0.02; done";
 
 /// Can CRIU work here? Err is a reason to skip.
-fn criu() -> Result<(), String> {
+pub fn criu() -> Result<(), String> {
     static CHECKED: OnceLock<Result<(), String>> = OnceLock::new();
     let check = || {
         crate::support::program("criu")?;
@@ -32,31 +32,31 @@ fn criu() -> Result<(), String> {
 }
 
 /// A container with /data, a directory of the test's.
-fn with_data(bundle: Bundle) -> (Bundle, PathBuf) {
+pub fn with_data(bundle: Bundle) -> (Bundle, PathBuf) {
     let data = bundle.data();
     (bundle.bind(&data, "/data", &["rbind", "rw"]), data)
 }
 
-fn images(bundle: &Bundle) -> String {
+pub fn images(bundle: &Bundle) -> String {
     bundle.file("images").to_str().expect("UTF-8").to_owned()
 }
 
-fn checkpoint(bundle: &Bundle, options: &[&str]) -> Outcome {
+pub fn checkpoint(bundle: &Bundle, options: &[&str]) -> Outcome {
     let images = images(bundle);
     let args = [&["checkpoint", "--image-path", images.as_str()], options, &[bundle.id()]].concat();
     bundle.invocation(&args).limit(60).wait()
 }
 
-fn restore_command(bundle: &Bundle, options: &[&str]) -> Vec<std::ffi::OsString> {
+pub fn restore_command(bundle: &Bundle, options: &[&str]) -> Vec<std::ffi::OsString> {
     let images = images(bundle);
     bundle.bundle_command("restore", &[&["--image-path", images.as_str()], options].concat())
 }
 
-fn restore(bundle: &Bundle, options: &[&str]) -> Outcome {
+pub fn restore(bundle: &Bundle, options: &[&str]) -> Outcome {
     bundle.invocation(&restore_command(bundle, options)).limit(60).wait()
 }
 
-fn numbers(data: &Path) -> Vec<u64> {
+pub fn numbers(data: &Path) -> Vec<u64> {
     let text = fs::read_to_string(data.join("numbers")).unwrap_or_default();
     // The last line may be half written.
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
@@ -64,7 +64,7 @@ fn numbers(data: &Path) -> Vec<u64> {
 }
 
 #[track_caller]
-fn counts_beyond(data: &Path, number: u64) -> Vec<u64> {
+pub fn counts_beyond(data: &Path, number: u64) -> Vec<u64> {
     wait_for("more numbers", 20, || Some(numbers(data)).filter(|n| n.last().is_some_and(|l| *l > number)))
 }
 

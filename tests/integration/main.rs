@@ -10,6 +10,7 @@ mod added_mounts;
 mod binds;
 mod cgroups;
 mod checkpoint;
+mod checkpoint_options;
 mod commands;
 mod concurrency;
 mod configuration;

@@ -40,6 +40,22 @@ fn profiles(bundle: &Bundle, names: [&str; 2]) -> Result<(), String> {
     Ok(())
 }
 
+fn checkpoint(bundle: &Bundle) {
+    let images = bundle.file("images");
+    let args = ["checkpoint", "--image-path", images.to_str().expect("UTF-8"), bundle.id()];
+    bundle.invocation(&args).limit(60).wait().success();
+}
+
+/// What this file of /proc/PID says of the restored process, which is deleted then.
+fn of_restored(bundle: &Bundle, options: &[&str], file: &str) -> String {
+    let images = bundle.file("images");
+    let options = [&["--detach", "--image-path", images.to_str().expect("UTF-8")], options].concat();
+    bundle.invocation(&bundle.bundle_command("restore", &options)).limit(60).wait().success();
+    let text = fs::read_to_string(format!("/proc/{}/{file}", bundle.pid())).expect("a file of /proc");
+    bundle.delete_forced().success();
+    text
+}
+
 const SHOW: &str = "cat /proc/self/attr/apparmor/current; cat /etc/group 2>&1; cat /etc/passwd | head -n 1";
 
 #[test]
@@ -88,6 +104,19 @@ fn apparmors_profile_is_set_where_the_container_covers_its_proc() {
     let bundle = bundle.set("/linux/maskedPaths", json!([])).set("/linux/readonlyPaths", json!([]));
     let bundle = bundle.script("cat /proc/self/attr/apparmor/exec; echo; cat /etc/group 2>&1; :");
     bundle.run().prints("untouched\ncat: can't open '/etc/group': Permission denied");
+}
+
+#[test]
+fn a_restored_process_has_its_profile_or_another_that_is_asked_for() {
+    let bundle = bundle!();
+    require!(program("criu"));
+    require!(profiles(&bundle, ["rcrun-one", "rcrun-two"]));
+    let bundle = bundle.set("/process/apparmorProfile", json!("rcrun-one")).args(["sleep", "1000"]);
+    bundle.run_detached();
+    checkpoint(&bundle);
+    let restored = |options: &[&str]| of_restored(&bundle, options, "attr/apparmor/current");
+    assert_eq!(restored(&[]), "rcrun-one (enforce)\n");
+    assert_eq!(restored(&["--lsm-profile", "apparmor:rcrun-two"]), "rcrun-two (enforce)\n");
 }
 
 #[test]
@@ -148,6 +177,22 @@ fn selinux_labels_the_process_its_mounts_and_further_processes() {
         .explains(&["no:such:context"]);
     bundle.kill("KILL").success();
     running.wait().exits_with(137);
+}
+
+#[test]
+fn selinux_labels_a_restored_process_and_its_mounts_as_they_were_or_otherwise() {
+    let bundle = bundle!();
+    require!(program("criu"));
+    require!(selinux(&bundle));
+    let bundle = bundle.set("/process/noNewPrivileges", json!(false)).args(["sleep", "1000"]);
+    let bundle = bundle.set("/process/selinuxLabel", json!(CONTEXT)).set("/linux/mountLabel", json!(OTHER));
+    bundle.run_detached();
+    checkpoint(&bundle);
+    let label = |options: &[&str]| of_restored(&bundle, options, "attr/current");
+    assert_eq!(label(&[]).trim_end_matches('\0'), CONTEXT);
+    assert_eq!(label(&["--lsm-profile", &format!("selinux:{OTHER}")]).trim_end_matches('\0'), OTHER);
+    let mounts = of_restored(&bundle, &["--lsm-mount-context", CONTEXT], "mountinfo");
+    assert!(mounts.contains(&format!("context={CONTEXT}")) && !mounts.contains(OTHER), "{mounts}");
 }
 
 #[test]
