@@ -89,7 +89,10 @@ pub fn statistics(store: &Store, id: &ContainerId) -> Result<Statistics, Error> 
     )?;
     let cgroup = container.needed_cgroup()?;
     let group = container.record.as_ref().and_then(|record| record.resctrl.clone());
-    let group = group.map(|group| Ok::<_, Error>((Resctrl::find()?, group))).transpose()?;
+    let group = match group {
+        Some(group) => Resctrl::mounted()?.map(|resctrl| (resctrl, group)),
+        None => None,
+    };
     Ok(Statistics { cgroup, group })
 }
 
