@@ -192,3 +192,23 @@ pub fn kill(pid: i32, number: i32) -> Result<(), Errno> {
     // SAFETY: a signal to another process touches no memory of this one.
     checked(unsafe { libc::syscall(libc::SYS_kill, pid, number) }).map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::{AsRawFd, IntoRawFd};
+
+    use super::*;
+
+    #[test]
+    fn only_what_the_caller_has_passed_is_taken_over() {
+        let own = tempfile::tempfile().unwrap();
+        for number in [-1, 1 << 20, own.as_raw_fd()] {
+            assert_eq!(take_passed(number).unwrap_err(), Errno::BADF, "{number}");
+        }
+        let passed = rustix::io::dup(&own).unwrap().into_raw_fd();
+        let taken = take_passed(passed).unwrap();
+        assert_eq!(taken.as_raw_fd(), passed);
+        assert!(rustix::io::fcntl_getfd(&taken).unwrap().contains(FdFlags::CLOEXEC));
+        assert_ne!(take_passed(2).unwrap().as_raw_fd(), 2, "stderr stays");
+    }
+}
