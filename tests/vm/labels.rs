@@ -180,22 +180,6 @@ fn selinux_labels_the_process_its_mounts_and_further_processes() {
 }
 
 #[test]
-fn selinux_labels_a_restored_process_and_its_mounts_as_they_were_or_otherwise() {
-    let bundle = bundle!();
-    require!(program("criu"));
-    require!(selinux(&bundle));
-    let bundle = bundle.set("/process/noNewPrivileges", json!(false)).args(["sleep", "1000"]);
-    let bundle = bundle.set("/process/selinuxLabel", json!(CONTEXT)).set("/linux/mountLabel", json!(OTHER));
-    bundle.run_detached();
-    checkpoint(&bundle);
-    let label = |options: &[&str]| of_restored(&bundle, options, "attr/current");
-    assert_eq!(label(&[]).trim_end_matches('\0'), CONTEXT);
-    assert_eq!(label(&["--lsm-profile", &format!("selinux:{OTHER}")]).trim_end_matches('\0'), OTHER);
-    let mounts = of_restored(&bundle, &["--lsm-mount-context", CONTEXT], "mountinfo");
-    assert!(mounts.contains(&format!("context={CONTEXT}")) && !mounts.contains(OTHER), "{mounts}");
-}
-
-#[test]
 fn selinux_refuses_an_apparmor_profile() {
     let bundle = bundle!();
     require!(selinux(&bundle));
