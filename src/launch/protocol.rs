@@ -10,9 +10,9 @@
 //!                                   Proceed ──────▶ pivot, limits, ...
 //!   prlimit(2)                ◀── ResourceLimits    ResourceLimitsByParent (only if planned)
 //!                                   Proceed ──────▶ credentials
+//!                                                  AwaitRecord
 //!   `create` ends here        ◀── Created           AwaitStart             (only with create)
 //!   start ── connects, Proceed ───────────────────▶ startContainer hooks
-//!                                                  AwaitRecord            (only with run)
 //!                             ◀── Executing         loads the seccomp filter (only if planned)
 //!   to the seccomp agent      ◀── Listener + fd     execve closes the socket (the fd only if planned)
 //!                             ◀── end of file       the program runs

@@ -111,10 +111,8 @@ pub(super) fn make(
     fault::point("state.json with the pid");
     let pid_file = handover.announce(&launched)?;
     fault::point("pid file");
-    if !create_only {
-        launched.recorded()?;
-        fault::point("Recorded");
-    }
+    launched.recorded()?;
+    fault::point("Recorded");
     laps.lap("write pid");
 
     let mut runtime_hooks = |signals: &Signals| {

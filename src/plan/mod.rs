@@ -344,9 +344,10 @@ pub fn plan(request: Request<'_>, facts: &Facts<'_>) -> Result<Plan, PlanError> 
     let groups_denied = namespaces.mappings.as_ref().map_or(facts.setgroups_denied, |m| m.deny_setgroups);
     let process_steps = process::steps(process, facts, user_namespace, groups_denied, seccomp)?;
     b.steps.extend(process_steps.steps);
-    match request.create_only {
-        true => b.steps.extend([Step::CheckExecutable, Step::AwaitStart]),
-        false => b.steps.push(Step::AwaitRecord),
+    // A process that nobody knows of must not outlive its parent.
+    b.steps.push(Step::AwaitRecord);
+    if request.create_only {
+        b.steps.extend([Step::CheckExecutable, Step::AwaitStart]);
     }
     b.steps.extend(hooks.start_container.iter().cloned().map(Step::Hook));
     b.steps.extend(process_steps.last.map(Step::ResourceLimit));
