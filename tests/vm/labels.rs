@@ -106,6 +106,57 @@ fn apparmors_profile_is_set_where_the_container_covers_its_proc() {
     bundle.run().prints("untouched\ncat: can't open '/etc/group': Permission denied");
 }
 
+/// A container covers its /proc with a volume and lays it open again, all the time: an exec into it, and a
+/// container that starts in its mount namespace, are confined all the same (CVE-2019-16884, CVE-2025-52881).
+#[test]
+fn apparmors_profile_is_set_while_the_containers_proc_changes() {
+    let bundle = bundle!();
+    require!(profiles(&bundle, ["rcrun-one", "rcrun-two"]));
+    let fake = bundle.data();
+    let files = ["self/attr/exec", "self/attr/apparmor/exec"].map(|name| fake.join(name));
+    fs::create_dir_all(fake.join("self/attr/apparmor")).expect("mkdir");
+    for file in &files {
+        fs::write(file, "untouched").expect("write");
+    }
+    let untouched = |outcome: &crate::support::Outcome| {
+        for file in &files {
+            assert_eq!(fs::read_to_string(file).expect("read"), "untouched", "{outcome}");
+        }
+    };
+    let sets = json!(["CAP_SYS_ADMIN", "CAP_SYS_CHROOT", "CAP_DAC_OVERRIDE"]);
+    let sets = json!({"bounding": sets, "permitted": sets, "effective": sets});
+    let attacker = bundle
+        .set("/process/capabilities", sets)
+        .set("/root/readonly", json!(false))
+        .bind(&fake, "/fake", &["bind"])
+        .mount("/real", "proc", "proc", &[])
+        .script("echo ready; while :; do mount --bind /fake /proc && echo covered && umount /proc; done");
+    let mut running = attacker.run_invocation(&[]).spawn();
+    running.wait_for_output("covered\n");
+    let pid = attacker.state()["pid"].clone();
+    let current = ["cat", "/real/self/attr/apparmor/current"];
+    let victim = bundle!()
+        .without_namespace("mount")
+        .namespace("mount", Some(&format!("/proc/{pid}/ns/mnt")))
+        .set("/root/path", json!("/"))
+        .set("/root/readonly", json!(false))
+        .set("/mounts", json!([]))
+        .set("/linux/maskedPaths", json!([]))
+        .set("/linux/readonlyPaths", json!([]))
+        .set("/process/apparmorProfile", json!("rcrun-one"))
+        .args(current);
+    for _ in 0..20 {
+        let outcome = attacker.exec_with(&["--apparmor", "rcrun-two"], &current);
+        untouched(&outcome);
+        outcome.prints("rcrun-two (enforce)");
+        let outcome = victim.run();
+        untouched(&outcome);
+        outcome.prints("rcrun-one (enforce)");
+    }
+    attacker.kill("KILL").success();
+    running.wait().exits_with(137);
+}
+
 #[test]
 fn a_restored_process_has_its_profile_or_another_that_is_asked_for() {
     let bundle = bundle!();

@@ -55,6 +55,10 @@ fn inside_a_container() {
             let (one, two) = paths.split_once(',').expect("two paths");
             swap(one, two);
         }
+        Some(("cover", paths)) => {
+            let (with, path) = paths.split_once(',').expect("two paths");
+            cover(with, path);
+        }
         _ => panic!("no such attack: {attack}"),
     }
 }
@@ -127,6 +131,17 @@ fn swap(one: &str, two: &str) {
     for count in 1_u64.. {
         renameat_with(CWD, one, CWD, two, RenameFlags::EXCHANGE).expect("renameat2");
         if count % 1000 == 0 {
+            report("swaps", count);
+        }
+    }
+}
+
+/// Binds a directory over another one and takes it away again, as fast as it can.
+fn cover(with: &str, path: &str) {
+    for count in 1_u64.. {
+        rustix::mount::mount_bind(with, path).expect("mount");
+        rustix::mount::unmount(path, rustix::mount::UnmountFlags::DETACH).expect("umount2");
+        if count % 100 == 0 {
             report("swaps", count);
         }
     }

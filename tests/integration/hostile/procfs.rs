@@ -6,8 +6,8 @@ use std::os::unix::fs::symlink;
 
 use serde_json::json;
 
-use super::process_file;
-use crate::support::{Bundle, busybox};
+use super::{process_file, text};
+use crate::support::{Bundle, Outcome, busybox};
 
 /// Tries what masks and read-only paths are there to prevent, wherever a procfs is.
 const PROBE: &str = "for n in 1 2 3 4 5 6 7 8 9 10 11 12; do for p in /proc /decoy; do \
@@ -120,4 +120,83 @@ fn exec_writes_nothing_to_a_proc_of_the_containers_making() {
     bundle.rcrun(&["exec", "--process", &file, bundle.id()]);
     assert_nothing_written(&files);
     bundle.delete_forced().success();
+}
+
+/// A container whose root covers its /proc with `/fake` and lays it open again, all the time; `/real` is
+/// a procfs too. And the files of the fake one.
+fn covering() -> (Bundle, Vec<std::path::PathBuf>) {
+    let bundle = Bundle::busybox().expect("a bundle").almighty();
+    let files = fake(&bundle);
+    let fake = bundle.file("fake");
+    let bundle = bundle.bind(fake, "/fake", &["bind"]).mount("/real", "proc", "proc", &[]);
+    let bundle = bundle.attacker("cover=/fake,/proc").without_namespace("cgroup");
+    bundle.run_detached();
+    (bundle, files)
+}
+
+/// Again and again, until the attacker has covered /proc often enough.
+#[track_caller]
+fn while_covering(attacker: &Bundle, mut victim: impl FnMut() -> Outcome, mut check: impl FnMut(&Outcome)) {
+    let mut starts = 0;
+    while starts < 40 || (attacker.reported("swaps") < 10_000 && starts < 300) {
+        check(&victim());
+        starts += 1;
+    }
+    assert!(attacker.reported("swaps") > 0, "the attack never began");
+}
+
+/// The container's mounts are exec's, too: what exec writes about its process must not depend on
+/// which /proc is on top in that moment.
+#[test]
+fn exec_writes_to_the_kernels_proc_while_the_container_covers_its_own() {
+    drop(busybox!());
+    let (attacker, files) = covering();
+    let file = process_file(&attacker, "process.json", |process| {
+        process["args"] = json!(["cat", "/real/self/oom_score_adj"]);
+        process["oomScoreAdj"] = json!(500);
+    });
+    // runc and crun leave the score as it was.
+    let own = text("/proc/self/oom_score_adj");
+    let exec = || attacker.rcrun(&["exec", "--process", &file, attacker.id()]);
+    while_covering(&attacker, exec, |outcome| {
+        assert_nothing_written(&files);
+        let score = outcome.stdout.trim();
+        assert!(!outcome.status.success() || score == "500" || score == own, "{outcome}");
+    });
+    attacker.delete_forced().success();
+}
+
+/// Another container starts in the mount namespace of one that covers /proc all the time, with a sysctl
+/// and, in a time namespace of its own, a clock to set.
+#[test]
+fn a_container_of_the_same_mounts_writes_to_the_kernels_proc() {
+    drop(busybox!());
+    let (attacker, files) = covering();
+    let mounts = format!("/proc/{}/ns/mnt", attacker.state()["pid"]);
+    // It enters the attacker's root, by a path that leads there in both mount namespaces.
+    let victim = Bundle::busybox().expect("a bundle").without_namespace("mount");
+    let victim = victim.namespace("mount", Some(&mounts)).namespace("time", None);
+    let victim = victim
+        .script("cat /real/sys/kernel/domainname; cut -d. -f1 /real/uptime")
+        .set("/mounts", json!([]))
+        .set("/root/path", json!("/"))
+        .set("/root/readonly", json!(false))
+        .set("/linux/maskedPaths", json!([]))
+        .set("/linux/readonlyPaths", json!([]))
+        .set("/linux/sysctl", json!({"kernel.domainname": "real"}))
+        .set("/linux/timeOffsets", json!({"boottime": {"secs": 400_000_000}}));
+    while_covering(
+        &attacker,
+        || victim.run_or_refused(),
+        |outcome| {
+            assert_nothing_written(&files);
+            let mut lines = outcome.stdout.lines();
+            let as_asked = lines.next() == Some("real")
+                && lines
+                    .next()
+                    .is_some_and(|uptime| uptime.parse().is_ok_and(|uptime: u64| uptime > 400_000_000));
+            assert!(!outcome.status.success() || as_asked, "{outcome}");
+        },
+    );
+    attacker.delete_forced().success();
 }
