@@ -46,6 +46,8 @@ pub enum LaunchError {
     #[error("set {name}: prlimit: {error}")]
     ResourceLimit { name: &'static str, error: Errno },
     #[error("{0}")]
+    Record(Box<dyn std::error::Error + Send + Sync>),
+    #[error("{0}")]
     Child(ChildError),
     #[error("the container's process was ended before its program ran: {how}")]
     Died { how: String },

@@ -65,7 +65,12 @@ pub struct Launch<'a> {
     pub clock: Option<&'a Clock>,
     /// Called with the child's pid before the child goes on: what hooks of its own will read.
     pub newborn: Option<&'a dyn Fn(i32) -> Result<(), LaunchError>>,
+    /// Called with what was opened, before there is a child.
+    pub opened: Option<&'a Opened<'a>>,
 }
+
+/// See [`Launch::opened`].
+type Opened<'a> = dyn Fn(&[OnceCell<OwnedFd>]) -> Result<(), LaunchError> + 'a;
 
 impl<'a> Launch<'a> {
     /// The launch of a container's first process.
@@ -109,6 +114,7 @@ impl<'a> Launch<'a> {
             lock: None,
             clock: None,
             newborn: None,
+            opened: None,
         }
     }
 
@@ -116,6 +122,7 @@ impl<'a> Launch<'a> {
     pub fn start(&self) -> Result<Launched<'a>, LaunchError> {
         let sources = open::sources(self.sources, self.root, self.cgroup)?;
         open::check_joined(self.sources, &sources, self.steps)?;
+        self.opened.map_or(Ok(()), |opened| opened(&sources))?;
         let sysctls = self.steps.iter().any(|step| matches!(step, Step::Sysctl(..)));
         let proc_sys = sysctls.then(open::proc_sys).transpose()?;
         let proc = self.steps.iter().any(Step::needs_proc).then(open::proc).transpose()?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::container::Container;
-use super::{Error, hooks, kill, scope};
+use super::{Error, hooks, kill, root_mount, scope};
 use crate::cgroups::{Cgroup, CgroupPath, Hierarchy};
 use crate::fault;
 use crate::id::ContainerId;
@@ -83,8 +83,9 @@ pub(super) fn remove(
         hooks::run_poststop(store, &hooks.poststop, directory.id(), record, interrupt);
     }
     fault::point("poststop hooks");
+    let mount = record.map_or(Ok(()), remove_root_mount);
     // What is still there must stay known.
-    cgroup.and(group)?;
+    cgroup.and(group).and(mount)?;
     directory.remove()?;
     fault::point("removal of the state directory");
     Ok(())
@@ -93,6 +94,12 @@ pub(super) fn remove(
 fn remove_group(record: Option<&Record>) -> Result<(), Error> {
     let Some(group) = record.and_then(|record| record.resctrl.as_ref()) else { return Ok(()) };
     Ok(Resctrl::mounted()?.map_or(Ok(()), |resctrl| group.remove(&resctrl))?)
+}
+
+fn remove_root_mount(record: &Record) -> Result<(), Error> {
+    let Some(mount) = record.root_mount else { return Ok(()) };
+    root_mount::remove(&record.rootfs, mount)
+        .map_err(|failure| Error::RootMount { path: record.rootfs.clone(), failure })
 }
 
 fn remove_cgroup(record: Option<&Record>) -> Result<(), Error> {

@@ -53,6 +53,8 @@ pub enum Error {
     Undying { id: ContainerId, reason: String },
     #[error("{option}: {reason}")]
     Option { option: &'static str, reason: String },
+    #[error("unmount the root file system {path:?} from the host's mounts: {failure}")]
+    RootMount { path: PathBuf, failure: crate::sys::Failure },
     #[error("{what} {path:?}: {error}")]
     File { what: &'static str, path: PathBuf, error: std::io::Error },
 }

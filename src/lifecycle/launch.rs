@@ -2,11 +2,14 @@
 //!
 //! Each thing that is made has a guard that takes it back. When all is made, the guards are disarmed.
 
+use std::cell::{Cell, OnceCell};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use rustix::io::Errno;
 
 use super::handover::Handover;
+use super::root_mount::{self, mount_id};
 use super::scope::ScopeGuard;
 use super::setup::Setup;
 use super::{CreateOptions, Error, hooks, out_of_memory};
@@ -19,6 +22,7 @@ use crate::plan::CgroupPlan;
 use crate::plan::step::{HookStep, Step};
 use crate::resctrl::MadeGroup;
 use crate::state::{Directory, ProcessId, Record, Reservation, SCHEMA, Status, Store, rfc3339};
+use crate::sys::During;
 use crate::sys::clone::Child;
 
 /// A container that was made.
@@ -72,6 +76,19 @@ pub(super) fn make(
     fault::point("start.sock");
     let notify = notify_socket(setup, &directory, create_only)?;
     let states = HookStates::of(&plan.steps)?;
+    // Undone after the child is gone.
+    let attached = RootMountGuard { root: &record.rootfs.clone(), mount: Cell::new(None) };
+    let before = record.clone();
+    let opened = |sources: &[OnceCell<OwnedFd>]| {
+        let tree = plan.root_on_host().and_then(|source| sources.get(source.0)?.get());
+        let Some(tree) = tree else { return Ok(()) };
+        let mount = mount_id(tree.as_fd()).during("statx")?;
+        attached.mount.set(Some(mount));
+        // Known before it is there, so that whatever happens it can be taken away.
+        directory
+            .write_record(&Record { root_mount: Some(mount), ..before.clone() })
+            .map_err(|error| LaunchError::Record(error.into()))
+    };
     let unborn = record.clone();
     let newborn = |pid| {
         scope.as_ref().map_or(Ok(()), |scope| scope.start(pid))?;
@@ -86,6 +103,7 @@ pub(super) fn make(
     launch.lock = Some(lock.as_fd());
     launch.clock = clock;
     launch.newborn = Some(&newborn);
+    launch.opened = Some(&opened);
     let launched = match launch.start() {
         // Where none of the ancestors that our own cgroup shares with it is ours.
         Err(LaunchError::Clone { error: Errno::ACCESS })
@@ -107,6 +125,7 @@ pub(super) fn make(
         PoststopGuard { store, options, record: record.clone(), hooks: &plan.hooks.poststop, signals };
     let pid = launched.pid();
     record.init = ProcessId::of(pid);
+    record.root_mount = attached.mount.get();
     directory.write_record(&record)?;
     fault::point("state.json with the pid");
     let pid_file = handover.announce(&launched)?;
@@ -136,6 +155,7 @@ pub(super) fn make(
         file.keep();
     }
     poststop.disarm();
+    attached.mount.set(None);
     if let Some(scope) = scope {
         scope.keep();
     }
@@ -181,6 +201,7 @@ pub(super) fn new_record(setup: &Setup, options: &CreateOptions) -> Record {
         resctrl: setup.plan.resctrl.as_ref().map(|plan| plan.group.clone()),
         init: None,
         chroot,
+        root_mount: None,
         no_new_keyring: options.no_new_keyring,
         notify: setup.notify.clone(),
         annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
@@ -212,6 +233,20 @@ impl HookStates {
         let json = |status| hooks::state_json(id, record, status, Some(pid));
         fill_state_file(self.creating.as_fd(), &json(Status::Creating))?;
         Ok(fill_state_file(self.created.as_fd(), &json(Status::Created))?)
+    }
+}
+
+/// The root's mount in rcrun's own mount namespace, taken away on drop.
+struct RootMountGuard<'a> {
+    root: &'a Path,
+    mount: Cell<Option<u64>>,
+}
+
+impl Drop for RootMountGuard<'_> {
+    fn drop(&mut self) {
+        if let Some(mount) = self.mount.take() {
+            let _ = root_mount::remove(self.root, mount);
+        }
     }
 }
 

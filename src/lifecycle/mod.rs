@@ -19,6 +19,7 @@ mod out_of_memory;
 mod pause;
 mod report;
 mod restore;
+mod root_mount;
 mod run;
 mod scope;
 mod setup;

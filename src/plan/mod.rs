@@ -77,6 +77,18 @@ pub struct Plan {
     pub warning: Option<String>,
 }
 
+impl Plan {
+    /// The tree of the root where it is attached in rcrun's own mount namespace, for want of one of the
+    /// container's: it has to be taken away.
+    pub fn root_on_host(&self) -> Option<SourceId> {
+        let own = self.namespaces.clone_flags & Kind::Mount.flag() != 0;
+        self.steps.iter().find_map(|step| match step {
+            Step::AttachRoot(source, _) if !own => Some(*source),
+            _ => None,
+        })
+    }
+}
+
 /// The container's cgroup and what is written there before the clone.
 #[derive(Clone, Debug)]
 pub struct CgroupPlan {
@@ -283,6 +295,18 @@ impl<'a> Builder<'a> {
     fn creates(&self, kind: Kind) -> bool {
         has_namespace(self.linux(), kind) && !self.joins(kind)
     }
+
+    /// Are there mounts and no mount namespace? They are made in rcrun's own, on a mount of the root that
+    /// goes away with the container.
+    fn mounts_on_host(&self) -> bool {
+        !has_namespace(self.linux(), Kind::Mount)
+            && self.spec.mounts().as_ref().is_some_and(|m| !m.is_empty())
+    }
+
+    /// Is the root a mount of the container's own?
+    fn owns_root(&self) -> bool {
+        self.creates(Kind::Mount) || self.mounts_on_host()
+    }
 }
 
 /// Plans a container's first process.
@@ -396,17 +420,35 @@ fn file_systems(b: &mut Builder<'_>, request: &Request<'_>) -> Result<(), PlanEr
         return Err(SpecError::invalid("root.readonly", reason).into());
     }
     let before_root = b.steps.len();
+    let may_mount = has_namespace(b.linux(), Kind::Mount) || b.mounts_on_host();
+    check_mounts_on_host(b)?;
     root(b, request.root);
     mounts::plan(b)?;
-    if let Some(directory) = request.notify.as_deref().filter(|_| has_namespace(b.linux(), Kind::Mount)) {
+    if let Some(directory) = request.notify.as_deref().filter(|_| may_mount) {
         notify_mount(b, directory);
     }
-    if has_namespace(b.linux(), Kind::Mount) {
+    if may_mount {
         devices::plan(b)?;
     }
     // All of them before the first is attached: each shows the host as it was.
     let open_trees = std::mem::take(&mut b.open_trees);
     b.steps.splice(before_root..before_root, open_trees);
+    Ok(())
+}
+
+/// Mounts in rcrun's own mount namespace take its privileges there, and a root to be taken away with.
+fn check_mounts_on_host(b: &Builder<'_>) -> Result<(), PlanError> {
+    if !b.mounts_on_host() {
+        return Ok(());
+    }
+    let refuse = |reason: &str| Err(PlanError::Namespace { kind: Kind::Mount, reason: reason.into() });
+    if b.creates(Kind::User) || b.joins(Kind::User) || !b.facts.may_administer() {
+        return refuse("missing: a user namespace has no privileges to mount in the host's: add one");
+    }
+    let is_entry = |part| matches!(part, std::path::Component::Normal(_));
+    if b.spec.mounts().iter().flatten().any(|mount| !mount.destination().components().any(is_entry)) {
+        return refuse("missing: a mount over / needs one that goes away with the container: add one");
+    }
     Ok(())
 }
 
@@ -425,14 +467,31 @@ fn check_privileges(b: &Builder<'_>) -> Result<(), PlanError> {
 
 /// Brings the root file system into the container's mount namespace.
 fn root(b: &mut Builder<'_>, root: &Path) {
-    if b.joins(Kind::Mount) || !b.creates(Kind::Mount) {
+    if !b.owns_root() {
         b.steps.push(Step::EnterRoot(c_path(root)));
         return;
     }
-    let propagation = propagation::while_built(b);
-    b.steps.push(Step::Propagation(propagation));
+    let propagation = match b.creates(Kind::Mount) {
+        true => propagation::while_built(b),
+        // A slave of the mount that it covers would hear of being attached.
+        false => rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC,
+    };
+    if b.creates(Kind::Mount) {
+        b.steps.push(Step::Propagation(propagation));
+    }
     let source = b.root_tree(root);
     b.steps.push(Step::AttachRoot(source, propagation));
+    if !b.creates(Kind::Mount) {
+        // What is attached to a shared mount is shared then, and all of the container's mounts would be.
+        b.steps.push(Step::Mount(Box::new(MountStep {
+            from: MountFrom::Existing,
+            target: c"/".into(),
+            kind: TargetKind::Directory,
+            attributes: Attributes::default(),
+            propagation: Some(propagation),
+            copy_up: false,
+        })));
+    }
 }
 
 fn notify_mount(b: &mut Builder<'_>, directory: &Path) {

@@ -350,3 +350,50 @@ fn a_link_is_copied_bound_itself_or_followed() {
     let followed = Source::Tree { path: "/link".into(), recursive: false };
     assert!(of(json!(["bind"])).sources.contains(&followed));
 }
+
+fn without_mount_namespace(config: &mut Value) {
+    config["linux"]["namespaces"] = json!([{"type": "pid"}]);
+    config["linux"]["maskedPaths"] = json!([]);
+    config["linux"]["readonlyPaths"] = json!([]);
+    config["root"]["readonly"] = json!(false);
+    config["hostname"] = json!("");
+    config["mounts"] = json!([{"destination": "/proc", "type": "proc"}]);
+}
+
+#[test]
+fn mounts_without_a_mount_namespace_are_below_a_root_that_can_be_taken_away() {
+    let plan = plan_of(without_mount_namespace).unwrap();
+    assert_order(&plan, &["attach root", "mount proc on /proc", "make device /dev/null", "change root"]);
+    assert!(
+        !words(&plan).iter().any(|step| step.starts_with("cut mount propagation")),
+        "{:#?}",
+        words(&plan)
+    );
+    assert!(plan.root_on_host().is_some());
+    assert_eq!(plan_of(|_| ()).unwrap().root_on_host(), None);
+    let without = |config: &mut Value| {
+        without_mount_namespace(config);
+        config["mounts"] = json!([]);
+    };
+    let plan = plan_of(without).unwrap();
+    assert_eq!(plan.root_on_host(), None);
+    assert_order(&plan, &["enter root", "change root"]);
+}
+
+#[test]
+fn mounts_that_could_not_be_made_or_taken_away_without_a_mount_namespace_are_refused() {
+    let over_root = |config: &mut Value| {
+        without_mount_namespace(config);
+        config["mounts"][0]["destination"] = json!("/./");
+    };
+    let in_user_namespace = |config: &mut Value| {
+        without_mount_namespace(config);
+        config["linux"]["namespaces"] = json!([{"type": "user"}]);
+        let mapping = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
+        config["linux"]["uidMappings"] = mapping.clone();
+        config["linux"]["gidMappings"] = mapping;
+    };
+    for error in [plan_of(over_root).unwrap_err(), plan_of(in_user_namespace).unwrap_err()] {
+        assert!(error.to_string().contains("linux.namespaces: mount: missing"), "{error}");
+    }
+}

@@ -45,13 +45,12 @@ pub(super) fn spec(spec: &Spec) -> Checked {
         refuse("domainname", "would rename the host: add a uts namespace")?;
     }
     if !has(Kind::Mount) {
-        let mounts = spec.mounts().as_ref().is_some_and(|m| !m.is_empty());
         let masked = linux.and_then(|l| l.masked_paths().as_ref()).is_some_and(|p| !p.is_empty());
         let readonly = linux.and_then(|l| l.readonly_paths().as_ref()).is_some_and(|p| !p.is_empty());
-        if mounts || masked || readonly || spec.root().as_ref().is_some_and(|r| r.readonly() == Some(true)) {
+        if masked || readonly || spec.root().as_ref().is_some_and(|r| r.readonly() == Some(true)) {
             refuse(
                 "linux.namespaces",
-                "mounts, masked and read-only paths would change the host: add a mount namespace",
+                "a read-only root, masked and read-only paths would change the host: add a mount namespace",
             )?;
         }
     }

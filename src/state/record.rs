@@ -39,6 +39,10 @@ pub struct Record {
     pub init: Option<ProcessId>,
     /// Is its root entered with chroot(2), so that exec has to do that too?
     pub chroot: bool,
+    /// The id of its root's mount where that is in rcrun's own mount namespace, for want of another one:
+    /// statx(2)'s, the unique one where the kernel has it.
+    #[serde(default)]
+    pub root_mount: Option<u64>,
     /// Was it made without a session keyring of its own?
     pub no_new_keyring: bool,
     /// The service manager's NOTIFY_SOCKET, for `start`.

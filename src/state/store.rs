@@ -156,6 +156,7 @@ mod tests {
             cgroup: None,
             init: None,
             chroot: false,
+            root_mount: None,
             no_new_keyring: false,
             notify: None,
             scope: None,

@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+use serde_json::json;
 use support::{Bundle, Outcome, busybox};
 
 /// No command passes as many points.
@@ -104,6 +105,17 @@ fn a_container_in_a_user_namespace_killed_at_any_point() {
 #[test]
 fn a_container_on_the_hosts_pid_namespace_killed_at_any_point() {
     let bundle = busybox!().script("sleep 100").without_namespace("pid");
+    bundle.write_config();
+    killed_at_each_point(&bundle, "parent", &create);
+    killed_at_each_point(&bundle, "child", &create_and_start);
+}
+
+/// Its mounts are the host's until it is deleted.
+#[test]
+fn a_container_on_the_hosts_mounts_killed_at_any_point() {
+    let bundle = busybox!().script("sleep 100").writable().without_namespace("mount");
+    let bundle = bundle.set("/mounts", json!([{"destination": "/proc", "type": "proc", "source": "proc"}]));
+    let bundle = bundle.set("/linux/maskedPaths", json!([])).set("/linux/readonlyPaths", json!([]));
     bundle.write_config();
     killed_at_each_point(&bundle, "parent", &create);
     killed_at_each_point(&bundle, "child", &create_and_start);

@@ -251,3 +251,84 @@ fn a_namespace_file_of_another_kind_is_named() {
     let bundle = busybox!().namespace("network", Some("/etc/passwd"));
     bundle.run().refused(&["network", "/etc/passwd"]);
 }
+
+/// Without a mount namespace its mounts are the host's, below its root, for as long as it exists.
+fn on_the_hosts_mounts(bundle: Bundle) -> Bundle {
+    let lists = ["/linux/maskedPaths", "/linux/readonlyPaths"];
+    let bundle = bundle.writable().without_namespace("mount").set(
+        "/mounts",
+        json!([
+            {"destination": "/proc", "type": "proc", "source": "proc"},
+            {"destination": "/mnt", "type": "tmpfs", "source": "tmpfs"},
+        ]),
+    );
+    lists.into_iter().fold(bundle, |bundle, list| bundle.set(list, json!([])))
+}
+
+/// Mount points of this process's mount namespace below a bundle's root.
+fn mounted(bundle: &Bundle) -> Vec<String> {
+    let root = bundle.rootfs().display().to_string();
+    let table = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+    let points = table.lines().filter_map(|line| line.split(' ').nth(4));
+    points.filter_map(|point| point.strip_prefix(&root)).map(str::to_owned).collect()
+}
+
+#[test]
+fn mounts_without_a_mount_namespace_are_there_as_long_as_the_container() {
+    let bundle = on_the_hosts_mounts(busybox!());
+    let show =
+        "readlink /proc/self/ns/mnt; grep -c ' /mnt ' /proc/self/mountinfo; echo x >/dev/null && echo null";
+    bundle.script(show).run().prints(&format!("{}\n1\nnull", own("mnt")));
+    let bundle = on_the_hosts_mounts(busybox!()).script("sleep 100");
+    bundle.run_detached();
+    assert_eq!(mounted(&bundle), ["", "/proc", "/mnt"]);
+    bundle.exec(&["grep", "-c", " /mnt ", "/proc/self/mountinfo"]).prints("1");
+    bundle.delete_forced().success();
+    assert_eq!(mounted(&bundle), [""; 0]);
+    bundle.leaves_nothing();
+}
+
+#[test]
+fn mounts_without_a_mount_namespace_go_away_when_the_container_cannot_be_made() {
+    let bundle = on_the_hosts_mounts(busybox!()).args(["/none"]);
+    bundle.run().refused(&["/none"]);
+    bundle.leaves_nothing();
+    let bundle = bundle.mount("/tmp", "nonesuchfs", "none", &[]);
+    bundle.run().refused(&["nonesuchfs"]);
+    bundle.leaves_nothing();
+}
+
+/// A mount that is taken away at the end.
+struct Unmounted(std::path::PathBuf);
+
+impl Drop for Unmounted {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
+#[test]
+fn what_else_is_mounted_at_the_root_stays_and_hears_nothing() {
+    let bundle = on_the_hosts_mounts(busybox!()).script("sleep 100");
+    let root = bundle.rootfs();
+    rustix::mount::mount_bind(&root, &root).expect("mount");
+    let below = Unmounted(root.clone());
+    let shared = rustix::mount::MountPropagationFlags::SHARED;
+    rustix::mount::mount_change(&root, shared).expect("mount");
+    bundle.run_detached();
+    assert_eq!(mounted(&bundle), ["", "", "/proc", "/mnt"]);
+    let table = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+    let own = table.lines().find(|line| line.contains(&format!("{}/proc ", root.display())));
+    assert!(!own.expect("a line").contains("shared:"), "{table}");
+    rustix::mount::unmount(&root, rustix::mount::UnmountFlags::DETACH).expect("umount2");
+    bundle.delete_forced().success();
+    assert_eq!(mounted(&bundle), [""]);
+    drop(below);
+    bundle.leaves_nothing();
+}
+
+#[test]
+fn masked_paths_without_a_mount_namespace_are_refused() {
+    let bundle = on_the_hosts_mounts(busybox!()).set("/linux/maskedPaths", json!(["/proc/keys"]));
+    bundle.run().refused(&["linux.namespaces", "masked", "add a mount namespace"]);
+}

@@ -137,7 +137,9 @@ fn apparmors_profile_is_set_while_the_containers_proc_changes() {
     let current = ["cat", "/real/self/attr/apparmor/current"];
     let victim = bundle!()
         .without_namespace("mount")
+        .without_namespace("pid")
         .namespace("mount", Some(&format!("/proc/{pid}/ns/mnt")))
+        .namespace("pid", Some(&format!("/proc/{pid}/ns/pid")))
         .set("/root/path", json!("/"))
         .set("/root/readonly", json!(false))
         .set("/mounts", json!([]))
