@@ -8,6 +8,7 @@ use crate::fault;
 use crate::id::ContainerId;
 use crate::launch::{Answers, Conversation, LaunchError, NotifySocket, Outcome};
 use crate::plan;
+use crate::spec::SpecError;
 use crate::state::{Status, Store};
 
 /// Starts a created container. Returns when its program runs.
@@ -18,6 +19,10 @@ pub fn start(store: &Store, id: &ContainerId) -> Result<(), Error> {
     container.reload()?;
     container.expect(&[Status::Created], "only a created container can be started")?;
     let gone = || Error::Status { id: id.clone(), status: Status::Stopped, cure: "its process has ended" };
+    let spec = container.spec()?;
+    if spec.process().is_none() {
+        return Err(SpecError::missing_process().into());
+    }
     let socket = container.directory.connect_start_socket()?.ok_or_else(gone)?;
     let (Some(record), Some(init)) = (container.record.clone(), container.init()) else { return Err(gone()) };
     let notify = match &record.notify {
@@ -25,7 +30,6 @@ pub fn start(store: &Store, id: &ContainerId) -> Result<(), Error> {
         None => None,
     };
     fault::point("connect to start.sock");
-    let spec = container.spec()?;
     let hooks = plan::hooks(&spec);
     let filter: Vec<_> = plan::notifying_filter(&spec)?.into_iter().collect();
     let mut conversation = Conversation::new(socket, &filter, &[]);

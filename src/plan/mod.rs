@@ -323,7 +323,13 @@ pub fn plan(request: Request<'_>, facts: &Facts<'_>) -> Result<Plan, PlanError> 
     };
     check_privileges(&b)?;
     propagation::check(&b)?;
-    let process = spec.process().as_ref().ok_or_else(|| SpecError::invalid("process", "missing"))?;
+    let unset = process::unset();
+    let process = match spec.process() {
+        Some(process) => process,
+        // Wanted when it is started: config.md, "process".
+        None if request.create_only => &unset,
+        None => return Err(SpecError::missing_process().into()),
+    };
     let hooks = hooks(spec);
     let user_namespace = b.creates(Kind::User) || b.joins(Kind::User);
     let oom_score_adj = process.oom_score_adj();
@@ -371,7 +377,8 @@ pub fn plan(request: Request<'_>, facts: &Facts<'_>) -> Result<Plan, PlanError> 
     // A process that nobody knows of must not outlive its parent.
     b.steps.push(Step::AwaitRecord);
     if request.create_only {
-        b.steps.extend([Step::CheckExecutable, Step::AwaitStart]);
+        b.steps.extend(spec.process().as_ref().map(|_| Step::CheckExecutable));
+        b.steps.push(Step::AwaitStart);
     }
     b.steps.extend(hooks.start_container.iter().cloned().map(Step::Hook));
     b.steps.extend(process_steps.last.map(Step::ResourceLimit));

@@ -23,6 +23,14 @@ pub struct Program {
     pub env: Vec<CString>,
 }
 
+/// What a container has that is created without a process, and so can never be started: no program
+/// and no capabilities.
+pub(super) fn unset() -> Process {
+    let mut process = Process::default();
+    process.set_args(None).set_capabilities(None).set_no_new_privileges(Some(true));
+    process
+}
+
 /// Plans the program. `notify` is the container's NOTIFY_SOCKET.
 pub(super) fn program(process: &Process, facts: &Facts<'_>, notify: Option<&str>) -> Program {
     let args = process.args().as_deref().unwrap_or_default();

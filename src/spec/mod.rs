@@ -50,6 +50,11 @@ impl SpecError {
     pub(crate) fn invalid(path: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Invalid { path: path.into(), reason: reason.into() }
     }
+
+    /// Only `create` does without.
+    pub(crate) fn missing_process() -> Self {
+        Self::invalid("process", "missing: there is nothing to start without it")
+    }
 }
 
 /// Parses and checks a config.json.
@@ -208,11 +213,10 @@ mod tests {
     #[test]
     fn values_that_the_specification_forbids_are_named() {
         type Edit = fn(&mut Value);
-        let cases: [(&str, Edit); 10] = [
+        let cases: [(&str, Edit); 9] = [
             ("process.args", |c| c["process"]["args"] = json!([])),
             ("process.cwd", |c| c["process"]["cwd"] = json!("relative")),
             ("root", |c| drop(c.as_object_mut().unwrap().remove("root"))),
-            ("process", |c| drop(c.as_object_mut().unwrap().remove("process"))),
             ("linux.namespaces[1]", |c| c["linux"]["namespaces"] = json!([{"type": "pid"}, {"type": "pid"}])),
             ("linux.uidMappings", |c| {
                 c["linux"]["uidMappings"] = json!([{"hostID": 0, "containerID": 0, "size": 1}])

@@ -16,10 +16,7 @@ fn refuse(path: impl Into<String>, reason: impl Into<String>) -> Checked {
 
 pub(super) fn spec(spec: &Spec) -> Checked {
     version(spec.version())?;
-    match spec.process() {
-        Some(process) => self::process(process)?,
-        None => refuse("process", "missing: a container needs a process to run")?,
-    }
+    spec.process().as_ref().map_or(Ok(()), process)?;
     match spec.root() {
         Some(root) if !root.path().as_os_str().is_empty() => no_nul("root.path", root.path())?,
         _ => refuse("root", "missing: set root.path to the root file system's directory")?,

@@ -106,12 +106,25 @@ fn a_rootfs_that_is_a_file_is_named() {
 
 #[test]
 fn what_a_container_needs_is_missed_by_name() {
-    for (field, path) in [("process", "process"), ("root", "root"), ("ociVersion", "ociVersion")] {
+    for (field, path) in [("root", "root"), ("ociVersion", "ociVersion")] {
         let bundle = busybox!().edit(|config| drop(config.as_object_mut().expect("object").remove(field)));
         refused(&bundle, &["config.json", path]);
     }
     refused(&busybox!().set("/process/args", json!([])), &["process.args", "empty"]);
     refused(&busybox!().set("/process/cwd", json!("relative")), &["process.cwd", "relative", "absolute"]);
+}
+
+#[test]
+fn a_process_is_missed_when_it_is_to_be_started_and_not_before() {
+    let bundle = busybox!().edit(|config| drop(config.as_object_mut().expect("object").remove("process")));
+    bundle.run().refused(&["process", "missing"]);
+    bundle.create().success();
+    for _ in 0..2 {
+        bundle.rcrun(&["start", bundle.id()]).exits_with(1).explains(&["process", "missing", "start"]);
+        assert_eq!(bundle.state()["status"], "created");
+    }
+    bundle.rcrun(&["delete", bundle.id()]).success();
+    bundle.leaves_nothing();
 }
 
 #[test]
