@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
 use super::hooks::Hook;
+use super::order;
 use super::protocol::{self, Message};
 use super::timings::Clock;
 use crate::fault;
@@ -31,6 +32,8 @@ pub struct Cargo<'a> {
     pub steps: &'a [Step],
     /// What the parent has opened, by [`SourceId`], and slots for the trees that the child opens.
     pub sources: &'a [OnceCell<OwnedFd>],
+    /// Those of them that are cloned again when they are mounted: see [`order`].
+    pub late: &'a [usize],
     /// Its own end of the socket pair.
     pub socket: BorrowedFd<'a>,
     /// What is the parent's alone, closed first: its end of the pair, since a dead parent must read as
@@ -193,10 +196,16 @@ impl<'a> Child<'a> {
             Step::Mount(step) => {
                 self.devices = devices::Directory::default();
                 let tree = match &step.from {
-                    crate::plan::step::MountFrom::Tree(source) => Some(self.source(*source)?),
+                    crate::plan::step::MountFrom::Tree(source) => Some((source, self.source(*source)?)),
                     _ => None,
                 };
+                let again = tree.filter(|(source, _)| self.cargo.late.contains(&source.0));
+                let again = again.and_then(|(_, tree)| order::again(tree));
+                let tree = again.as_ref().map(AsFd::as_fd).or(tree.map(|(_, tree)| tree));
                 let mounted = mount::perform(self.root()?, step, tree)?;
+                if let Some(again) = again {
+                    crate::rootfs::release(again);
+                }
                 if mounted.is_some() && mount::covers_root(&step.target) {
                     self.pins.mounted(c"/", None);
                     self.own_root = mounted;

@@ -12,6 +12,7 @@ mod mapping;
 mod net_devices;
 mod notify;
 mod open;
+mod order;
 mod parent;
 mod protocol;
 mod signals;

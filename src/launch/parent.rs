@@ -19,7 +19,7 @@ use super::net_devices::{self, Found as FoundDevices, Moved as MovedDevices};
 use super::protocol::{self, Expected, Message, Received};
 use super::signals::Signals;
 use super::timings::Clock;
-use super::{LaunchError, mapping, open, stage};
+use super::{LaunchError, mapping, open, order, stage};
 use crate::fault;
 use crate::launch::hooks::Hook;
 use crate::namespaces::Kind;
@@ -124,6 +124,8 @@ impl<'a> Launch<'a> {
         open::check_joined(self.sources, &sources, self.steps)?;
         self.opened.map_or(Ok(()), |opened| opened(&sources))?;
         let sysctls = self.steps.iter().any(|step| matches!(step, Step::Sysctl(..)));
+        let late = order::late(self.steps);
+        let shelf = order::keep(&late, &sources);
         let proc_sys = sysctls.then(open::proc_sys).transpose()?;
         let proc = self.steps.iter().any(Step::needs_proc).then(open::proc).transpose()?;
         let hooks: Vec<Hook<'_>> = self.steps.iter().filter_map(as_hook).collect();
@@ -135,6 +137,7 @@ impl<'a> Launch<'a> {
         let cargo = Cargo {
             steps: self.steps,
             sources: &sources,
+            late: if shelf.is_some() { &late } else { &[] },
             socket: theirs.as_fd(),
             parents: [Some(ours.as_fd()), self.lock],
             listener: self.listener,
@@ -159,7 +162,7 @@ impl<'a> Launch<'a> {
         let pid = child.pid;
         let conversation = Conversation::new(ours, self.steps, self.resource_limits);
         // From here on a failure drops, and so kills, the child.
-        let mut launched = Launched { child: Some(child), conversation, devices: None };
+        let mut launched = Launched { child: Some(child), conversation, devices: None, _shelf: shelf };
         if matches!(self.steps.first(), Some(Step::AwaitParent)) {
             self.serve_newborn(pid)?;
             if let Some(devices) = devices {
@@ -346,6 +349,8 @@ pub struct Launched<'a> {
     conversation: Conversation<'a>,
     /// Dropped after the child is killed, they go back.
     devices: Option<MovedDevices>,
+    /// The child clones trees from it.
+    _shelf: Option<OwnedFd>,
 }
 
 impl Launched<'_> {

@@ -31,7 +31,7 @@ const FEW: i32 = 192;
 /// Lets go of a descriptor of which execve(2) closes what is left: closing the few of an ordinary
 /// container one by one would be a quarter of the system calls here. What a plan with hundreds
 /// of mounts opens is closed, so that RLIMIT_NOFILE is never in the way.
-fn release(descriptor: OwnedFd) {
+pub fn release(descriptor: OwnedFd) {
     if descriptor.as_raw_fd() < FEW {
         std::mem::forget(descriptor);
     }

@@ -162,7 +162,7 @@ fn new_target(
 }
 
 /// A detached mount of a new file system; `mode` is an option of tmpfs.
-pub(super) fn new_file_system(
+pub fn new_file_system(
     fstype: &CStr,
     source: Option<&CStr>,
     mode: Option<u32>,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::support::{Bundle, NamespaceHolder, busybox, require};
+use crate::support::{Bundle, NamespaceHolder, busybox, kernel_version, require};
 
 fn mapping(container: u32, host: u32, size: u32) -> Value {
     json!([{"containerID": container, "hostID": host, "size": size}])
@@ -18,11 +18,9 @@ pub fn mappable(bundle: &Bundle) -> Result<(), String> {
     const TMPFS: u64 = 0x0102_1994;
     const OVERLAY: u64 = 0x794c_7630;
     let kind = rustix::fs::statfs(bundle.path()).expect("statfs").f_type as u64;
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    let mut numbers = release.split('.').map_while(|number| number.parse::<u32>().ok());
-    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let version = kernel_version();
     match kind {
-        TMPFS if version < (6, 3) => Err(format!("tmpfs cannot be id-mapped on {release}")),
+        TMPFS if version < (6, 3) => Err(format!("tmpfs cannot be id-mapped on Linux {version:?}")),
         OVERLAY => Err("the test's directory is on an overlay, which cannot be id-mapped".into()),
         _ => Ok(()),
     }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Bundle, busybox};
+use crate::support::{Bundle, busybox, kernel_version, skip};
 
 /// The line of /proc/mounts for each mount point, as `TYPE OPTIONS`.
 fn mounts(bundle: &Bundle) -> Vec<(String, String)> {
@@ -204,4 +204,28 @@ fn the_roots_file_system_may_be_a_mount_of_its_own() {
         bundle.rootfs().display()
     );
     bundle.invocation_in_shell(&script, &bundle.bundle_command("run", &[])).wait().prints("hello");
+}
+
+/// Since Linux 6.8 mountinfo has the order of the mounts' ids, which a bind mount's tree gets when it is
+/// opened; that a tree can be cloned again takes Linux 6.15.
+#[test]
+fn mountinfo_has_the_order_of_the_configuration() {
+    if ((6, 8)..(6, 15)).contains(&kernel_version()) {
+        return skip("the order of the mounts' ids can be chosen since Linux 6.15");
+    }
+    for user_namespace in [false, true] {
+        let bundle = busybox!().args(["cut", "-d", " ", "-f", "5", "/proc/self/mountinfo"]);
+        let data = bundle.data();
+        let file = data.join("word");
+        let bundle = bundle
+            .mount("/tmp/1", "tmpfs", "tmpfs", &[])
+            .bind(&data, "/tmp/1/2", &["rbind", "rshared"])
+            .bind(&file, "/tmp/1/3", &["bind"])
+            .mount("/tmp/4", "tmpfs", "tmpfs", &[])
+            .bind(&data, "/tmp/4/5", &["bind", "ro"]);
+        let bundle = if user_namespace { bundle.user_namespace() } else { bundle };
+        let stdout = bundle.run().success().stdout;
+        let found: Vec<&str> = stdout.lines().filter(|line| line.starts_with("/tmp/")).collect();
+        assert_eq!(found, ["/tmp/1", "/tmp/1/2", "/tmp/1/3", "/tmp/4", "/tmp/4/5"]);
+    }
 }

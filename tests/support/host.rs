@@ -109,3 +109,10 @@ impl Drop for NamespaceHolder {
         let _ = self.child.wait();
     }
 }
+
+/// The running kernel's version, its first two numbers.
+pub fn kernel_version() -> (u32, u32) {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split('.').map_while(|number| number.parse().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}

@@ -18,8 +18,8 @@ mod terminal;
 pub use bundle::{Bundle, DEFAULT_APPLETS, USER, busybox_rootfs};
 pub use command::{Invocation, Outcome, Running};
 pub use host::{
-    NamespaceHolder, cgroup_mount, cgroup_of, cgroup_text, controllers, own_cgroup, process_exists,
-    process_status_field,
+    NamespaceHolder, cgroup_mount, cgroup_of, cgroup_text, controllers, kernel_version, own_cgroup,
+    process_exists, process_status_field,
 };
 pub use leaks::Traces;
 pub use terminal::{ConsoleSocket, Pty};
