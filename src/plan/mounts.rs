@@ -114,6 +114,9 @@ fn one(
     step.from = match fstype {
         "" => return Err(PlanError::MountType { index }),
         "cgroup" | "cgroup2" => cgroup(b, attributes, &mut step)?,
+        "sysfs" if attributes & MOUNT_ATTR_RDONLY != 0 && !may_mount_sysfs(b) => {
+            hosts_sysfs(b, attributes, &mut step)
+        }
         "tmpfs" if attributes & MOUNT_ATTR_RDONLY != 0 => {
             // Mount points below it, and /dev's nodes, are made first.
             b.readonly_later.push(step.target.clone());
@@ -192,6 +195,20 @@ fn cgroup(b: &mut Builder<'_>, attributes: u64, step: &mut MountStep) -> Result<
     }
     let (fstype, source) = (c"cgroup2".into(), Some(c"cgroup".into()));
     Ok(MountFrom::New { fstype, source, options: vec![], attributes })
+}
+
+/// A sysfs shows a network namespace, and takes privileges in the user namespace that this belongs to.
+fn may_mount_sysfs(b: &Builder<'_>) -> bool {
+    !b.creates(Kind::User) || b.creates(Kind::Network)
+}
+
+/// The host's sysfs instead, as with crun: read-only like the one that was asked for, and so is all that
+/// is mounted below it, a cgroup tree that the user may write included.
+fn hosts_sysfs(b: &mut Builder<'_>, attributes: u64, step: &mut MountStep) -> MountFrom {
+    step.attributes =
+        Attributes { set: attributes, set_recursive: MOUNT_ATTR_RDONLY, ..Attributes::default() };
+    step.propagation = step.propagation.or(Some(Propagation::PRIVATE | Propagation::REC));
+    MountFrom::Tree(b.tree("/sys".into(), true))
 }
 
 /// A path in the container: absolute, whatever the configuration wrote.

@@ -397,3 +397,31 @@ fn mounts_that_could_not_be_made_or_taken_away_without_a_mount_namespace_are_ref
         assert!(error.to_string().contains("linux.namespaces: mount: missing"), "{error}");
     }
 }
+
+#[test]
+fn a_read_only_sysfs_of_a_network_that_is_not_the_containers_is_the_hosts() {
+    let sysfs = |namespaces: Value, options: Value| {
+        let plan = plan_of(|config| {
+            let mapping = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
+            if namespaces[0]["type"] == "user" {
+                config["linux"]["uidMappings"] = mapping.clone();
+                config["linux"]["gidMappings"] = mapping;
+            }
+            config["linux"]["namespaces"] = namespaces;
+            config["hostname"] = json!("");
+            config["mounts"] = json!([{"destination": "/sys", "type": "sysfs", "options": options}]);
+        });
+        let plan = plan.unwrap();
+        (plan.sources.contains(&Source::Tree { path: "/sys".into(), recursive: true }), words(&plan))
+    };
+    let (user, mount, net) = (json!({"type": "user"}), json!({"type": "mount"}), json!({"type": "network"}));
+    assert!(sysfs(json!([user, mount]), json!(["ro", "nosuid"])).0);
+    for (namespaces, options) in [
+        (json!([user, mount]), json!(["nosuid"])),
+        (json!([user, mount, net]), json!(["ro"])),
+        (json!([mount]), json!(["ro"])),
+    ] {
+        let (bound, steps) = sysfs(namespaces, options);
+        assert!(!bound && steps.iter().any(|step| step.starts_with("mount sysfs on /sys")), "{steps:#?}");
+    }
+}

@@ -129,3 +129,28 @@ fn a_terminal_works_in_a_user_namespace() {
     assert!(text.starts_with("/dev/pts/0\r\n0\r\nend"), "{text:?}");
     bundle.delete_forced().success();
 }
+
+/// A new sysfs takes privileges in the network namespace.
+#[test]
+fn a_read_only_sysfs_on_the_hosts_network_is_the_hosts() {
+    let bundle = busybox!().user_namespace().without_namespace("network").edit(|config| {
+        let mounts = config["mounts"].as_array_mut().expect("mounts");
+        mounts.retain(|mount| mount["destination"] != "/sys/fs/cgroup");
+    });
+    let devices = std::fs::read_dir("/sys/class/net").expect("sysfs").count();
+    let write = "for d in $(cut -d' ' -f5 /proc/self/mountinfo | grep ^/sys); do \
+         mkdir $d/rcrun 2>&1 | grep -v 'Read-only file system\\|Permission denied\\|Operation not permitted'; done";
+    let script = format!(
+        "ls /sys/class/net | wc -l; grep -c ' /sys ro,' /proc/self/mountinfo; {write}; \
+         cut -d' ' -f5,6 /proc/self/mountinfo | grep '^/sys' | grep -v ' ro' ; true"
+    );
+    let bundle = bundle.script(&script);
+    bundle.run().prints(&format!("{devices}\n1"));
+    let refused = bundle.edit(|config| {
+        let mounts = config["mounts"].as_array_mut().expect("mounts");
+        for mount in mounts.iter_mut().filter(|mount| mount["destination"] == "/sys") {
+            mount["options"] = serde_json::json!([]);
+        }
+    });
+    refused.run().refused(&["mount sysfs on /sys", "not permitted"]);
+}
