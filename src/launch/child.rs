@@ -33,7 +33,7 @@ pub struct Cargo<'a> {
     /// What the parent has opened, by [`SourceId`], and slots for the trees that the child opens.
     pub sources: &'a [OnceCell<OwnedFd>],
     /// Those of them that are cloned again when they are mounted: see [`order`].
-    pub late: &'a [usize],
+    pub shelved: &'a [usize],
     /// Its own end of the socket pair.
     pub socket: BorrowedFd<'a>,
     /// What is the parent's alone, closed first: its end of the pair, since a dead parent must read as
@@ -199,8 +199,8 @@ impl<'a> Child<'a> {
                     crate::plan::step::MountFrom::Tree(source) => Some((source, self.source(*source)?)),
                     _ => None,
                 };
-                let again = tree.filter(|(source, _)| self.cargo.late.contains(&source.0));
-                let again = again.and_then(|(_, tree)| order::again(tree));
+                let shelved = tree.filter(|(source, _)| self.cargo.shelved.contains(&source.0));
+                let again = shelved.map(|(_, tree)| order::again(tree)).transpose()?;
                 let tree = again.as_ref().map(AsFd::as_fd).or(tree.map(|(_, tree)| tree));
                 let mounted = mount::perform(self.root()?, step, tree)?;
                 if let Some(again) = again {

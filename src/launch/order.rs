@@ -7,16 +7,17 @@
 //! (Linux 6.15): the parent puts the trees on one. Where the kernel refuses that, they are used as they are.
 
 use std::cell::OnceCell;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::fs::{FileType, Mode, fstat, mkdirat, mknodat};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use crate::plan::step::{MountFrom, Step};
 use crate::rootfs::mount::new_file_system;
+use crate::sys::{During, Failure};
 
 /// The trees that are mounted after a new file system, by their place among the sources.
-pub(super) fn late(steps: &[Step]) -> Vec<usize> {
+fn late(steps: &[Step]) -> Vec<usize> {
     let mounts = steps.iter().filter_map(|step| match step {
         Step::Mount(mount) => Some(&mount.from),
         _ => None,
@@ -26,29 +27,42 @@ pub(super) fn late(steps: &[Step]) -> Vec<usize> {
     after.filter_map(|from| if let MountFrom::Tree(source) = from { Some(source.0) } else { None }).collect()
 }
 
-/// Puts the trees on a file system that nobody sees. What comes back keeps them: it must live until the
-/// child has cloned them.
-pub(super) fn keep(late: &[usize], sources: &[OnceCell<OwnedFd>]) -> Option<OwnedFd> {
-    let trees: Vec<_> = late.iter().filter_map(|index| sources.get(*index)?.get()).collect();
-    if trees.is_empty() {
-        return None;
-    }
-    let shelf = new_file_system(c"tmpfs", None, None, &[], 0).ok()?;
-    for (number, tree) in trees.into_iter().enumerate() {
-        let name = number.to_string();
-        let kind = FileType::from_raw_mode(fstat(tree).ok()?.st_mode);
-        match kind {
-            FileType::Directory => mkdirat(&shelf, &name, Mode::RWXU).ok()?,
-            _ => mknodat(&shelf, &name, FileType::RegularFile, Mode::RWXU, 0).ok()?,
-        }
-        move_mount(tree, c"", &shelf, &name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).ok()?;
-    }
-    Some(shelf)
+/// A file system that nobody sees, and the trees that lie on it. It must live until the child has cloned
+/// them.
+#[derive(Debug)]
+pub(super) struct Shelf {
+    /// The trees, by their place among the sources.
+    pub trees: Vec<usize>,
+    _file_system: OwnedFd,
 }
 
-/// The tree with an id of now. The child calls it: no allocation.
-pub(super) fn again(tree: BorrowedFd<'_>) -> Option<OwnedFd> {
+impl Shelf {
+    /// Puts the trees on one, up to the first that the kernel refuses; None where there is none.
+    pub fn of(steps: &[Step], sources: &[OnceCell<OwnedFd>]) -> Option<Self> {
+        let mut late = late(steps);
+        late.retain(|index| sources.get(*index).is_some_and(|slot| slot.get().is_some()));
+        if late.is_empty() {
+            return None;
+        }
+        let file_system = new_file_system(c"tmpfs", None, None, &[], 0).ok()?;
+        let put = |index: &usize| put(sources.get(*index)?.get()?, &file_system, *index);
+        let trees = late.iter().map_while(|index| put(index).map(|()| *index)).collect();
+        Some(Self { trees, _file_system: file_system })
+    }
+}
+
+fn put(tree: &OwnedFd, file_system: &OwnedFd, index: usize) -> Option<()> {
+    let name = index.to_string();
+    match FileType::from_raw_mode(fstat(tree).ok()?.st_mode) {
+        FileType::Directory => mkdirat(file_system, &name, Mode::RWXU).ok()?,
+        _ => mknodat(file_system, &name, FileType::RegularFile, Mode::RWXU, 0).ok()?,
+    }
+    move_mount(tree, c"", file_system, &name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).ok()
+}
+
+/// A tree from the shelf with an id of now. The child calls it: no allocation.
+pub(super) fn again(tree: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let whole = OpenTreeFlags::AT_RECURSIVE | OpenTreeFlags::AT_EMPTY_PATH;
-    open_tree(tree.as_fd(), c"", flags | whole).ok()
+    open_tree(tree, c"", flags | whole).during("open_tree")
 }

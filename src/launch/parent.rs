@@ -16,10 +16,11 @@ use rustix::process::{Signal, pidfd_send_signal};
 use super::child::{self, Cargo};
 use super::error::ChildError;
 use super::net_devices::{self, Found as FoundDevices, Moved as MovedDevices};
+use super::order::Shelf;
 use super::protocol::{self, Expected, Message, Received};
 use super::signals::Signals;
 use super::timings::Clock;
-use super::{LaunchError, mapping, open, order, stage};
+use super::{LaunchError, mapping, open, stage};
 use crate::fault;
 use crate::launch::hooks::Hook;
 use crate::namespaces::Kind;
@@ -124,8 +125,7 @@ impl<'a> Launch<'a> {
         open::check_joined(self.sources, &sources, self.steps)?;
         self.opened.map_or(Ok(()), |opened| opened(&sources))?;
         let sysctls = self.steps.iter().any(|step| matches!(step, Step::Sysctl(..)));
-        let late = order::late(self.steps);
-        let shelf = order::keep(&late, &sources);
+        let shelf = Shelf::of(self.steps, &sources);
         let proc_sys = sysctls.then(open::proc_sys).transpose()?;
         let proc = self.steps.iter().any(Step::needs_proc).then(open::proc).transpose()?;
         let hooks: Vec<Hook<'_>> = self.steps.iter().filter_map(as_hook).collect();
@@ -137,7 +137,7 @@ impl<'a> Launch<'a> {
         let cargo = Cargo {
             steps: self.steps,
             sources: &sources,
-            late: if shelf.is_some() { &late } else { &[] },
+            shelved: shelf.as_ref().map_or(&[], |shelf| &shelf.trees),
             socket: theirs.as_fd(),
             parents: [Some(ours.as_fd()), self.lock],
             listener: self.listener,
@@ -350,7 +350,7 @@ pub struct Launched<'a> {
     /// Dropped after the child is killed, they go back.
     devices: Option<MovedDevices>,
     /// The child clones trees from it.
-    _shelf: Option<OwnedFd>,
+    _shelf: Option<Shelf>,
 }
 
 impl Launched<'_> {

@@ -95,7 +95,9 @@ impl Traces {
     /// Files in the state directory, in the bundle, and of the test's name where sockets, locks
     /// and temporary files might lie.
     pub fn files(&self) -> Vec<PathBuf> {
-        let mut found = entries(&self.root);
+        // crun keeps a directory to mask with, which serves its next container too.
+        let of_container = |p: &PathBuf| !p.ends_with(".empty-directory");
+        let mut found: Vec<_> = entries(&self.root).into_iter().filter(of_container).collect();
         let expected = ["config.json", "rootfs"];
         let of_bundle = |p: &PathBuf| !expected.iter().any(|name| p.ends_with(name));
         found.extend(entries(&self.bundle).into_iter().filter(of_bundle));

@@ -73,6 +73,7 @@ fn a_mask_is_never_what_dev_null_becomes_meanwhile() {
         assert_eq!(outcome.stdout, "", "{outcome}");
         starts += 1;
     }
+    assert!(attacker.reported("swaps") >= 10_000, "only {} swaps", attacker.reported("swaps"));
     attacker.delete_forced().success();
 }
 
@@ -143,8 +144,11 @@ fn a_pts_that_changes_meanwhile_gives_no_other_terminal() {
         "devpts",
         &["newinstance", "ptmxmode=0666"],
     );
-    for _ in 0..20 {
+    let mut starts = 0;
+    while starts < 20 || (attacker.reported("swaps") < 10_000 && starts < 300) {
         assert_console_elsewhere(&bundle);
+        starts += 1;
     }
+    assert!(attacker.reported("swaps") >= 10_000, "only {} swaps", attacker.reported("swaps"));
     attacker.delete_forced().success();
 }

@@ -164,6 +164,32 @@ fn a_passwd_that_is_no_file_of_the_image_is_not_waited_for() {
     }
 }
 
+/// Whether a runtime looks for groups there or not.
+#[test]
+fn a_group_file_that_is_no_file_or_has_no_end_is_not_waited_for() {
+    for kind in ["fifo", "zero", "sparse", "lines"] {
+        let bundle = busybox!().script("id -g; sleep 100");
+        let bundle = bundle.set("/process/user", json!({"uid": 1000, "gid": 1000, "additionalGids": [7]}));
+        let group = bundle.rootfs().join("etc/group");
+        fs::remove_file(&group).expect("rm");
+        match kind {
+            "fifo" => {
+                let status = std::process::Command::new("mkfifo").arg(&group).status();
+                assert!(status.expect("mkfifo").success());
+            }
+            "zero" => symlink("/dev/zero", &group).expect("symlink"),
+            "sparse" => File::create(&group).expect("create").set_len(1 << 30).expect("a sparse file"),
+            _ => fs::write(&group, "x:x:7:root\n".repeat(400_000)).expect("write"),
+        }
+        bundle.run_detached();
+        for user in ["1000", "1000:1000"] {
+            let outcome = bundle.exec_with(&["--user", user], &["id", "-u"]);
+            assert!(!outcome.status.success() || outcome.stdout == "1000\n", "{kind}: {outcome}");
+        }
+        bundle.delete_forced().success();
+    }
+}
+
 #[test]
 fn a_device_in_the_place_of_passwd_is_not_opened() {
     // To open a device is to use it: a watchdog would be started and reset the machine.

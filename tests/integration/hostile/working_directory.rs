@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::json;
 
 use super::process_file;
-use crate::support::{Bundle, busybox};
+use crate::support::{Bundle, busybox, wait_for};
 
 /// Looks for the host from the working directory: the test's own directory is only on the host.
 const LOOK: &str = "if test -e ./etc/hostname && ! test -e /etc/hostname; then echo escaped; fi; \
@@ -29,6 +29,29 @@ fn no_number_of_a_descriptor_as_working_directory_of_a_container_leads_outside()
         bundle = bundle.set("/process/cwd", json!(format!("/proc/self/fd/{number}")));
         let outcome = bundle.run_or_refused();
         assert_inside(&bundle, &outcome);
+        bundle.leaves_nothing();
+    }
+}
+
+/// create and start have other descriptors open than run: the socket between them, for one.
+#[test]
+fn no_number_of_a_descriptor_as_working_directory_of_a_created_container_leads_outside() {
+    let report = format!("({LOOK}; echo end) >/report/looked");
+    let mut bundle = busybox!().script(&report);
+    fs::write(bundle.file("secret"), "host\n").expect("write");
+    let directory = bundle.file("report");
+    fs::create_dir(&directory).expect("mkdir");
+    bundle = bundle.bind(&directory, "/report", &["bind"]);
+    for number in 3..=64 {
+        bundle = bundle.set("/process/cwd", json!(format!("/proc/self/fd/{number}")));
+        let mut outcome = bundle.create();
+        if outcome.status.success() && bundle.start().status.success() {
+            let looked = || fs::read_to_string(directory.join("looked")).ok();
+            outcome.stdout = wait_for("the look", 10, || looked().filter(|text| text.ends_with("end\n")));
+            fs::remove_file(directory.join("looked")).expect("rm");
+        }
+        assert_inside(&bundle, &outcome);
+        bundle.delete_forced().success();
         bundle.leaves_nothing();
     }
 }
