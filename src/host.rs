@@ -20,6 +20,13 @@ pub fn in_user_namespace() -> bool {
     rustix::fs::stat("/proc/self/ns/user").is_ok_and(|stat| stat.st_ino != INITIAL)
 }
 
+/// Does the network namespace that rcrun is in belong to its user namespace, or to one below it?
+pub fn owns_network() -> bool {
+    use std::os::fd::AsFd;
+    let file = std::fs::File::open("/proc/self/ns/net");
+    file.is_ok_and(|file| crate::sys::process::owner_of_namespace(file.as_fd()).is_ok())
+}
+
 /// The first file of that name in the directories of $PATH that can be executed.
 pub fn find_program(name: &str) -> Option<PathBuf> {
     let directories = std::env::var_os("PATH")?;

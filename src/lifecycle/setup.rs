@@ -77,6 +77,7 @@ pub(super) fn facts<'a>(home: &'a dyn Fn(u32) -> String, listen_fds: u32, relaye
         home,
         permitted_capabilities: host::permitted_capabilities(),
         in_user_namespace: host::in_user_namespace(),
+        owns_network: &host::owns_network,
         setgroups_denied: !rustix::process::geteuid().is_root(),
         find_program: &host::find_program,
         listen_fds,

@@ -125,6 +125,8 @@ pub struct Facts<'a> {
     pub permitted_capabilities: u64,
     /// Does rcrun run in a user namespace that is not the initial one?
     pub in_user_namespace: bool,
+    /// Does the network namespace that rcrun is in belong to its user namespace?
+    pub owns_network: &'a dyn Fn() -> bool,
     /// May the new user namespace's groups not be set, because rcrun is unprivileged?
     pub setgroups_denied: bool,
     /// Where $PATH has a program.
@@ -151,6 +153,7 @@ impl Facts<'_> {
             home: &|_| "/".into(),
             permitted_capabilities: u64::MAX,
             in_user_namespace: false,
+            owns_network: &|| true,
             setgroups_denied: false,
             listen_fds: 0,
             listen_fd_names: None,

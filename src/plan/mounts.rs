@@ -199,7 +199,11 @@ fn cgroup(b: &mut Builder<'_>, attributes: u64, step: &mut MountStep) -> Result<
 
 /// A sysfs shows a network namespace, and takes privileges in the user namespace that this belongs to.
 fn may_mount_sysfs(b: &Builder<'_>) -> bool {
-    !b.creates(Kind::User) || b.creates(Kind::Network)
+    if b.creates(Kind::User) {
+        return b.creates(Kind::Network);
+    }
+    // One that is joined says only when it is mounted.
+    b.creates(Kind::Network) || b.joins(Kind::Network) || b.joins(Kind::User) || (b.facts.owns_network)()
 }
 
 /// The host's sysfs instead, as with crun: read-only like the one that was asked for, and so is all that

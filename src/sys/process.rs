@@ -175,6 +175,17 @@ pub fn namespace_kind(file: std::os::fd::BorrowedFd<'_>) -> Result<u32, Errno> {
     Ok(kind as u32)
 }
 
+/// ioctl_ns(2) NS_GET_USERNS: the user namespace that a namespace belongs to; EPERM where that is not this
+/// process's own or one below it.
+pub fn owner_of_namespace(file: std::os::fd::BorrowedFd<'_>) -> Result<std::os::fd::OwnedFd, Errno> {
+    use std::os::fd::{AsRawFd, FromRawFd};
+    const NS_GET_USERNS: libc::c_ulong = 0xb701;
+    // SAFETY: NS_GET_USERNS takes no argument and returns a new descriptor.
+    let fd = checked(unsafe { libc::syscall(libc::SYS_ioctl, file.as_raw_fd(), NS_GET_USERNS) })?;
+    // SAFETY: the kernel has just made it, close-on-exec, and nobody else knows it.
+    Ok(unsafe { std::os::fd::OwnedFd::from_raw_fd(fd as i32) })
+}
+
 /// pidfd_send_signal(2) by number, real-time signals included.
 pub fn send_signal(pidfd: std::os::fd::BorrowedFd<'_>, number: u32) -> Result<(), Errno> {
     use std::os::fd::AsRawFd;

@@ -130,6 +130,22 @@ fn a_terminal_works_in_a_user_namespace() {
     bundle.delete_forced().success();
 }
 
+/// As under podman without root, whose own user namespace has the host's network.
+#[test]
+fn a_read_only_sysfs_is_the_hosts_where_rcrun_does_not_own_the_network() {
+    let bundle = busybox!().without_namespace("network").without_namespace("user").edit(|config| {
+        let mounts = config["mounts"].as_array_mut().expect("mounts");
+        mounts.retain(|mount| mount["destination"] == "/sys" || mount["destination"] == "/proc");
+    });
+    let bundle = bundle.global("--cgroup-manager").global("disabled");
+    let bundle = bundle.script("grep -c ' /sys ro,' /proc/self/mountinfo; ls /sys/class/net | wc -l");
+    bundle.write_config();
+    let devices = std::fs::read_dir("/sys/class/net").expect("sysfs").count();
+    let script = "exec unshare --user --map-root-user --mount \"$@\"";
+    let command = bundle.bundle_command("run", &[]);
+    bundle.invocation_in_shell(script, &command).wait().prints(&format!("1\n{devices}"));
+}
+
 /// A new sysfs takes privileges in the network namespace.
 #[test]
 fn a_read_only_sysfs_on_the_hosts_network_is_the_hosts() {
