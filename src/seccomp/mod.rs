@@ -11,6 +11,7 @@ mod assembler;
 mod interpreter;
 mod multiplex;
 mod notify;
+mod order;
 mod program;
 mod rules;
 mod syscalls;

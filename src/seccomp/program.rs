@@ -16,6 +16,9 @@ const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 const ARGUMENTS: u32 = 16;
 
+/// The bit of numbers that no call has.
+const NEGATIVE: u32 = 0x8000_0000;
+
 /// What a number leads to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Target<'p> {
@@ -42,11 +45,18 @@ pub(super) fn write(profile: &Profile) -> Vec<Instruction> {
                         above.insert(0, (X32_BIT, Target::Return(profile.default)));
                     }
                     ranges.extend(above);
+                    ranges.push((NEGATIVE, Target::Return(beyond(profile, table))));
+                    ranges.push((NEGATIVE | X32_BIT, Target::Return(beyond(profile, x32))));
                 }
                 None => {
-                    ranges.push((X32_BIT, Target::Return(Action::BAD_ARCH)));
+                    let bad = Target::Return(Action::BAD_ARCH);
+                    let negative =
+                        if is_newer_known(profile, table) { Action::NO_SUCH_CALL } else { Action::BAD_ARCH };
+                    ranges.push((X32_BIT, bad));
+                    ranges.push((NEGATIVE, Target::Return(negative)));
+                    ranges.push((NEGATIVE | X32_BIT, bad));
                     // No call: what a tracer puts in place of one that it has answered.
-                    ranges.push((u32::MAX, Target::Return(beyond(profile, table))));
+                    ranges.push((u32::MAX, Target::Return(profile.default)));
                 }
             }
         }
@@ -64,12 +74,14 @@ pub(super) fn write(profile: &Profile) -> Vec<Instruction> {
     assembler.finish()
 }
 
+/// Is there a number above which calls are newer than the profile and get ENOSYS?
+fn is_newer_known(profile: &Profile, table: &Table) -> bool {
+    profile.enosys && table.newest.is_some()
+}
+
 /// What becomes of numbers above all that the profile names.
 fn beyond(profile: &Profile, table: &Table) -> Action {
-    match profile.enosys && table.newest.is_some() {
-        true => Action::NO_SUCH_CALL,
-        false => profile.default,
-    }
+    if is_newer_known(profile, table) { Action::NO_SUCH_CALL } else { profile.default }
 }
 
 /// All numbers, as the beginnings of ranges.
@@ -175,7 +187,7 @@ fn condition(
         assembler.load(offset, masked)
     };
     let test = match condition.test {
-        Test::Equal => Compare::Equal,
+        Test::Equal | Test::Masked => Compare::Equal,
         Test::Greater => Compare::Greater,
         Test::GreaterOrEqual => Compare::GreaterOrEqual,
     };
@@ -184,7 +196,7 @@ fn condition(
         return after_high;
     }
     match condition.test {
-        Test::Equal => word(high_word, high_mask, Compare::Equal, high, after_high, no),
+        Test::Equal | Test::Masked => word(high_word, high_mask, Compare::Equal, high, after_high, no),
         Test::Greater | Test::GreaterOrEqual => {
             let not_above = assembler.compare(Compare::Equal, high, after_high, no);
             let above = assembler.compare(Compare::Greater, high, yes, not_above);

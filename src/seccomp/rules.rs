@@ -6,6 +6,7 @@ use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompArg, LinuxSeccompOperator as O
 
 use super::action::Action;
 use super::arch::Arch;
+use super::order::{self, Rule};
 use super::{multiplex, syscalls};
 use crate::spec::SpecError;
 
@@ -28,6 +29,8 @@ pub(super) struct Condition {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Test {
     Equal,
+    /// Some bits only; with all bits it is not the same test as Equal to the order of rules.
+    Masked,
     Greater,
     GreaterOrEqual,
 }
@@ -48,7 +51,7 @@ impl Condition {
             Operator::ScmpCmpGt => (Test::Greater, false, u64::MAX, value),
             // The first value is the mask; bits outside of it count on neither side.
             Operator::ScmpCmpMaskedEq => {
-                (Test::Equal, false, value, argument.value_two().unwrap_or(0) & value)
+                (Test::Masked, false, value, argument.value_two().unwrap_or(0) & value)
             }
         };
         Self { index: argument.index() as u32, test, negated, mask, value }
@@ -59,22 +62,28 @@ impl Condition {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Verdict {
     /// Rules, tried in order: the action of the first whose conditions all hold.
-    pub rules: Vec<(Vec<Condition>, Action)>,
+    pub rules: Vec<Rule>,
     /// Where none does; None for the profile's default.
     pub otherwise: Option<Action>,
 }
 
 impl Verdict {
-    /// A rule without conditions covers those with any, and the first of its kind stays.
-    fn add(&mut self, conditions: &[Condition], action: Action) {
+    /// A rule without conditions covers those with any, and the first of its kind stays. `narrow`:
+    /// arguments are their low words alone.
+    fn add(&mut self, conditions: &[Condition], action: Action, narrow: bool) {
         if self.otherwise.is_some() {
             return;
         }
+        let counts = |condition: &Condition| match narrow {
+            true => condition.mask as u32 != 0,
+            false => condition.mask != 0,
+        };
+        let conditions: Vec<_> = conditions.iter().copied().filter(counts).collect();
         if conditions.is_empty() {
             self.rules.clear();
             self.otherwise = Some(action);
-        } else if !self.rules.iter().any(|(before, _)| before == conditions) {
-            self.rules.push((conditions.to_vec(), action));
+        } else {
+            self.rules.push((conditions, action));
         }
     }
 }
@@ -121,11 +130,17 @@ impl Profile {
                 .into_iter()
                 .map(|arch| Table { arch, calls: BTreeMap::new(), newest: None })
                 .collect(),
-            enosys: !super::action::lets_through(seccomp.default_action()) && default != Action::NO_SUCH_CALL,
+            enosys: !super::action::lets_through(seccomp.default_action()),
             notifies: false,
         };
         for (index, call) in seccomp.syscalls().iter().flatten().enumerate() {
             profile.add(index, call)?;
+        }
+        for table in &mut profile.tables {
+            let narrow = table.arch.is_32_bit();
+            for verdict in table.calls.values_mut() {
+                verdict.rules = order::sort(std::mem::take(&mut verdict.rules), narrow);
+            }
         }
         Ok(profile)
     }
@@ -147,22 +162,22 @@ impl Profile {
                 return Err(SpecError::invalid(format!("{path}.names"), "an empty name"));
             }
             for table in &mut self.tables {
+                let narrow = table.arch.is_32_bit();
                 let direct = syscalls::number(name, table.arch);
-                table.newest = table.newest.max(direct);
+                let multiplexed = multiplex::x86(name).filter(|_| table.arch == Arch::X86);
+                table.newest = table.newest.max(direct).max(multiplexed.map(|(number, _)| number));
                 // As libseccomp has it: a rule with the default's action says nothing.
                 if action == default {
                     continue;
                 }
                 if let Some(number) = direct {
                     let verdict = table.calls.entry(number).or_default();
-                    rules.iter().for_each(|conditions| verdict.add(conditions, action));
+                    rules.iter().for_each(|conditions| verdict.add(conditions, action, narrow));
                 }
-                if table.arch == Arch::X86
-                    && let Some((number, which)) = multiplex::x86(name)
-                {
+                if let Some((number, which)) = multiplexed {
                     let verdict = table.calls.entry(number).or_default();
                     rules.iter().for_each(|conditions| {
-                        verdict.add(&multiplex::conditions(which, conditions), action)
+                        verdict.add(&multiplex::conditions(which, conditions), action, narrow)
                     });
                 }
             }

@@ -138,6 +138,71 @@ fn conditions_of_a_rule_hold_together_and_those_on_one_argument_are_alternatives
     );
 }
 
+/// What a call gets where all of these rules hold: the place of the rule that counts, and the same with the
+/// rules the other way round.
+fn counts(arguments: [u64; 6], rules: &[Value]) -> (u32, u32) {
+    let of = |order: &mut dyn Iterator<Item = usize>| {
+        let rule = |at: usize| json!({"names": ["mmap"], "action": "SCMP_ACT_ERRNO", "errnoRet": at, "args": rules[at]});
+        let rules: Vec<Value> = order.map(rule).collect();
+        let filter = compiled(json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}));
+        verdict(&filter, Arch::X86_64, 9, arguments) & 0xffff
+    };
+    (of(&mut (0..rules.len())), of(&mut (0..rules.len()).rev()))
+}
+
+#[test]
+fn of_rules_that_hold_at_once_libseccomps_first_one_counts() {
+    let is = |index: u32, op: &str, value: u64| json!({"index": index, "op": format!("SCMP_CMP_{op}"), "value": value});
+    let of = |arguments, rules: &[Value]| {
+        let (forth, back) = counts(arguments, rules);
+        assert_eq!(forth, back, "{rules:?}");
+        forth
+    };
+    let five = [5; 6];
+    assert_eq!(of(five, &[json!([is(0, "EQ", 5)]), json!([is(4, "GE", 0)]), json!([is(3, "EQ", 5)])]), 1);
+    assert_eq!(of(five, &[json!([is(0, "GE", 5)]), json!([is(0, "LE", 5)]), json!([is(0, "EQ", 5)])]), 2);
+    assert_eq!(of(five, &[json!([is(0, "GE", 5)]), json!([is(0, "LE", 5)])]), 1);
+    assert_eq!(of(five, &[json!([is(0, "GT", 1)]), json!([is(0, "GE", 4)]), json!([is(0, "GT", 2)])]), 1);
+    assert_eq!(of(five, &[json!([is(0, "LT", 9)]), json!([is(0, "LE", 7)]), json!([is(0, "LT", 8)])]), 1);
+    assert_eq!(of(five, &[json!([is(0, "NE", 1)]), json!([is(0, "NE", 9)])]), 1);
+    // A comparison in common is the same step; what comes after it decides.
+    let both = |op, value| json!([is(0, "EQ", 5), is(1, op, value)]);
+    assert_eq!(of(five, &[both("GE", 2), both("LE", 6), json!([is(0, "NE", 4)])]), 1);
+    // What all this leaves equal goes by the profile.
+    let masked = json!([{"index": 0, "op": "SCMP_CMP_MASKED_EQ", "value": 0xf, "valueTwo": 5}]);
+    assert_eq!(counts(five, &[json!([is(0, "EQ", 5)]), masked]), (0, 1));
+    assert_eq!(counts(five, &[json!([is(0, "EQ", 5)]), both("EQ", 5)]), (0, 1));
+}
+
+#[test]
+fn a_mask_of_no_bits_is_no_condition() {
+    let argument = |mask: u64| json!({"index": 0, "op": "SCMP_CMP_MASKED_EQ", "value": mask, "valueTwo": 7});
+    let of = |mask| {
+        let rule = |action, list| json!({"names": ["mkdir"], "action": action, "args": list});
+        let never = json!([{"index": 0, "op": "SCMP_CMP_EQ", "value": 1}]);
+        compiled(json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86"], "syscalls": [
+            rule("SCMP_ACT_TRAP", never), rule("SCMP_ACT_ERRNO", json!([argument(mask)]))]}))
+    };
+    let on = |filter: &Filter, arch, number| verdict(filter, arch, number, [1, 0, 0, 0, 0, 0]);
+    assert_eq!(on(&of(0), Arch::X86_64, 83), EPERM);
+    assert_eq!(on(&of(1 << 32), Arch::X86_64, 83), 0x0003_0000);
+    assert_eq!(on(&of(1 << 32), Arch::X86, 39), EPERM);
+}
+
+#[test]
+fn numbers_that_no_call_has_are_newer_than_the_profile() {
+    let rule = json!({"names": ["openat2"], "action": "SCMP_ACT_ALLOW"});
+    let of = |names: Value, action: &str| {
+        let profile = json!({"defaultAction": action, "architectures": names, "syscalls": [rule]});
+        [0x4000_0000, 0x8000_0000, 0xc000_0000, 0xffff_ffff]
+            .map(|number| verdict(&compiled(profile.clone()), Arch::X86_64, number, [0; 6]))
+    };
+    // The last one is no call: what a tracer puts in place of one that it has answered.
+    assert_eq!(of(json!([]), "SCMP_ACT_ERRNO"), [0, ENOSYS, 0, EPERM]);
+    assert_eq!(of(json!([]), "SCMP_ACT_LOG"), [0, 0, 0, 0x7ffc_0000]);
+    assert_eq!(of(json!(["SCMP_ARCH_X32"]), "SCMP_ACT_ERRNO"), [EPERM, ENOSYS, ENOSYS, ENOSYS]);
+}
+
 #[test]
 fn errors_name_the_field() {
     let rule = |rule: Value| json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});

@@ -11,12 +11,12 @@ use serde_json::Value;
 pub type Program = Vec<(u16, u8, u8, u32)>;
 
 #[repr(C)]
-#[derive(Clone, Copy)]
-struct Comparison {
-    argument: u32,
-    operator: c_int,
-    first: u64,
-    second: u64,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Comparison {
+    pub argument: u32,
+    pub operator: c_int,
+    pub first: u64,
+    pub second: u64,
 }
 
 #[link(name = "seccomp")]
@@ -36,10 +36,14 @@ unsafe extern "C" {
     ) -> c_int;
     fn seccomp_syscall_resolve_name(name: *const c_char) -> c_int;
     fn seccomp_syscall_resolve_name_arch(arch: u32, name: *const c_char) -> c_int;
+    fn seccomp_attr_set(context: *mut c_void, attribute: c_int, value: u32) -> c_int;
     fn seccomp_export_bpf(context: *const c_void, fd: c_int) -> c_int;
 }
 
 const UNKNOWN: c_int = -1;
+
+/// SCMP_FLTATR_CTL_OPTIMIZE.
+const OPTIMIZE: c_int = 8;
 
 fn arch(name: &str) -> u32 {
     let name = CString::new(name.trim_start_matches("SCMP_ARCH_").to_lowercase()).expect("no NUL");
@@ -47,7 +51,8 @@ fn arch(name: &str) -> u32 {
     unsafe { seccomp_arch_resolve_name(name.as_ptr()) }
 }
 
-fn action(name: &Value, errno: &Value) -> u32 {
+/// What a filter returns for an action.
+pub fn action(name: &Value, errno: &Value) -> u32 {
     let errno = errno.as_u64().unwrap_or(1) as u32;
     match name.as_str().expect("an action") {
         "SCMP_ACT_KILL" | "SCMP_ACT_KILL_THREAD" => 0,
@@ -62,7 +67,8 @@ fn action(name: &Value, errno: &Value) -> u32 {
     }
 }
 
-fn comparison(argument: &Value) -> Comparison {
+/// An argument of a rule as libseccomp takes it.
+pub fn comparison(argument: &Value) -> Comparison {
     const OPERATORS: [&str; 7] = ["NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"];
     let name = argument["op"].as_str().expect("op").trim_start_matches("SCMP_CMP_");
     Comparison {
@@ -74,7 +80,7 @@ fn comparison(argument: &Value) -> Comparison {
 }
 
 /// The names of a profile's rules.
-fn names(rule: &Value) -> impl Iterator<Item = CString> {
+pub fn names(rule: &Value) -> impl Iterator<Item = CString> {
     rule["names"]
         .as_array()
         .expect("names")
@@ -82,16 +88,15 @@ fn names(rule: &Value) -> impl Iterator<Item = CString> {
         .map(|name| CString::new(name.as_str().expect("text")).expect("no NUL"))
 }
 
-/// The largest number that a profile names on an architecture, from the table of libseccomp.
-pub fn newest(profile: &Value, name: &str) -> Option<u32> {
-    let (arch, rules) = (arch(name), profile["syscalls"].as_array().expect("rules"));
-    // SAFETY: the names end in NUL.
-    let number = |name: CString| unsafe { seccomp_syscall_resolve_name_arch(arch, name.as_ptr()) };
-    rules.iter().flat_map(names).filter_map(|name| u32::try_from(number(name)).ok()).max()
+/// The number of a call; less than -1 where the architecture has none of its own.
+pub fn number(name: &str, call: &CString) -> i32 {
+    // SAFETY: the name ends in NUL.
+    unsafe { seccomp_syscall_resolve_name_arch(arch(name), call.as_ptr()) }
 }
 
-/// The filter of a profile on a machine of `native`.
-pub fn program(profile: &Value, native: &str) -> Program {
+/// The filter of a profile on a machine of `native`; or the first of its rules that libseccomp refuses, upon
+/// which runc refuses the profile.
+pub fn program(profile: &Value, native: &str) -> Result<Program, usize> {
     let default = action(&profile["defaultAction"], &profile["defaultErrnoRet"]);
     let native = arch(native);
     // SAFETY: every call gets a live context, names that end in NUL and arrays with their length; a file's
@@ -99,6 +104,9 @@ pub fn program(profile: &Value, native: &str) -> Program {
     unsafe {
         let context = seccomp_init(default);
         assert!(!context.is_null());
+        // Numbers in a tree, as runc has it from 33 calls on. In their list, which is the other way, all rules
+        // of an architecture are lost where the quickest of them is for a call that it does not have.
+        assert_eq!(seccomp_attr_set(context, OPTIMIZE, 2), 0);
         if native != seccomp_arch_native() {
             assert_eq!(seccomp_arch_add(context, native), 0);
             assert_eq!(seccomp_arch_remove(context, seccomp_arch_native()), 0);
@@ -106,32 +114,25 @@ pub fn program(profile: &Value, native: &str) -> Program {
         for name in profile["architectures"].as_array().into_iter().flatten() {
             seccomp_arch_add(context, arch(name.as_str().expect("text")));
         }
-        for rule in profile["syscalls"].as_array().expect("rules") {
+        for (index, rule) in profile["syscalls"].as_array().expect("rules").iter().enumerate() {
             let action = action(&rule["action"], &rule["errnoRet"]);
             if action == default {
                 continue;
             }
-            let comparisons: Vec<Comparison> =
-                rule["args"].as_array().into_iter().flatten().map(comparison).collect();
-            let mut indices: Vec<u32> = comparisons.iter().map(|c| c.argument).collect();
-            indices.sort_unstable();
-            let repeated = indices.windows(2).any(|pair| pair[0] == pair[1]);
             for name in names(rule) {
                 let number = seccomp_syscall_resolve_name(name.as_ptr());
                 if number == UNKNOWN {
                     continue;
                 }
-                let add = |list: &[Comparison]| {
-                    seccomp_rule_add_array(context, action, number, list.len() as u32, list.as_ptr())
-                };
-                let parts: Vec<&[Comparison]> =
-                    if repeated { comparisons.chunks(1).collect() } else { vec![&comparisons] };
-                for part in parts {
-                    let result = add(part);
-                    assert!(
-                        result == 0 || result == -libc::EEXIST || result == -libc::EINVAL,
-                        "{name:?}: {result}"
-                    );
+                for part in crate::model::parts(rule) {
+                    match seccomp_rule_add_array(context, action, number, part.len() as u32, part.as_ptr()) {
+                        0 => {}
+                        error if error == -libc::EEXIST => {
+                            seccomp_release(context);
+                            return Err(index);
+                        }
+                        error => panic!("{name:?}: {error}"),
+                    }
                 }
             }
         }
@@ -143,18 +144,6 @@ pub fn program(profile: &Value, native: &str) -> Program {
         file.read_to_end(&mut bytes).expect("read");
         let half = |b: &[u8]| u16::from_ne_bytes([b[0], b[1]]);
         let word = |b: &[u8]| u32::from_ne_bytes([b[4], b[5], b[6], b[7]]);
-        bytes.chunks_exact(8).map(|b| (half(b), b[2], b[3], word(b))).collect()
+        Ok(bytes.chunks_exact(8).map(|b| (half(b), b[2], b[3], word(b))).collect())
     }
-}
-
-/// May a number be one of a rule's calls, on whichever architecture, directly or within socketcall(2) or ipc(2)?
-pub fn concerns(rule: &Value, number: u32) -> bool {
-    matches!(number, 102 | 117)
-        || names(rule).any(|name| {
-            ["x86_64", "x86", "x32", "aarch64"].into_iter().any(|of| {
-                // SAFETY: the name ends in NUL.
-                let resolved = unsafe { seccomp_syscall_resolve_name_arch(arch(of), name.as_ptr()) };
-                resolved == number as c_int || (resolved < -1 && (300..450).contains(&number))
-            })
-        })
 }
