@@ -161,10 +161,11 @@ impl Profile {
             if name.is_empty() {
                 return Err(SpecError::invalid(format!("{path}.names"), "an empty name"));
             }
+            let (numbers, multiplexed) = (syscalls::of(name), multiplex::x86(name));
             for table in &mut self.tables {
                 let narrow = table.arch.is_32_bit();
-                let direct = syscalls::number(name, table.arch);
-                let multiplexed = multiplex::x86(name).filter(|_| table.arch == Arch::X86);
+                let direct = numbers.and_then(|numbers| syscalls::number(numbers, table.arch));
+                let multiplexed = multiplexed.filter(|_| table.arch == Arch::X86);
                 table.newest = table.newest.max(direct).max(multiplexed.map(|(number, _)| number));
                 // As libseccomp has it: a rule with the default's action says nothing.
                 if action == default {

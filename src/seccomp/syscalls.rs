@@ -5,16 +5,23 @@ use super::arch::Arch;
 /// There is no such system call on the architecture.
 const NO: i16 = -1;
 
-/// The number of a system call, None where the architecture has none of this name. x32's have their bit.
-pub(super) fn number(name: &str, arch: Arch) -> Option<u32> {
+/// The numbers of one system call.
+pub(super) type Numbers = [i16; 4];
+
+/// The numbers of a system call, None where there is none of this name.
+pub(super) fn of(name: &str) -> Option<&'static Numbers> {
     let row = TABLE.binary_search_by_key(&name, |(name, _)| name).ok()?;
-    let (_, numbers) = TABLE.get(row)?;
+    TABLE.get(row).map(|(_, numbers)| numbers)
+}
+
+/// The one on an architecture, None where that has none. x32's have their bit.
+pub(super) fn number(numbers: &Numbers, arch: Arch) -> Option<u32> {
     let number = numbers.get(arch.column()).copied().filter(|number| *number != NO)?;
     Some(u32::from(number.unsigned_abs()) | arch.number_bit())
 }
 
 /// By name: numbers on x86_64, x86, x32 (without its bit) and aarch64.
-static TABLE: [(&str, [i16; 4]); 470] = [
+static TABLE: [(&str, Numbers); 470] = [
     ("_llseek", [NO, 140, NO, NO]),
     ("_newselect", [NO, 142, NO, NO]),
     ("_sysctl", [156, 149, NO, NO]),
@@ -494,6 +501,7 @@ mod tests {
     #[test]
     fn names_are_sorted_and_numbers_are_the_kernels() {
         assert!(TABLE.is_sorted_by(|(one, _), (other, _)| one < other));
+        let named = |name, arch| of(name).and_then(|numbers| number(numbers, arch));
         for (name, here) in [
             ("execve", libc::SYS_execve),
             ("statx", libc::SYS_statx),
@@ -501,11 +509,11 @@ mod tests {
             ("clone3", libc::SYS_clone3),
         ] {
             let native = if cfg!(target_arch = "aarch64") { Arch::Aarch64 } else { Arch::X86_64 };
-            assert_eq!(number(name, native).map(i64::from), Some(here));
+            assert_eq!(named(name, native).map(i64::from), Some(here));
         }
-        assert_eq!(number("socketcall", Arch::X86), Some(102));
-        assert_eq!(number("socketcall", Arch::X86_64), None);
-        assert_eq!(number("execve", Arch::X32), Some(0x4000_0000 | 520));
-        assert_eq!(number("no_such_call", Arch::X86_64), None);
+        assert_eq!(named("socketcall", Arch::X86), Some(102));
+        assert_eq!(named("socketcall", Arch::X86_64), None);
+        assert_eq!(named("execve", Arch::X32), Some(0x4000_0000 | 520));
+        assert_eq!(named("no_such_call", Arch::X86_64), None);
     }
 }
