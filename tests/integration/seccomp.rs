@@ -58,6 +58,33 @@ fn arguments_are_compared() {
 }
 
 #[test]
+fn each_rule_of_a_call_has_its_own_errno() {
+    let rule = |mode: u32, errno: i32| {
+        let argument = json!({"index": 1, "value": mode, "op": "SCMP_CMP_EQ"});
+        json!({"names": ["chmod"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno, "args": [argument]})
+    };
+    let rules = [rule(0o700, libc::EXDEV), rule(0o711, libc::ENOSPC)];
+    let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules});
+    for (mode, message) in [("700", "Invalid cross-device link"), ("711", "No space left on device")] {
+        let script = format!("cp /bin/sh /tmp/a; chmod 755 /tmp/a && chmod {mode} /tmp/a");
+        with(busybox!().script(&script), profile.clone()).run().exits_with(1).explains(&["/tmp/a", message]);
+    }
+}
+
+#[test]
+fn a_filter_is_loaded_with_every_flag() {
+    let all = ["LOG", "SPEC_ALLOW", "TSYNC", "WAIT_KILLABLE_RECV"];
+    let one_by_one = all.iter().map(std::slice::from_ref);
+    for flags in one_by_one.chain([&all[..], &[]]) {
+        let flags: Vec<_> = flags.iter().map(|flag| format!("SECCOMP_FILTER_FLAG_{flag}")).collect();
+        let script = "grep -x 'Seccomp_filters:.1' /proc/self/status && mkdir /tmp/new";
+        let bundle = with(busybox!().script(script), on_mkdir("SCMP_ACT_ERRNO"));
+        let run = bundle.set("/linux/seccomp/flags", json!(flags)).run();
+        run.exits_with(1).explains(&["/tmp/new", "Operation not permitted"]);
+    }
+}
+
+#[test]
 fn a_filter_is_loaded_with_and_without_no_new_privs_and_capabilities() {
     for no_new_privileges in [true, false] {
         for uid in [0, 1000] {

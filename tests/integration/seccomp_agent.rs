@@ -107,6 +107,18 @@ fn an_agent_gets_the_listener_with_the_state_and_answers() {
 }
 
 #[test]
+fn a_listener_takes_every_flag() {
+    let all = ["LOG", "SPEC_ALLOW", "TSYNC", "WAIT_KILLABLE_RECV"];
+    for flags in [&all[..], &all[3..], &[]] {
+        let flags: Vec<_> = flags.iter().map(|flag| format!("SECCOMP_FILTER_FLAG_{flag}")).collect();
+        let (bundle, socket) = notifying(busybox!().args(["mkdir", "/tmp/new"]), &["mkdir", "mkdirat"]);
+        let agent = agent(&socket);
+        bundle.set("/linux/seccomp/flags", json!(flags)).run().exits_with(1).explains(REFUSED);
+        assert_eq!(agent.join().expect("the agent").answered, 1);
+    }
+}
+
+#[test]
 fn an_agent_may_answer_for_the_program_before_it_runs() {
     let (bundle, socket) = notifying(busybox!(), &["execve"]);
     let agent = agent(&socket);
