@@ -98,14 +98,17 @@ pub fn compile_for(seccomp: &LinuxSeccomp, native: Arch) -> Result<Filter, SpecE
     let listener = listener(seccomp, profile.notifies)?;
     let program = program::write(&profile);
     if program.len() > MOST {
-        let reason = format!(
-            "its filter has {} instructions, the kernel takes {MOST}: use fewer rules",
-            program.len()
-        );
-        return Err(SpecError::invalid("linux.seccomp.syscalls", reason));
+        return Err(too_large(program.len()));
     }
     let flags = flags(seccomp, listener.is_some())?;
     Ok(Filter { program, flags, listener })
+}
+
+fn too_large(instructions: usize) -> SpecError {
+    let reason = format!(
+        "its filter needs {instructions} instructions or more, the kernel takes {MOST}: use fewer rules"
+    );
+    SpecError::invalid("linux.seccomp.syscalls", reason)
 }
 
 fn listener(seccomp: &LinuxSeccomp, notifies: bool) -> Result<Option<Listener>, SpecError> {

@@ -1,13 +1,13 @@
 //! A profile as data: for each architecture each call's number with what becomes of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompArg, LinuxSeccompOperator as Operator, LinuxSyscall};
 
 use super::action::Action;
 use super::arch::Arch;
 use super::order::{self, Rule};
-use super::{multiplex, syscalls};
+use super::{MOST, multiplex, syscalls, too_large};
 use crate::spec::SpecError;
 
 /// One comparison of an argument.
@@ -138,8 +138,15 @@ impl Profile {
         }
         for table in &mut profile.tables {
             let narrow = table.arch.is_32_bit();
-            for verdict in table.calls.values_mut() {
-                verdict.rules = order::sort(std::mem::take(&mut verdict.rules), narrow);
+            for verdict in table.calls.values_mut().filter(|verdict| !verdict.rules.is_empty()) {
+                let mut rules = std::mem::take(&mut verdict.rules);
+                let mut seen = HashSet::new();
+                rules.retain(|(conditions, _)| seen.insert(conditions.clone()));
+                // Each takes an instruction at least, and more than the kernel takes take long to sort.
+                if rules.len() > MOST {
+                    return Err(too_large(rules.len()));
+                }
+                verdict.rules = order::sort(rules, narrow);
             }
         }
         Ok(profile)

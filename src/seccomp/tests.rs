@@ -237,11 +237,17 @@ fn errors_name_the_field() {
 
 #[test]
 fn a_profile_too_large_for_the_kernel_is_an_error() {
-    let arguments: Vec<Value> =
-        (0..2000u64).map(|value| json!({"index": 0, "value": value << 20, "op": "SCMP_CMP_EQ"})).collect();
-    let rule = json!({"names": ["ioctl"], "action": "SCMP_ACT_ERRNO", "args": arguments});
-    let error = message(json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}));
-    assert!(error.contains("the kernel takes 4096"), "{error}");
+    let of = |count: u64| {
+        let argument = |value: u64| json!({"index": 0, "value": value << 20, "op": "SCMP_CMP_EQ"});
+        let arguments: Vec<Value> = (0..count).map(argument).collect();
+        json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+            {"names": ["ioctl"], "action": "SCMP_ACT_ERRNO", "args": arguments}]})
+    };
+    for count in [2000, 50_000] {
+        let error = message(of(count));
+        assert!(error.contains("or more, the kernel takes 4096"), "{error}");
+    }
+    compiled(of(1000));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::{Failure, compare};
 
 const PROFILES: u64 = 1000;
 
+// Lists of its own: their order is part of what a seed makes.
 const ACTIONS: [&str; 9] = [
     "SCMP_ACT_ALLOW",
     "SCMP_ACT_ERRNO",
