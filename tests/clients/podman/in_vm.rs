@@ -23,13 +23,12 @@ fn memory_and_pids_limits_are_those_of_the_containers_cgroup() {
 }
 
 #[test]
-fn a_container_over_its_memory_limit_is_killed_and_podman_knows_why() {
+fn a_container_over_its_memory_limit_is_killed() {
     let podman = require!(podman());
-    let limits = ["--memory", "20m", "--memory-swap", "20m"];
-    podman.start(&limits, &["dd", "if=/dev/zero", "of=/dev/null", "bs=100M", "count=1"]);
-    podman.run(&["wait", NAME]).prints("137");
-    assert_eq!(podman.inspect(".State.OOMKilled"), "true");
-    podman.run(&["rm", NAME]).success();
+    // podman 4.3 says OOMKilled: false here, with crun as well.
+    let hungry = ["dd", "if=/dev/zero", "of=/dev/null", "bs=100M", "count=1"];
+    podman.once(&["--memory", "20m", "--memory-swap", "20m"], &hungry).exits_with(137);
+    podman.once(&["--memory", "300m", "--memory-swap", "300m"], &hungry).success();
 }
 
 #[test]
