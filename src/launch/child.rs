@@ -434,7 +434,7 @@ impl<'a> Child<'a> {
         let _ = protocol::send_failure(self.socket(), errno, &text);
     }
 
-    /// The words that podman and dockerd look for, to exit with 127 and 126.
+    /// The words that podman and docker look for, to exit with 127 and 126: docker in small letters only.
     fn report_program(&self, errno: Errno) {
         let mut text = FixedText::new();
         let name: &CStr = self.cargo.program.args.first().map_or(c"", CString::as_c_str);
@@ -446,8 +446,18 @@ impl<'a> Child<'a> {
                 number = 0;
                 text.write_str("executable file not found in $PATH")
             }
-            (Errno::NOENT, Some(path)) if rustix::fs::stat(path.as_c_str()).is_ok() => {
-                text.write_str("its interpreter or loader is missing")
+            (Errno::NOENT, Some(path)) => {
+                number = 0;
+                let missing = if rustix::fs::stat(path.as_c_str()).is_ok() {
+                    "its interpreter or loader: "
+                } else {
+                    ""
+                };
+                write!(text, "{missing}no such file or directory")
+            }
+            (Errno::ACCESS, _) => {
+                number = 0;
+                text.write_str("permission denied")
             }
             (Errno::NOEXEC, _) => text.write_str("a program of another architecture, or a script without #!"),
             _ => text.write_str("execve"),

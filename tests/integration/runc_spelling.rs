@@ -69,7 +69,7 @@ fn errors_are_in_the_json_log_in_the_words_that_podman_and_docker_look_for() {
     for (entry, words) in entries.iter().zip(words) {
         assert_eq!(entry["level"], "error", "{entry}");
         assert!(entry["time"].is_string(), "{entry}");
-        let message = entry["msg"].as_str().expect("a message").to_lowercase();
-        assert!(message.contains(&words.to_lowercase()), "{entry}");
+        // In small letters: docker looks for these alone.
+        assert!(entry["msg"].as_str().expect("a message").contains(words), "{entry}");
     }
 }
