@@ -1,10 +1,13 @@
-//! Programs that run containers by rcrun: podman, buildah, each Debian's, started here. What they need is below
-//! target/clients (tests/clients/fetch); `make test-clients` fetches it and runs all of it
+//! Programs that run containers by rcrun: podman, buildah, containerd, each Debian's, started here. What they
+//! need is below target/clients (tests/clients/fetch); `make test-clients` fetches it and runs all of it
 //! but the modules called `in_vm`, which `make test-vm` runs.
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod buildah;
+mod containerd;
+mod daemon;
+mod image;
 mod podman;
 mod view;
