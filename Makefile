@@ -40,7 +40,7 @@ test-integration: build ## Run the tests with containers on this machine (root)
 	@tests/bin/require test
 	@tests/bin/suites integration
 
-test-clients: build ## Run podman and other programs with rcrun as their runtime (root)
+test-clients: build ## Run podman, containerd and docker with rcrun as their runtime (root)
 	@tests/bin/require test
 	@tests/bin/suites clients
 
