@@ -12,9 +12,7 @@ impl Cgroup {
     /// Writes the settings in their order and attaches the device program. An error names file,
     /// value and reason; what was written before it stays.
     pub fn apply(&self, limits: &Limits) -> Result<(), CgroupError> {
-        if let Some(check) = limits.usage_check {
-            self.check_usage(check)?;
-        }
+        self.check(limits)?;
         let mut again = Vec::new();
         for setting in &limits.settings {
             match self.set(setting) {
@@ -28,6 +26,11 @@ impl Cgroup {
             self.set(setting)?;
         }
         limits.devices.as_ref().map_or(Ok(()), |program| self.attach_devices(program))
+    }
+
+    /// Refuses limits below what is in use, where these limits are to be checked so.
+    pub fn check(&self, limits: &Limits) -> Result<(), CgroupError> {
+        limits.usage_check.map_or(Ok(()), |check| self.check_usage(check))
     }
 
     fn set(&self, setting: &Setting) -> Result<(), CgroupError> {

@@ -16,14 +16,14 @@ use super::LimitError;
 use crate::sys::bpf::Instruction;
 
 /// Bits of an access as the kernel numbers them, BPF_DEVCG_ACC_* of linux/bpf.h.
-const MKNOD: u8 = 1;
-const READ: u8 = 2;
-const WRITE: u8 = 4;
-const ALL: u8 = MKNOD | READ | WRITE;
+pub(super) const MKNOD: u8 = 1;
+pub(super) const READ: u8 = 2;
+pub(super) const WRITE: u8 = 4;
+pub(super) const ALL: u8 = MKNOD | READ | WRITE;
 
 /// BPF_DEVCG_DEV_* of linux/bpf.h.
-const BLOCK: i32 = 1;
-const CHARACTER: i32 = 2;
+pub(super) const BLOCK: i32 = 1;
+pub(super) const CHARACTER: i32 = 2;
 
 /// Allowed to every container, after the spec's rules, as runc has it: making any node, and using
 /// null, zero, full, random, urandom, tty, ptmx, terminals, and the tun device.
@@ -42,12 +42,19 @@ const ALWAYS_ALLOWED: [Rule; 10] = [
 
 /// One rule: None is every kind, every number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Rule {
-    allow: bool,
-    kind: Option<i32>,
-    major: Option<u32>,
-    minor: Option<u32>,
-    access: u8,
+pub(super) struct Rule {
+    pub allow: bool,
+    pub kind: Option<i32>,
+    pub major: Option<u32>,
+    pub minor: Option<u32>,
+    pub access: u8,
+}
+
+/// `linux.resources.devices` in the spec's order, and after them what every container may use. Errors
+/// name the JSON path.
+pub(super) fn rules(rules: &[LinuxDeviceCgroup]) -> Result<Vec<Rule>, LimitError> {
+    let parsed = rules.iter().enumerate().map(|(index, rule)| Rule::parse(index, rule));
+    parsed.chain(ALWAYS_ALLOWED.map(Ok)).collect()
 }
 
 /// A device program, ready to load.
@@ -61,12 +68,7 @@ impl Program {
     /// every container may use. Without rules, that alone is allowed; None if everything is.
     /// Errors name the JSON path.
     pub fn build(rules: &[LinuxDeviceCgroup]) -> Result<Option<Self>, LimitError> {
-        let mut list = Vec::with_capacity(rules.len() + ALWAYS_ALLOWED.len());
-        for (index, rule) in rules.iter().enumerate() {
-            list.push(Rule::parse(index, rule)?);
-        }
-        list.extend(ALWAYS_ALLOWED);
-        Ok(compile(&list).map(|instructions| Self { instructions }))
+        Ok(compile(&self::rules(rules)?).map(|instructions| Self { instructions }))
     }
 
     /// How many instructions it has.
@@ -137,8 +139,18 @@ impl Rule {
         self.major.is_none_or(|major| major <= MAJOR_MAX) && self.minor.is_none_or(|minor| minor <= MINOR_MAX)
     }
 
-    fn covers_everything(&self) -> bool {
+    pub(super) fn covers_everything(&self) -> bool {
         self.kind.is_none() && self.major.is_none() && self.minor.is_none() && self.access == ALL
+    }
+
+    pub(super) fn same_devices(&self, other: &Self) -> bool {
+        (self.kind, self.major, self.minor) == (other.kind, other.major, other.minor)
+    }
+
+    pub(super) fn covers_devices_of(&self, other: &Self) -> bool {
+        (self.kind.is_none() || self.kind == other.kind)
+            && (self.major.is_none() || self.major == other.major)
+            && (self.minor.is_none() || self.minor == other.minor)
     }
 }
 

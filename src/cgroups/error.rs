@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
+use super::systemd::Manager;
+
 /// A limit of `linux.resources` that cannot become a write to a cgroup; found without touching the host.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum LimitError {
@@ -80,11 +82,13 @@ pub enum CgroupError {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// The system bus cannot be reached.
+    /// The bus cannot be reached.
     #[error(
-        "systemd cannot be reached over D-Bus: {reason}: leave --systemd-cgroup out, and rcrun makes the cgroup itself"
+        "{manager} cannot be reached over D-Bus: {reason}: leave --systemd-cgroup out, and rcrun makes the cgroup itself"
     )]
     NoSystemd {
+        /// Which one.
+        manager: Manager,
         /// What the connection said.
         reason: String,
     },

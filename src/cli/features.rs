@@ -116,7 +116,7 @@ impl Document {
             linux: Linux {
                 namespaces: ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
                 capabilities: capabilities(),
-                cgroup: Cgroup { v1: false, v2: true, systemd: true, systemd_user: false, rdma: true },
+                cgroup: Cgroup { v1: false, v2: true, systemd: true, systemd_user: true, rdma: true },
                 seccomp: Seccomp {
                     enabled: true,
                     actions: seccomp::ACTIONS,

@@ -106,8 +106,8 @@ fn remove_cgroup(record: Option<&Record>) -> Result<(), Error> {
     let Some(record) = record else { return Ok(()) };
     // systemd makes a scope around the first process: where none is recorded, a scope of that name is
     // somebody else's, or goes with the process that nobody let go on.
-    if record.scope.is_some() && record.init.is_none() {
-        return Ok(());
+    if let (Some(scope), None) = (&record.scope, record.init) {
+        return Ok(scope::forget(scope, record.manager)?);
     }
     let Some(path) = record.cgroup.as_deref() else { return Ok(()) };
     let cgroup = match Cgroup::open(&Hierarchy::find()?, &CgroupPath::parse(path.as_ref())?) {
@@ -121,7 +121,7 @@ fn remove_cgroup(record: Option<&Record>) -> Result<(), Error> {
         cgroup.kill()?;
     }
     if let Some(scope) = &record.scope {
-        scope::end(scope)?;
+        scope::end(scope, record.manager)?;
     }
     match cgroup.map_or(Ok(()), |cgroup| cgroup.remove()) {
         Err(error) if error.is_missing() => Ok(()),

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use super::container::Container;
 use super::create::check_console;
 use super::handover::Handover;
+use super::scope::ScopeMover;
 use super::setup::{check_passed_descriptors, facts};
 use super::{Error, ExecOptions, hooks, kill, out_of_memory};
 use crate::bundle;
@@ -50,6 +51,9 @@ pub fn exec(store: &Store, id: &ContainerId, options: &ExecOptions) -> Result<u8
     let record = container.record.as_ref();
     let group = record.and_then(|record| record.resctrl.as_ref());
     let keyring = record.is_some_and(|record| !record.no_new_keyring);
+    let mut facts = facts(&home, listen_fds, options.console_socket.is_none());
+    let unprivileged = facts.setgroups_denied || facts.in_user_namespace;
+    let moved = unprivileged && record.is_some_and(|record| record.is_users_scope());
     let request = ExecRequest {
         process: &process,
         linux: spec.linux().as_ref(),
@@ -59,9 +63,8 @@ pub fn exec(store: &Store, id: &ContainerId, options: &ExecOptions) -> Result<u8
         chroot: record.is_some_and(|record| record.chroot),
         keyring: keyring.then(|| std::ffi::CString::new(format!("_ses.{id}")).unwrap_or_default()),
         preserve_fds: options.preserve_fds,
-        awaits_parent: group.is_some(),
+        awaits_parent: group.is_some() || moved,
     };
-    let mut facts = facts(&home, listen_fds, options.console_socket.is_none());
     // What counts is the container's user namespace: newgidmap(1) may have left it setgroups(2).
     facts.setgroups_denied = facts.setgroups_denied && denies_setgroups(init.pid);
     let plan = plan::exec(&request, &facts)?;
@@ -76,10 +79,22 @@ pub fn exec(store: &Store, id: &ContainerId, options: &ExecOptions) -> Result<u8
 
     let signals = Signals::block()?;
     let mut launch = Launch::of_exec(&plan);
-    launch.cgroup = cgroup.as_ref().map(|cgroup| cgroup.directory());
+    let mover = match (record, &cgroup) {
+        (Some(record), Some(cgroup)) if moved => ScopeMover::connect(record, cgroup)?,
+        _ => None,
+    };
+    let newborn = |pid| {
+        if let Some(mover) = &mover {
+            mover
+                .attach(pid, || cgroup_of_init(&container, init.pid).filter(|_| options.cgroup.is_none()))?;
+        }
+        Ok(group.map_or(Ok(()), |group| join_group(group, pid))?)
+    };
+    launch.newborn = Some(&newborn);
+    if mover.is_none() {
+        launch.cgroup = cgroup.as_ref().map(|cgroup| cgroup.directory());
+    }
     launch.container = Some((pidfd.as_fd(), Some(root.as_fd())));
-    let assign = |pid| group.map_or(Ok(()), |group| join_group(group, pid)).map_err(LaunchError::from);
-    launch.newborn = Some(&assign);
     let of_init;
     let launched = match launch.start() {
         Err(LaunchError::Clone { error: Errno::BUSY | Errno::NODEV | Errno::NOENT })

@@ -188,6 +188,7 @@ fn notify_socket(
 
 pub(super) fn new_record(setup: &Setup, options: &CreateOptions) -> Record {
     let spec = &setup.bundle.spec;
+    let scope = setup.plan.cgroup.as_ref().and_then(|cgroup| cgroup.scope.as_ref());
     let chroot = setup.plan.steps.iter().any(|step| matches!(step, Step::Chroot { .. }));
     Record {
         schema: SCHEMA,
@@ -197,7 +198,8 @@ pub(super) fn new_record(setup: &Setup, options: &CreateOptions) -> Record {
         created: rfc3339(std::time::SystemTime::now()),
         owner: rustix::process::geteuid().as_raw(),
         cgroup: setup.plan.cgroup.as_ref().map(|cgroup| cgroup.path.as_str().to_owned()),
-        scope: setup.plan.cgroup.as_ref().and_then(|cgroup| Some(cgroup.scope.as_ref()?.unit.scope.clone())),
+        scope: scope.map(|scope| scope.unit.scope.clone()),
+        manager: scope.map(|scope| scope.manager).unwrap_or_default(),
         resctrl: setup.plan.resctrl.as_ref().map(|plan| plan.group.clone()),
         init: None,
         chroot,
@@ -250,6 +252,21 @@ impl Drop for RootMountGuard<'_> {
     }
 }
 
+/// Devices come last. Who may load no program may make no device nodes either.
+pub(super) fn without_devices(
+    applied: Result<(), CgroupError>,
+    plan: &CgroupPlan,
+) -> Result<(), CgroupError> {
+    match applied {
+        Err(CgroupError::LoadDevices { errno, .. } | CgroupError::AttachDevices { errno, .. })
+            if errno == Errno::PERM && plan.rootless =>
+        {
+            Ok(())
+        }
+        applied => applied,
+    }
+}
+
 /// The container's cgroup, removed on drop with whatever runs in it.
 pub(super) struct CgroupGuard {
     cgroup: Option<Cgroup>,
@@ -272,12 +289,7 @@ impl CgroupGuard {
         let delegated = plan.owner.map_or(Ok(()), |owner| cgroup.delegate(owner));
         let guard = Self { cgroup: Some(cgroup) };
         delegated?;
-        match applied {
-            // Applied last. Who may load no program may make no device nodes either.
-            Err(CgroupError::LoadDevices { errno, .. } | CgroupError::AttachDevices { errno, .. })
-                if errno == Errno::PERM && plan.rootless => {}
-            applied => applied?,
-        }
+        without_devices(applied, plan)?;
         Ok(guard)
     }
 

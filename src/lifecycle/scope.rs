@@ -2,10 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 
+use super::launch::without_devices;
 use super::setup::Setup;
-use crate::cgroups::systemd::{Scope, ScopePlan};
+use crate::cgroups::systemd::{Manager, Scope, ScopePlan};
 use crate::cgroups::{Cgroup, CgroupError, Hierarchy};
 use crate::plan::CgroupPlan;
+use crate::state::Record;
 
 /// A scope in the making, ended on drop with whatever runs in it.
 pub(super) struct ScopeGuard<'a> {
@@ -21,7 +23,7 @@ impl<'a> ScopeGuard<'a> {
     pub fn connect(setup: &'a Setup) -> Result<Option<Self>, CgroupError> {
         let (Some(hierarchy), Some(cgroup)) = (&setup.hierarchy, &setup.plan.cgroup) else { return Ok(None) };
         let Some(plan) = &cgroup.scope else { return Ok(None) };
-        let scope = RefCell::new(Scope::connect(&plan.unit.scope)?);
+        let scope = RefCell::new(Scope::connect(&plan.unit.scope, plan.manager)?);
         Ok(Some(Self { hierarchy, cgroup, plan, scope, started: Cell::new(false) }))
     }
 
@@ -36,7 +38,7 @@ impl<'a> ScopeGuard<'a> {
             return Err(CgroupError::Systemd { operation, unit, reason });
         }
         let cgroup = Cgroup::open(self.hierarchy, &path)?;
-        cgroup.update(self.hierarchy, &self.cgroup.limits)?;
+        without_devices(cgroup.update(self.hierarchy, &self.cgroup.limits), self.cgroup)?;
         self.cgroup.owner.map_or(Ok(()), |owner| cgroup.delegate(owner))
     }
 
@@ -56,10 +58,56 @@ impl Drop for ScopeGuard<'_> {
     }
 }
 
+/// Moves further processes into the scope of a user's container: where they are born, and the cgroup that
+/// both have above them, is seldom the user's, so that systemd has to do it.
+pub(super) struct ScopeMover {
+    scope: RefCell<Scope>,
+    own: String,
+    /// Where to, below the scope's cgroup.
+    below: String,
+}
+
+impl ScopeMover {
+    /// Into `cgroup`, which is the scope's or below it. None where there is no scope.
+    pub fn connect(record: &Record, cgroup: &Cgroup) -> Result<Option<Self>, CgroupError> {
+        let (Some(name), Some(own)) = (&record.scope, &record.cgroup) else { return Ok(None) };
+        let scope = RefCell::new(Scope::connect(name, record.manager)?);
+        let below = below(own, cgroup);
+        Ok(Some(Self { scope, own: own.clone(), below }))
+    }
+
+    /// Moves process `pid`, where the cgroup takes none to where `instead` is.
+    pub fn attach(&self, pid: i32, instead: impl FnOnce() -> Option<Cgroup>) -> Result<(), CgroupError> {
+        let mut scope = self.scope.borrow_mut();
+        match scope.attach(&self.below, pid) {
+            Err(error) => match instead() {
+                Some(cgroup) => scope.attach(&below(&self.own, &cgroup), pid),
+                None => Err(error),
+            },
+            attached => attached,
+        }
+    }
+}
+
+/// `/a` for the cgroup `a` below `own`, `/` for that itself.
+fn below(own: &str, cgroup: &Cgroup) -> String {
+    let rest = cgroup.path().as_str().strip_prefix(own).unwrap_or_default();
+    format!("/{}", rest.trim_start_matches('/'))
+}
+
 /// Ends the scope of a container that is deleted. Without systemd there is none any more.
-pub(super) fn end(name: &str) -> Result<(), CgroupError> {
-    match Scope::connect(name) {
+pub(super) fn end(name: &str, manager: Manager) -> Result<(), CgroupError> {
+    match Scope::connect(name, manager) {
         Err(CgroupError::NoSystemd { .. }) => Ok(()),
         scope => scope?.stop(),
+    }
+}
+
+/// For a container of which no process is known: a scope that ran is gone with its process, and what
+/// systemd may remember of its failure is nobody's.
+pub(super) fn forget(name: &str, manager: Manager) -> Result<(), CgroupError> {
+    match Scope::connect(name, manager) {
+        Err(CgroupError::NoSystemd { .. }) => Ok(()),
+        scope => scope?.reset_failed(),
     }
 }

@@ -1,12 +1,13 @@
 //! What `create` and `run` decide before they make anything: bundle, limits, plan.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{CreateOptions, Error};
 use crate::bundle::{self, Bundle};
-use crate::cgroups::systemd::{ScopePlan, UnitPath};
-use crate::cgroups::{self, CgroupPath, Hierarchy, Limits};
+use crate::cgroups::systemd::{Manager, Scope, ScopePlan, UnitPath, round_quotas};
+use crate::cgroups::{self, Cgroup, CgroupError, CgroupPath, Controllers, Hierarchy, Limits};
 use crate::host;
+use crate::id::ContainerId;
 use crate::plan::{self, CgroupPlan, Facts, Plan, Request};
 use crate::resctrl::{GroupPlan, Resctrl, Wanted};
 use crate::state::Store;
@@ -107,14 +108,17 @@ fn plan_cgroup(
     let linux = bundle.spec.linux().as_ref();
     let wanted = linux.and_then(|linux| linux.cgroups_path().as_deref());
     let delegated = || hierarchy.delegated().filter(|_| unprivileged);
-    let unit = match options.systemd_cgroup {
-        true if unprivileged => {
-            let reason = "for root in this version: leave it out, and rcrun makes a cgroup where it may";
-            return Err(Error::Option { option: "--systemd-cgroup", reason: reason.into() });
-        }
-        true => Some(UnitPath::for_container(wanted, &options.id)?),
-        false => None,
-    };
+    let unit = options
+        .systemd_cgroup
+        .then(|| {
+            let manager = match (rootless, options.rootless) {
+                (true, None) if rustix::process::geteuid().is_root() => Scope::manager_of_namespaced_root(),
+                (true, _) => Manager::User,
+                (false, _) => Manager::System,
+            };
+            ScopePlace::find(&hierarchy, wanted, &options.id, manager)
+        })
+        .transpose()?;
     let path = match &unit {
         Some(unit) => unit.cgroup()?,
         None => CgroupPath::for_container(wanted, &options.id, || hierarchy.own_path(), delegated)?,
@@ -123,10 +127,53 @@ fn plan_cgroup(
     let may_give = host::permitted_capabilities() & caps::Capability::CAP_CHOWN.bitmask() != 0;
     let owner = cgroups::owner(&bundle.spec).filter(|_| may_give);
     let mut limits = Limits::new(linux.and_then(|linux| linux.resources().as_ref()))?;
-    limits.settle_on(&hierarchy, options.missing_controllers, &path)?;
-    let annotations = bundle.spec.annotations().as_ref();
-    let scope = unit.map(|unit| ScopePlan::new(unit, &limits, annotations)).transpose()?;
+    match unit.as_ref().and_then(|place| place.controllers.as_ref()) {
+        Some(delegated) => {
+            limits.settle(delegated, options.missing_controllers, &path).map_err(CgroupError::from)?
+        }
+        None => limits.settle_on(&hierarchy, options.missing_controllers, &path)?,
+    }
+    if unit.is_some() {
+        round_quotas(&mut limits.settings);
+    }
+    let scope =
+        unit.map(|place| ScopePlan::new(place.unit, place.manager, &limits, &bundle.spec)).transpose()?;
     Ok((hierarchy, CgroupPlan { path, limits, scope, owner, rootless }))
+}
+
+/// Which systemd makes a container's scope, and where.
+struct ScopePlace {
+    unit: UnitPath,
+    manager: Manager,
+    /// The cgroup of the manager.
+    base: CgroupPath,
+    /// The controllers that are delegated to a user's manager.
+    controllers: Option<Controllers>,
+}
+
+impl ScopePlace {
+    /// The system's manager is at the root of the hierarchy; a user's is asked where it is.
+    fn find(
+        hierarchy: &Hierarchy,
+        wanted: Option<&Path>,
+        id: &ContainerId,
+        manager: Manager,
+    ) -> Result<Self, Error> {
+        let unit = UnitPath::for_container(wanted, id, manager)?;
+        let (base, controllers) = match manager {
+            Manager::System => (CgroupPath::root(), None),
+            Manager::User => {
+                let base = Scope::connect(&unit.scope, manager)?.manager_cgroup()?;
+                let controllers = Cgroup::open(hierarchy, &base)?.controllers()?;
+                (base, Some(controllers))
+            }
+        };
+        Ok(Self { unit, manager, base, controllers })
+    }
+
+    fn cgroup(&self) -> Result<CgroupPath, CgroupError> {
+        self.unit.cgroup(&self.base)
+    }
 }
 
 /// Descriptors to pass must be open, and must be so before rcrun opens any of its own: a number that

@@ -5,8 +5,8 @@ use oci_spec::runtime::LinuxResources;
 use super::Error;
 use super::container::Container;
 use super::setup::warn_of_skipped;
-use crate::cgroups::systemd::{Scope, properties};
-use crate::cgroups::{Hierarchy, Limits, MissingControllers};
+use crate::cgroups::systemd::{Scope, properties, round_quotas};
+use crate::cgroups::{CgroupError, Hierarchy, Limits, MissingControllers};
 use crate::id::ContainerId;
 use crate::resctrl::{Resctrl, ResctrlError, Shares};
 use crate::state::{Status, Store};
@@ -36,10 +36,22 @@ pub fn update(
     cgroup.complete(&mut resources)?;
     let mut limits = Limits::for_update(&resources)?;
     let hierarchy = Hierarchy::find()?;
-    limits.settle_on(&hierarchy, missing, cgroup.path())?;
+    match &container.record {
+        // What the user's manager has is what was delegated to it.
+        Some(record) if record.is_users_scope() => {
+            let delegated = cgroup.controllers()?;
+            limits.settle(&delegated, missing, cgroup.path()).map_err(CgroupError::from)?;
+        }
+        _ => limits.settle_on(&hierarchy, missing, cgroup.path())?,
+    }
     warn_of_skipped(store, &limits);
-    if let Some(scope) = container.record.as_ref().and_then(|record| record.scope.as_deref()) {
-        Scope::connect(scope)?.set(&properties(&limits.settings))?;
+    if let Some(record) = &container.record
+        && let Some(scope) = &record.scope
+    {
+        round_quotas(&mut limits.settings);
+        // systemd writes them at once: what is checked is checked before.
+        cgroup.check(&limits)?;
+        Scope::connect(scope, record.manager)?.set(&properties(&limits.settings))?;
     }
     Ok(cgroup.update(&hierarchy, &limits)?)
 }

@@ -28,8 +28,8 @@ impl Plan {
             let or_not = if cgroup.is_optional() { ", or do without if that is not permitted" } else { "" };
             lines.push(parent(match &cgroup.scope {
                 Some(scope) => format!(
-                    "after the clone: have systemd make scope {} in {}",
-                    scope.unit.scope, scope.unit.slice
+                    "after the clone: have {} make scope {} in {}",
+                    scope.manager, scope.unit.scope, scope.unit.slice
                 ),
                 None => format!("create cgroup {}{or_not}", cgroup.path),
             }));

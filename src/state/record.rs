@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::ProcessId;
+use crate::cgroups::systemd::Manager;
 use crate::resctrl::Group;
 
 /// The version of this file's format; a record of another one is refused.
@@ -35,6 +36,9 @@ pub struct Record {
     /// The resctrl group of its processes.
     #[serde(default)]
     pub resctrl: Option<Group>,
+    /// Whose systemd that is.
+    #[serde(default)]
+    pub manager: Manager,
     /// Its first process; None while that is being made.
     pub init: Option<ProcessId>,
     /// Is its root entered with chroot(2), so that exec has to do that too?
@@ -50,4 +54,11 @@ pub struct Record {
     pub notify: Option<String>,
     /// The configuration's annotations.
     pub annotations: BTreeMap<String, String>,
+}
+
+impl Record {
+    /// Is it a scope of its user's systemd? A user may not move processes there, only ask for it.
+    pub fn is_users_scope(&self) -> bool {
+        self.scope.is_some() && self.manager == Manager::User
+    }
 }

@@ -161,6 +161,7 @@ mod tests {
             notify: None,
             scope: None,
             resctrl: None,
+            manager: Default::default(),
             annotations: Default::default(),
         };
         directory.write_record(&record).unwrap();

@@ -98,13 +98,3 @@ fn the_log_may_be_text() {
     let text = fs::read_to_string(&log).expect("the log");
     assert!(text.contains("level=debug") && text.contains("level=error"), "{text}");
 }
-
-#[test]
-fn without_systemd_its_driver_is_refused_with_the_cure() {
-    if std::path::Path::new("/run/dbus/system_bus_socket").exists() {
-        return crate::support::skip("this host has systemd's bus");
-    }
-    let bundle = busybox!().global("--systemd-cgroup");
-    bundle.run().refused(&["systemd cannot be reached", "leave --systemd-cgroup out"]);
-    bundle.leaves_nothing();
-}

@@ -1,80 +1,75 @@
-//! The systemd cgroup driver, where systemd is the first process.
+//! The systemd cgroup driver where there is no systemd to be reached; with one: tests/vm/systemd/.
 
-use std::path::Path;
-use std::process::Command;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 
 use serde_json::json;
 
-use crate::support::{Bundle, busybox, cgroup_of, cgroup_text, require, wait_for};
-
-/// A bundle for the systemd driver, or a reason to skip.
-fn bundle() -> Result<Bundle, String> {
-    if !Path::new("/run/systemd/system").exists() || !Path::new("/run/dbus/system_bus_socket").exists() {
-        return Err("systemd is not the first process here, or has no bus".into());
-    }
-    Ok(Bundle::busybox()?.global("--systemd-cgroup"))
-}
-
-/// A property of a unit as systemctl prints it.
-fn property(unit: &str, name: &str) -> String {
-    let output = Command::new("systemctl").args(["show", "--value", "-p", name, unit]).output();
-    String::from_utf8(output.expect("systemctl").stdout).expect("UTF-8").trim().to_owned()
-}
-
-#[test]
-fn a_container_is_a_scope_with_its_limits() {
-    let bundle = require!(bundle());
-    let unit = format!("test-{}.scope", bundle.id());
-    let path = format!("system.slice:test:{}", bundle.id());
-    let bundle = bundle
-        .script("sleep 100")
-        .set("/linux/cgroupsPath", json!(path))
-        .set("/annotations", json!({"org.systemd.property.CollectMode": "'inactive-or-failed'"}))
-        .set(
-            "/linux/resources",
-            json!({"memory": {"limit": 67_108_864}, "pids": {"limit": 20}, "cpu": {"shares": 1024, "quota": 50000, "period": 100_000}}),
-        );
-    let pid = bundle.run_detached();
-    let cgroup = cgroup_of(pid);
-    assert!(cgroup.ends_with(format!("system.slice/{unit}")), "{}", cgroup.display());
-    for (name, value) in [
-        ("MemoryMax", "67108864"),
-        ("TasksMax", "20"),
-        ("CPUWeight", "100"),
-        ("CPUQuotaPerSecUSec", "500ms"),
-        ("Delegate", "yes"),
-        ("CollectMode", "inactive-or-failed"),
-    ] {
-        assert_eq!(property(&unit, name), value, "{name}");
-    }
-    assert_eq!(cgroup_text(&cgroup, "memory.max"), "67108864");
-    assert_eq!(cgroup_text(&cgroup, "cpu.max"), "50000 100000");
-    bundle.rcrun(&["update", "--pids-limit", "30", bundle.id()]).success();
-    assert_eq!(property(&unit, "TasksMax"), "30");
-    assert!(Command::new("systemctl").arg("daemon-reload").status().expect("systemctl").success());
-    assert_eq!(cgroup_text(&cgroup, "pids.max"), "30", "systemd writes again what it knows");
-    bundle.exec(&["cat", "/proc/self/cgroup"]).prints("0::/");
-    bundle.rcrun(&["pause", bundle.id()]).success();
-    assert_eq!(bundle.status(), "paused");
-    bundle.rcrun(&["resume", bundle.id()]).success();
-    bundle.delete_forced().success();
-    wait_for("the end of the scope", 20, || (property(&unit, "LoadState") == "not-found").then_some(()));
-    assert!(!cgroup.exists());
-}
-
-#[test]
-fn a_foreground_run_and_a_failed_one_leave_no_unit() {
-    let bundle = require!(bundle()).script("exit 7");
-    let unit = format!("rcrun-{}.scope", bundle.id());
-    bundle.run().exits_with(7);
-    assert_eq!(property(&unit, "LoadState"), "not-found");
-    let bundle = bundle.args(["/nope"]);
-    bundle.run().refused(&["/nope"]);
-    wait_for("the end of the scope", 20, || (property(&unit, "LoadState") == "not-found").then_some(()));
-}
+use crate::support::{Bundle, Outcome, busybox, require};
 
 #[test]
 fn a_path_is_no_unit() {
     let bundle = busybox!().global("--systemd-cgroup").set("/linux/cgroupsPath", json!("/a/b"));
     bundle.run().refused(&["linux.cgroupsPath", "slice:prefix:name"]);
+}
+
+#[test]
+fn an_annotation_that_is_no_property_is_named() {
+    let bundle = busybox!().global("--systemd-cgroup");
+    let bundle = bundle.set("/annotations", json!({"org.systemd.property.TimeoutStopSec": "['x']"}));
+    bundle.run().refused(&["annotation org.systemd.property.TimeoutStopSec", "['x']", "seconds"]);
+}
+
+#[test]
+fn without_a_bus_one_line_says_so() {
+    let bundle = busybox!().global("--systemd-cgroup");
+    let bundle = bundle.env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent/bus");
+    bundle.run().refused(&["systemd cannot be reached", "/nonexistent/bus", "leave --systemd-cgroup out"]);
+    bundle.leaves_nothing();
+}
+
+#[test]
+fn without_a_bus_of_their_own_users_are_told_so() {
+    let bundle = require!(busybox!().rootless()).global("--systemd-cgroup");
+    let bundle = bundle.env("XDG_RUNTIME_DIR", "/nonexistent");
+    let bundle = bundle.env("DBUS_SESSION_BUS_ADDRESS", "");
+    bundle.run().refused(&["the user's systemd cannot be reached", "/nonexistent/bus"]);
+    let bundle = bundle.env("XDG_RUNTIME_DIR", "");
+    bundle.run().refused(&["the user's systemd cannot be reached", "XDG_RUNTIME_DIR is set"]);
+}
+
+/// `rcrun run` with a bus that says this, and hangs up.
+fn run_with_bus_saying(bundle: Bundle, words: &'static [u8]) -> Outcome {
+    let path = bundle.file("bus");
+    let listener = UnixListener::bind(&path).expect("bind");
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o666)).expect("chmod");
+    let bus = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("accept");
+        // What it is told is nothing to it; a reset would hide what it says.
+        let _ = stream.read(&mut [0; 512]);
+        let _ = stream.write_all(words);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let address = format!("unix:path={}", path.display());
+    let outcome = bundle.global("--systemd-cgroup").env("DBUS_SYSTEM_BUS_ADDRESS", &address).run();
+    bus.join().expect("the bus");
+    outcome
+}
+
+#[test]
+fn a_bus_that_makes_no_sense_is_an_error_and_no_wait() {
+    for (words, complaint) in [
+        (&b""[..], "hung up"),
+        (b"REJECTED KERBEROS\r\n", "REJECTED"),
+        (b"OK 1234\r\n\x01\x02", "hung up"),
+        (b"OK 1234\r\nnonsense that is no message", "broken"),
+        (
+            b"OK 1234\r\nl\x02\x01\x01\xff\xff\xff\xff\x01\x00\x00\x00\xff\xff\xff\xff",
+            "longer than D-Bus allows",
+        ),
+    ] {
+        run_with_bus_saying(busybox!(), words).refused(&["systemd cannot be reached", complaint]);
+    }
 }

@@ -35,6 +35,7 @@ pub struct Bundle {
     pub(super) id: String,
     pub(super) marker: String,
     pub(super) global: Vec<OsString>,
+    pub(super) env: Vec<(String, String)>,
     pub(super) invocations: AtomicU32,
     pub(super) raw_config: Option<String>,
     /// Where the binary is for commands of an unprivileged user.
@@ -73,6 +74,7 @@ impl Bundle {
             id: marker.clone(),
             marker,
             global: Vec::new(),
+            env: Vec::new(),
             invocations: AtomicU32::new(0),
             raw_config: None,
             unprivileged: None,
@@ -281,6 +283,12 @@ impl Bundle {
     /// One more global option, before the command.
     pub fn global(mut self, option: impl Into<OsString>) -> Self {
         self.global.push(option.into());
+        self
+    }
+
+    /// One more environment variable of each command; a later one of the same name counts.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.into(), value.into()));
         self
     }
 

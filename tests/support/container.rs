@@ -58,6 +58,7 @@ impl Bundle {
         {
             command.env_remove(variable);
         }
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         let number = self.invocations.fetch_add(1, Ordering::Relaxed);
         Invocation::new(command, &self.directory.path().join("io").join(number.to_string()))
     }

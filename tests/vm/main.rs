@@ -12,6 +12,7 @@ mod memory_floor;
 mod others;
 mod privileges;
 mod processes;
+mod systemd;
 
 use std::path::PathBuf;
 

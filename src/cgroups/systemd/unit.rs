@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::Manager;
 use crate::cgroups::{CgroupError, CgroupPath};
 use crate::id::ContainerId;
 
@@ -18,8 +19,13 @@ pub struct UnitPath {
 const MAX_NAME_LENGTH: usize = 255;
 
 impl UnitPath {
-    /// The unit of a container: without a path `system.slice:rcrun:ID`, as runc has it with its name.
-    pub fn for_container(cgroups_path: Option<&Path>, id: &ContainerId) -> Result<Self, CgroupError> {
+    /// The unit of a container: without a path `system.slice:rcrun:ID`, as runc has it with its name, and
+    /// `user.slice` of a user's manager.
+    pub fn for_container(
+        cgroups_path: Option<&Path>,
+        id: &ContainerId,
+        manager: Manager,
+    ) -> Result<Self, CgroupError> {
         let given = cgroups_path.filter(|path| !path.as_os_str().is_empty());
         let invalid = |reason: &'static str| CgroupError::Path {
             path: given.unwrap_or(Path::new("")).to_owned(),
@@ -33,7 +39,11 @@ impl UnitPath {
         let [slice, prefix, name] = parts.as_slice() else {
             return Err(invalid("with --systemd-cgroup it has the form slice:prefix:name"));
         };
-        let slice = if slice.is_empty() { "system.slice" } else { slice };
+        let slice = match (*slice, manager) {
+            ("", Manager::System) => "system.slice",
+            ("", Manager::User) => "user.slice",
+            (slice, _) => slice,
+        };
         if name.ends_with(".slice") {
             return Err(invalid("a container's unit is a scope: its name may not end in .slice"));
         }
@@ -53,10 +63,10 @@ impl UnitPath {
         Ok(Self { slice: slice.into(), scope })
     }
 
-    /// Its cgroup below the root of the system's manager.
-    pub fn cgroup(&self) -> Result<CgroupPath, CgroupError> {
+    /// Its cgroup below that of its manager.
+    pub fn cgroup(&self, manager: &CgroupPath) -> Result<CgroupPath, CgroupError> {
         let slice = slice_path(&self.slice).unwrap_or_default();
-        CgroupPath::parse(format!("{slice}/{}", self.scope).as_ref())
+        manager.join(format!("{slice}/{}", self.scope).trim_start_matches('/').as_ref())
     }
 }
 
@@ -89,9 +99,21 @@ mod tests {
     use super::*;
 
     fn of(path: Option<&str>) -> Result<String, String> {
+        below(&CgroupPath::root(), Manager::System, path)
+    }
+
+    fn below(base: &CgroupPath, manager: Manager, path: Option<&str>) -> Result<String, String> {
         let id = ContainerId::parse("web").unwrap();
-        let unit = UnitPath::for_container(path.map(Path::new), &id).map_err(|error| error.to_string())?;
-        Ok(unit.cgroup().unwrap().to_string())
+        let unit = UnitPath::for_container(path.map(Path::new), &id, manager);
+        Ok(unit.map_err(|error| error.to_string())?.cgroup(base).unwrap().to_string())
+    }
+
+    #[test]
+    fn a_users_unit_is_below_its_manager() {
+        let manager = CgroupPath::parse("/user.slice/user@7.service".as_ref()).unwrap();
+        let of = |path| below(&manager, Manager::User, path).unwrap();
+        assert_eq!(of(None), "/user.slice/user@7.service/user.slice/rcrun-web.scope");
+        assert_eq!(of(Some("-.slice:a:b")), "/user.slice/user@7.service/a-b.scope");
     }
 
     #[test]
