@@ -206,11 +206,6 @@ impl Command for Restore {
     const ABOUT: &'static str = "Bring a container back from the files of checkpoint, with criu";
 
     fn run(self, context: &Context) -> anyhow::Result<u8> {
-        if context.cgroup_manager() == CgroupManager::Systemd {
-            anyhow::bail!(
-                "restore does not go through systemd: leave --systemd-cgroup out, and rcrun makes the cgroup"
-            );
-        }
         let create = CreateOptions {
             bundle: absolute(self.bundle)?,
             id: ContainerId::parse(&self.id)?,
@@ -222,7 +217,7 @@ impl Command for Restore {
             preserve_fds: 0,
             missing_controllers: context.missing_controllers,
             no_cgroup: context.cgroup_manager() == CgroupManager::Disabled,
-            systemd_cgroup: false,
+            systemd_cgroup: context.cgroup_manager() == CgroupManager::Systemd,
             rootless: context.rootless,
         };
         let run =

@@ -10,6 +10,7 @@ use super::delete::remove;
 use super::handover::{Handover, PidFile};
 use super::launch::{CgroupGuard, make_group, new_record};
 use super::run::has_pid_namespace;
+use super::scope::ScopeGuard;
 use super::setup::Setup;
 use super::{CreateOptions, Error, RunOptions, hooks};
 use crate::checkpoint::rpc::{CgroupRoot, Kind, Options, Request};
@@ -89,10 +90,12 @@ fn bring_back(
     let notify = make_notify_directory(directory.path())?;
     mounts::make_mount_points(spec, &setup.bundle.path, &setup.bundle.root_fd, &setup.bundle.root)?;
     let cgroup = CgroupGuard::new(setup)?;
-    match cgroup.cgroup() {
-        // Whatever CRIU makes is born there, whether or not CRIU manages cgroups.
-        Some(cgroup) => cgroup.add_process(criu.pid())?,
-        None => record.cgroup = None,
+    let scope = ScopeGuard::connect(setup)?;
+    // Whatever CRIU makes is born there, whether or not CRIU manages cgroups.
+    match (cgroup.cgroup(), &scope) {
+        (Some(cgroup), _) => cgroup.add_process(criu.pid())?,
+        (None, Some(scope)) => scope.start(criu.pid())?,
+        (None, None) => record.cgroup = None,
     }
     let group = make_group(setup)?;
     if let Some(group) = &group {
@@ -149,6 +152,9 @@ fn bring_back(
     let child = child.ok_or(CriuError::NoProcess)?;
     if let Some(file) = pid_file {
         file.keep();
+    }
+    if let Some(scope) = scope {
+        scope.keep();
     }
     cgroup.keep();
     if let Some(group) = group {

@@ -1,13 +1,13 @@
-//! Scopes that come and go: nothing is left of them, whatever happens; delegation, slices.
+//! Scopes that come and go: nothing is left of them, whatever happens; delegation, slices, restore.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
 use serde_json::json;
 
-use super::{is_unknown, of_root, property, systemctl, unit, with_writable_cgroups};
+use super::{has_properties, is_unknown, of_root, property, systemctl, unit, with_writable_cgroups};
 use crate::Limited;
-use crate::support::{cgroup_text, wait_for};
+use crate::support::{cgroup_of, cgroup_text, program, require, wait_for};
 
 #[test]
 fn a_foreground_run_and_a_failed_one_leave_no_unit() {
@@ -91,4 +91,25 @@ fn a_container_manages_the_cgroup_that_is_delegated_to_it() {
     bundle.kill("KILL").success();
     running.wait().exits_with(128 + 9);
     is_unknown(&unit(&bundle));
+}
+
+#[test]
+fn a_restored_container_is_a_scope_again() {
+    let mut bundle = of_root!().limit("pids", json!({"limit": 20}));
+    require!(program("criu"));
+    let first = bundle.sleeping();
+    let images = bundle.file("images");
+    let images = images.to_str().expect("UTF-8");
+    let checkpoint = ["checkpoint", "--image-path", images, bundle.id()];
+    bundle.invocation(&checkpoint).limit(60).wait().success();
+    let unit = unit(&bundle);
+    is_unknown(&unit);
+    let restore = bundle.bundle_command("restore", &["--image-path", images, "--detach"]);
+    bundle.invocation(&restore).limit(60).wait().success();
+    assert_eq!(cgroup_of(bundle.pid()), first);
+    has_properties(&unit, &[("ActiveState", "active"), ("TasksMax", "20")]);
+    assert_eq!(cgroup_text(&first, "pids.max"), "20");
+    bundle.exec(&["true"]).success();
+    bundle.delete_forced().success();
+    is_unknown(&unit);
 }
