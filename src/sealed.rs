@@ -5,6 +5,7 @@
 //! of its /proc/PID/exe and open it for writing once nobody runs it any more. So this program executes
 //! itself once, from where nobody can write: through a read-only mount of its file alone, which
 //! belongs to no mount namespace, so that nobody can change it either. The page cache stays shared.
+//! Mostly that has happened before `main`, in `src/sys/entry.rs`, and is only recognised here.
 //!
 //! Who may not mount (an unprivileged user) and could write the file, executes a copy in memory that
 //! is sealed, memfd_create(2); who could not, has nothing to protect. docs/decisions/0005 has the cost.

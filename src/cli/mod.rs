@@ -126,7 +126,7 @@ fn command_line() -> clap::Command {
 }
 
 /// The commands whose processes become a container's own. Any argument may be one: an option's value
-/// of this name costs an exec and nothing else.
+/// of this name costs an exec and nothing else. `src/sys/entry.rs` looks for them, too.
 const SEALED: [&str; 3] = ["run", "create", "exec"];
 
 /// Parses `args` and does what they say.

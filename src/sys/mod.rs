@@ -5,6 +5,8 @@
 
 pub mod bpf;
 pub mod clone;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod entry;
 pub mod mount;
 pub mod process;
 pub mod seccomp;
