@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde_json::{Value, json};
 
-use crate::support::{Bundle, busybox};
+use crate::support::{Bundle, busybox, wait_for};
 
 /// What one connection brought, and how many calls were answered.
 struct Served {
@@ -25,10 +25,7 @@ fn agent(path: &PathBuf) -> JoinHandle<Served> {
     std::thread::spawn(move || {
         let (stream, _) = listener.accept().expect("accept");
         let (state, fd) = receive(stream);
-        let mut answered = 0;
-        while answer(&fd) {
-            answered += 1;
-        }
+        let answered = answer_all(&fd);
         Served { state, answered }
     })
 }
@@ -49,26 +46,30 @@ fn receive(mut stream: UnixStream) -> (Value, OwnedFd) {
     (serde_json::from_slice(&bytes).expect("JSON"), fd.expect("a descriptor"))
 }
 
-/// Receives one call and lets it fail; false when there is nobody left who could call.
-fn answer(listener: &OwnedFd) -> bool {
-    let mut poll = libc::pollfd { fd: listener.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    // SAFETY: one pollfd, which outlives the call.
-    let ready = unsafe { libc::poll(&raw mut poll, 1, 20_000) };
-    if ready != 1 || poll.revents & libc::POLLIN == 0 {
-        return false;
+/// Lets every call fail until there is nobody left who could call; how many were told so.
+fn answer_all(listener: &OwnedFd) -> usize {
+    let mut answered = 0;
+    loop {
+        let mut poll = libc::pollfd { fd: listener.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one pollfd, which outlives the call.
+        let ready = unsafe { libc::poll(&raw mut poll, 1, 20_000) };
+        if ready != 1 || poll.revents & libc::POLLIN == 0 {
+            return answered;
+        }
+        // SAFETY: plain data, for which all zeroes is a value; the kernel asks for zeroes.
+        let mut call: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+        const RECEIVE: libc::c_ulong = 0xc050_2100;
+        // SAFETY: the request takes one seccomp_notif, which it fills.
+        if unsafe { libc::ioctl(listener.as_raw_fd(), RECEIVE, &raw mut call) } < 0 {
+            // Its caller is gone.
+            continue;
+        }
+        let mut response = libc::seccomp_notif_resp { id: call.id, val: 0, error: -libc::EDOM, flags: 0 };
+        const SEND: libc::c_ulong = 0xc018_2101;
+        // SAFETY: the request takes one seccomp_notif_resp, which it only reads.
+        let sent = unsafe { libc::ioctl(listener.as_raw_fd(), SEND, &raw mut response) };
+        answered += usize::from(sent == 0);
     }
-    // SAFETY: plain data, for which all zeroes is a value; the kernel asks for zeroes.
-    let mut call: libc::seccomp_notif = unsafe { std::mem::zeroed() };
-    const RECEIVE: libc::c_ulong = 0xc050_2100;
-    // SAFETY: the request takes one seccomp_notif, which it fills.
-    if unsafe { libc::ioctl(listener.as_raw_fd(), RECEIVE, &raw mut call) } < 0 {
-        return true;
-    }
-    let mut response = libc::seccomp_notif_resp { id: call.id, val: 0, error: -libc::EDOM, flags: 0 };
-    const SEND: libc::c_ulong = 0xc018_2101;
-    // SAFETY: the request takes one seccomp_notif_resp, which it only reads.
-    unsafe { libc::ioctl(listener.as_raw_fd(), SEND, &raw mut response) };
-    true
 }
 
 fn notifying(bundle: Bundle, calls: &[&str]) -> (Bundle, PathBuf) {
@@ -128,11 +129,14 @@ fn an_agent_may_answer_for_the_program_before_it_runs() {
 
 #[test]
 fn start_and_exec_send_a_listener_each() {
-    let script = "mkdir /tmp/new; echo done; sleep 100";
+    let script = "mkdir /tmp/new; echo >/tmp/done; sleep 100";
     let (bundle, socket) = notifying(busybox!().script(script), &["mkdir", "mkdirat"]);
     bundle.create().success();
     let first = agent(&socket);
     bundle.start().success();
+    // `start` waits for the program to be executed, not for what it does.
+    let done = bundle.rootfs().join("tmp/done");
+    wait_for("the first call's answer", 15, || done.exists().then_some(()));
     std::fs::remove_file(&socket).expect("unlink");
     let second = agent(&socket);
     bundle.exec(&["mkdir", "/tmp/new"]).exits_with(1).explains(REFUSED);
