@@ -195,13 +195,11 @@ impl<'a> Child<'a> {
             }
             Step::Mount(step) => {
                 self.devices = devices::Directory::default();
-                let tree = match &step.from {
-                    crate::plan::step::MountFrom::Tree(source) => Some((source, self.source(*source)?)),
-                    _ => None,
-                };
-                let shelved = tree.filter(|(source, _)| self.cargo.shelved.contains(&source.0));
-                let again = shelved.map(|(_, tree)| order::again(tree)).transpose()?;
-                let tree = again.as_ref().map(AsFd::as_fd).or(tree.map(|(_, tree)| tree));
+                let source = step.from.source();
+                let tree = source.map(|source| self.source(source)).transpose()?;
+                let shelved = source.is_some_and(|source| self.cargo.shelved.contains(&source.0));
+                let again = tree.filter(|_| shelved).map(order::again).transpose()?;
+                let tree = again.as_ref().map(AsFd::as_fd).or(tree);
                 let mounted = mount::perform(self.root()?, step, tree)?;
                 if let Some(again) = again {
                     crate::rootfs::release(again);

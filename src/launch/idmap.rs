@@ -1,4 +1,4 @@
-//! Id-mapped mounts: a detached tree whose files have other owners, mount_setattr(2) MOUNT_ATTR_IDMAP.
+//! Id-mapped mounts: a detached mount whose files have other owners, mount_setattr(2) MOUNT_ATTR_IDMAP.
 //!
 //! The kernel takes a mapping as a user namespace. One is made by a child that does nothing but wait
 //! in it until its file is open; mounts with the same mapping share it.
@@ -26,7 +26,7 @@ pub struct IdMaps<'plan> {
 }
 
 impl<'plan> IdMaps<'plan> {
-    /// Maps the ids of a detached tree, of its top or of all of it.
+    /// Maps the ids of a detached tree or a new mount, of its top or of all of it.
     pub fn apply(&self, tree: BorrowedFd<'_>, map: &'plan IdMap) -> Result<(), Failure> {
         let mut open = self.open.borrow_mut();
         if !open.iter().any(|(known, _)| **known == map.namespace) {
@@ -41,7 +41,8 @@ impl<'plan> IdMaps<'plan> {
         };
         mount_setattr(tree, map.recursive, &attr).map_err(|errno| match errno {
             Errno::INVAL => Failure {
-                operation: "mount_setattr (its file system cannot be id-mapped on this kernel)",
+                operation: "mount_setattr (its file system cannot be id-mapped on this kernel: leave its mappings \
+                            out)",
                 ..failure(errno)
             },
             Errno::PERM => Failure {

@@ -12,6 +12,7 @@ use super::LaunchError;
 use super::idmap::IdMaps;
 use crate::namespaces::Kind;
 use crate::plan::step::{Source, Step};
+use crate::rootfs::mount::new_file_system;
 use crate::sys::{During, Failure};
 
 /// Opens every source, in the order of the plan; the slots of those that the child opens stay empty.
@@ -42,6 +43,12 @@ pub fn sources(
             let mapped =
                 tree(path, *recursive, *follow).and_then(|tree| maps.apply(tree.as_fd(), map).map(|()| tree));
             mapped
+                .map(OnceCell::from)
+                .map_err(|failure| LaunchError::Open { what: source.to_string(), failure })
+        }
+        Source::MappedNew { fstype, source: device, options, attributes, map, .. } => {
+            let made = new_file_system(fstype, device.as_deref(), None, options, *attributes);
+            made.and_then(|mount| maps.apply(mount.as_fd(), map).map(|()| mount))
                 .map(OnceCell::from)
                 .map_err(|failure| LaunchError::Open { what: source.to_string(), failure })
         }

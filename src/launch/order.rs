@@ -24,7 +24,7 @@ fn late(steps: &[Step]) -> Vec<usize> {
     });
     let new = |from: &&MountFrom| matches!(from, MountFrom::New { .. } | MountFrom::Long { .. });
     let after = mounts.skip_while(|from| !new(from));
-    after.filter_map(|from| if let MountFrom::Tree(source) = from { Some(source.0) } else { None }).collect()
+    after.filter_map(MountFrom::source).map(|source| source.0).collect()
 }
 
 /// A file system that nobody sees, and the trees that lie on it. It must live until the child has cloned

@@ -143,12 +143,8 @@ fn one(
 ) -> Result<(), Failure> {
     match step {
         Step::Mount(step) => {
-            let tree = match &step.from {
-                MountFrom::Tree(source) => {
-                    sources.get(source.0).and_then(OnceCell::get).map(|tree| tree.as_fd())
-                }
-                _ => None,
-            };
+            let slot = step.from.source().and_then(|source| sources.get(source.0));
+            let tree = slot.and_then(OnceCell::get).map(|tree| tree.as_fd());
             mount::perform(root, step, tree).map(drop)
         }
         Step::CopySymlink(target, path) => links::copy(root, target, path),

@@ -87,6 +87,10 @@ impl Display for Source {
                 let tree = if *recursive { "mount tree" } else { "mount" };
                 write!(f, "clone {tree} {}, id-mapped", path.display())
             }
+            Self::MappedNew { target, fstype, options, .. } => {
+                write!(f, "make {} for {}, id-mapped", Text(fstype), Text(target))?;
+                write_options(options, f)
+            }
             Self::Namespace { kind, path } => write!(f, "open {kind} namespace {}", path.display()),
             Self::CgroupTree => f.write_str("clone mount of the container's cgroup"),
             Self::ByChild => f.write_str("leave a mount to the child"),
@@ -159,15 +163,20 @@ fn mount(step: &MountStep, f: &mut Formatter<'_>) -> fmt::Result {
     match &step.from {
         MountFrom::New { fstype, options, .. } | MountFrom::Long { fstype, options, .. } => {
             write!(f, "mount {} on {target}", Text(fstype))?;
-            for (index, option) in options.iter().enumerate() {
-                write!(f, "{}{option}", if index == 0 { ": " } else { "," })?;
-            }
-            Ok(())
+            write_options(options, f)
         }
+        MountFrom::Mapped { .. } => write!(f, "mount id-mapped file system on {target}"),
         MountFrom::Tree(_) => write!(f, "bind mount on {target}"),
         MountFrom::Reconfigured(_) => write!(f, "remount {target} with options"),
         MountFrom::Existing => write!(f, "remount {target}"),
     }
+}
+
+fn write_options(options: &[FsOption], f: &mut Formatter<'_>) -> fmt::Result {
+    for (index, option) in options.iter().enumerate() {
+        write!(f, "{}{option}", if index == 0 { ": " } else { "," })?;
+    }
+    Ok(())
 }
 
 impl Display for FsOption {

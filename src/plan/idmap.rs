@@ -2,7 +2,7 @@
 
 use oci_spec::runtime::{LinuxIdMapping, Mount};
 
-use super::mount_options::IdMapOption;
+use super::mount_options::MountOptions;
 use super::namespaces::lines;
 use super::step::{IdMap, UserNamespace};
 use super::{Builder, PlanError};
@@ -14,9 +14,9 @@ pub(super) fn of(
     b: &Builder<'_>,
     index: usize,
     mount: &Mount,
-    option: Option<&IdMapOption>,
-    is_bind: bool,
+    options: &MountOptions,
 ) -> Result<Option<IdMap>, PlanError> {
+    let option = options.idmap.as_ref();
     let (uids, gids) = (mount.uid_mappings().as_deref(), mount.gid_mappings().as_deref());
     if uids.is_none() && gids.is_none() && option.is_none() {
         return Ok(None);
@@ -24,8 +24,8 @@ pub(super) fn of(
     let invalid = |field: &str, reason: &str| {
         Err(PlanError::from(SpecError::invalid(format!("mounts[{index}]{field}"), reason)))
     };
-    if !is_bind {
-        return invalid("", "only a bind mount can be id-mapped");
+    if options.remount {
+        return invalid("", "a mount is id-mapped when it is made: a remount cannot change that");
     }
     if !b.facts.may_administer() {
         return invalid("", "an id-mapped mount needs CAP_SYS_ADMIN: run rcrun as root");

@@ -1,6 +1,6 @@
 //! The mounts of config.json as steps.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use oci_spec::runtime::Mount;
 use rustix::mount::MountPropagationFlags as Propagation;
 
 use super::mount_options::{MOUNT_ATTR_RDONLY, MountOptions};
-use super::step::{Attributes, FsOption, IdMap, MountFrom, MountStep, Source, Step, TargetKind};
+use super::step::{Attributes, FsOption, IdMap, MountFrom, MountStep, Source, Step, TargetKind, takes_mode};
 use super::{Builder, PlanError, c_path, idmap, long_options};
 use crate::namespaces::Kind;
 use crate::spec::SpecError;
@@ -79,7 +79,7 @@ fn one(
     let target = container_path(mount.destination());
     let fstype = mount.typ().as_deref().unwrap_or_default();
     let bind = options.bind.or((fstype == "bind").then_some(false));
-    let idmap = idmap::of(b, index, mount, options.idmap.as_ref(), bind.is_some() && !options.remount)?;
+    let idmap = idmap::of(b, index, mount, &options)?;
     let mut step = MountStep {
         from: MountFrom::Existing,
         target,
@@ -109,22 +109,48 @@ fn one(
         return bind_mount(b, index, source, (recursive, follow, idmap), step);
     }
     // A new mount carries its attributes from the start.
-    let attributes = options.attributes.set | options.attributes.set_recursive;
+    let mut attributes = options.attributes.set | options.attributes.set_recursive;
     step.attributes = Attributes::default();
-    step.from = match fstype {
-        "" => return Err(PlanError::MountType { index }),
-        "cgroup" | "cgroup2" => cgroup(b, attributes, &mut step)?,
-        "sysfs" if attributes & MOUNT_ATTR_RDONLY != 0 && !may_mount_sysfs(b) => {
+    if fstype == "tmpfs" && attributes & MOUNT_ATTR_RDONLY != 0 {
+        // Mount points below it, and /dev's nodes, are made first.
+        b.readonly_later.push(step.target.clone());
+        attributes &= !MOUNT_ATTR_RDONLY;
+    }
+    step.from = match (fstype, idmap) {
+        ("", _) => return Err(PlanError::MountType { index }),
+        (fstype, Some(map)) => {
+            mapped(b, index, &step.target, new(fstype, mount, options.data, attributes), map)?
+        }
+        ("cgroup" | "cgroup2", None) => cgroup(b, attributes, &mut step)?,
+        ("sysfs", None) if attributes & MOUNT_ATTR_RDONLY != 0 && !may_mount_sysfs(b) => {
             hosts_sysfs(b, attributes, &mut step)
         }
-        "tmpfs" if attributes & MOUNT_ATTR_RDONLY != 0 => {
-            // Mount points below it, and /dev's nodes, are made first.
-            b.readonly_later.push(step.target.clone());
-            new("tmpfs", mount, options.data, attributes & !MOUNT_ATTR_RDONLY)
-        }
-        fstype => new(fstype, mount, options.data, attributes),
+        (fstype, None) => new(fstype, mount, options.data, attributes),
     };
     Ok(step)
+}
+
+/// A new file system whose mount is id-mapped: the parent makes it, in the host's namespaces. One that shows
+/// namespaces would show those.
+fn mapped(
+    b: &mut Builder<'_>,
+    index: usize,
+    target: &CStr,
+    new: MountFrom,
+    map: IdMap,
+) -> Result<MountFrom, PlanError> {
+    let refuse = |reason: String| Err(SpecError::invalid(format!("mounts[{index}]"), reason).into());
+    let MountFrom::New { fstype, source, options, attributes } = new else {
+        return refuse("with an option of more than 255 bytes it cannot be id-mapped".into());
+    };
+    if matches!(fstype.to_bytes(), b"proc" | b"sysfs" | b"cgroup" | b"cgroup2" | b"mqueue") {
+        let fstype = fstype.to_string_lossy();
+        return refuse(format!("a file system of type {fstype} cannot be id-mapped: leave its mappings out"));
+    }
+    let takes_mode = takes_mode(&fstype, &options);
+    let target = target.to_owned();
+    let source = b.source(Source::MappedNew { target, fstype, source, options, attributes, map });
+    Ok(MountFrom::Mapped { source, takes_mode })
 }
 
 fn new(fstype: &str, mount: &Mount, options: Vec<FsOption>, attributes: u64) -> MountFrom {

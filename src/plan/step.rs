@@ -3,7 +3,7 @@
 //! Every step is finished: flags are bits, strings end in NUL, ids are resolved. Its `Display` is
 //! its line in `--dry-run`, its name in `--timings` and the subject of its error.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -38,6 +38,22 @@ pub enum Source {
         recursive: bool,
         /// Not `src-nofollow`.
         follow: bool,
+        /// Which owners.
+        map: IdMap,
+    },
+    /// A new file system whose mount is id-mapped. The mapping takes privileges in the user namespace that the
+    /// file system is made in, and in that of the mapping: a container's own has none in another.
+    MappedNew {
+        /// Where it goes, for messages.
+        target: CString,
+        /// File system type, as in /proc/filesystems.
+        fstype: CString,
+        /// Its `source` option.
+        source: Option<CString>,
+        /// Options for the superblock, in order.
+        options: Vec<FsOption>,
+        /// The mount's attributes, given to fsmount(2).
+        attributes: u64,
         /// Which owners.
         map: IdMap,
     },
@@ -97,6 +113,12 @@ impl Attributes {
     }
 }
 
+/// Is this file system a tmpfs without a mode of its own?
+pub fn takes_mode(fstype: &CStr, options: &[FsOption]) -> bool {
+    let is_mode = |option: &FsOption| matches!(option, FsOption::Value(key, _) if **key == *c"mode");
+    fstype == c"tmpfs" && !options.iter().any(is_mode)
+}
+
 /// One option of a new file system, for fsconfig(2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FsOption {
@@ -147,10 +169,27 @@ pub enum MountFrom {
     },
     /// A detached tree of the parent's.
     Tree(SourceId),
+    /// A new file system of the parent's, [`Source::MappedNew`].
+    Mapped {
+        /// Its mount.
+        source: SourceId,
+        /// A tmpfs without a mode of its own: it gets that of the directory that it covers.
+        takes_mode: bool,
+    },
     /// No new mount: change attributes of what is mounted at the target (`remount`).
     Existing,
     /// The same, and options of its file system.
     Reconfigured(Vec<FsOption>),
+}
+
+impl MountFrom {
+    /// What the parent opens for it.
+    pub fn source(&self) -> Option<SourceId> {
+        match self {
+            Self::Tree(source) | Self::Mapped { source, .. } => Some(*source),
+            _ => None,
+        }
+    }
 }
 
 /// One mount below the container's root.

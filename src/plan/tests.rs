@@ -1,3 +1,4 @@
+use super::step::{FsOption, IdMap, UserNamespace};
 use super::*;
 use rustix::io::Errno;
 use serde_json::{Value, json};
@@ -423,5 +424,49 @@ fn a_read_only_sysfs_of_a_network_that_is_not_the_containers_is_the_hosts() {
     ] {
         let (bound, steps) = sysfs(namespaces, options);
         assert!(!bound && steps.iter().any(|step| step.starts_with("mount sysfs on /sys")), "{steps:#?}");
+    }
+}
+
+#[test]
+fn an_id_mapped_tmpfs_is_made_by_the_parent_with_its_options() {
+    let ids = json!([{"containerID": 1000, "hostID": 0, "size": 10}]);
+    let mapped = |fstype: &str, options: Value| {
+        let plan = plan_of(|config| {
+            config["mounts"] = json!([{"destination": "/mnt", "type": fstype, "source": "shm", "options": options,
+                "uidMappings": ids, "gidMappings": ids}]);
+        })?;
+        let made = plan.sources.iter().find(|source| matches!(source, Source::MappedNew { .. })).cloned();
+        Ok::<_, PlanError>((made, plan))
+    };
+    let (made, plan) = mapped("tmpfs", json!(["size=1m", "ro", "nosuid", "ridmap"])).unwrap();
+    let map = IdMap {
+        namespace: UserNamespace::New { uids: "1000 0 10\n".into(), gids: "1000 0 10\n".into() },
+        recursive: true,
+    };
+    let options = vec![FsOption::Value(c"size".into(), c"1m".into())];
+    let (target, fstype, source) = (c"/mnt".into(), c"tmpfs".into(), Some(c"shm".into()));
+    assert_eq!(made, Some(Source::MappedNew { target, fstype, source, options, attributes: 2, map }));
+    assert!(plan.lines().iter().any(|line| line.step == "make tmpfs for /mnt, id-mapped: size=1m"));
+    assert_order(&plan, &["mount id-mapped file system on /mnt", "pivot root", "remount /mnt"]);
+    for (options, wanted) in [(json!([]), true), (json!(["mode=755"]), false)] {
+        let (_, plan) = mapped("tmpfs", options).unwrap();
+        let mut mounts = plan.steps.iter().filter_map(|step| match step {
+            Step::Mount(mount) => Some(&mount.from),
+            _ => None,
+        });
+        let is_it =
+            |from: &MountFrom| matches!(from, MountFrom::Mapped { takes_mode, .. } if *takes_mode == wanted);
+        assert!(mounts.any(is_it), "{plan:?}");
+    }
+    let long = format!("lowerdir=/{}", "a".repeat(300));
+    for (fstype, options, words) in [
+        ("proc", json!([]), "type proc cannot be id-mapped"),
+        ("cgroup2", json!(["ro"]), "type cgroup2 cannot be id-mapped"),
+        ("sysfs", json!(["ro"]), "type sysfs cannot be id-mapped"),
+        ("overlay", json!([long]), "255 bytes"),
+        ("tmpfs", json!(["remount"]), "a remount cannot change that"),
+    ] {
+        let error = mapped(fstype, options).unwrap_err().to_string();
+        assert!(error.contains("mounts[0]") && error.contains(words), "{error}");
     }
 }

@@ -6,7 +6,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags, fstat, openat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, chmodat, fstat, openat};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
@@ -18,7 +18,7 @@ use rustix::process::fchdir;
 use super::long_options::{self, Long};
 use super::path::{is_entry, trimmed};
 use super::{copy_up, release, resolve};
-use crate::plan::step::{Attributes, FsOption, MountFrom, MountStep, TargetKind};
+use crate::plan::step::{Attributes, FsOption, MountFrom, MountStep, TargetKind, takes_mode};
 use crate::sys::mount::{MountAttr, mount_setattr};
 use crate::sys::{During, Failure, Note};
 
@@ -42,7 +42,7 @@ pub fn attach_root(tree: BorrowedFd<'_>, propagation: MountPropagationFlags) -> 
     fchdir(tree).during("fchdir")
 }
 
-/// Performs a mount step below `root`; `tree` is what its [`MountFrom::Tree`] stands for.
+/// Performs a mount step below `root`; `tree` is what its [`MountFrom::source`] stands for.
 ///
 /// Of a new procfs or sysfs the mount comes back, for [`super::pins`].
 /// A mount over `/` itself hides `root`: its own root, returned then, takes `root`'s place.
@@ -53,7 +53,7 @@ pub fn perform(
 ) -> Result<Option<OwnedFd>, Failure> {
     match &step.from {
         MountFrom::New { fstype, source, options, attributes } => {
-            let (target, mode) = new_target(root, step, fstype, options)?;
+            let (target, mode) = new_target(root, step, takes_mode(fstype, options))?;
             let late = if step.copy_up { attributes & READ_ONLY } else { 0 };
             let mount = new_file_system(fstype, source.as_deref(), mode, options, attributes & !late)?;
             if step.copy_up {
@@ -83,6 +83,23 @@ pub fn perform(
             release(target);
             if covers_root(&step.target) {
                 return fcntl_dupfd_cloexec(tree, 0).during("fcntl").map(Some);
+            }
+        }
+        MountFrom::Mapped { takes_mode, .. } => {
+            let mount = tree.ok_or(Errno::BADF).during("move_mount (no file system was made)")?;
+            let (target, mode) = new_target(root, step, *takes_mode)?;
+            if let Some(mode) = mode {
+                chmodat(mount, c".", Mode::from_raw_mode(mode), AtFlags::empty())
+                    .during("fchmodat (its uid or gid is not in its mapping: give it a mode)")?;
+            }
+            if step.copy_up {
+                copy_contents(target.as_fd(), mount)?;
+            }
+            change(mount, &step.attributes, step.propagation)?;
+            attach(mount, target.as_fd())?;
+            release(target);
+            if covers_root(&step.target) {
+                return fcntl_dupfd_cloexec(mount, 0).during("fcntl").map(Some);
             }
         }
         MountFrom::Long { fstype, source, options, attributes, data } => {
@@ -138,17 +155,14 @@ pub(super) fn become_slave(tree: BorrowedFd<'_>) -> Result<(), Failure> {
     change(tree, &Attributes::default(), Some(MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC))
 }
 
-/// The target of a new file system. A tmpfs without a mode of its own looks like the directory that
-/// it covers, where there was one: that one's mode comes along.
+/// The target of a new file system. One that [`takes_mode`] looks like the directory that it covers, where
+/// there was one: that one's mode comes along.
 fn new_target(
     root: BorrowedFd<'_>,
     step: &MountStep,
-    fstype: &CStr,
-    options: &[FsOption],
+    takes_mode: bool,
 ) -> Result<(OwnedFd, Option<u32>), Failure> {
-    let has_mode =
-        || options.iter().any(|option| matches!(option, FsOption::Value(key, _) if **key == *c"mode"));
-    if fstype == c"tmpfs" && !has_mode() {
+    if takes_mode {
         match resolve::open_directory(root, &step.target) {
             Err(Failure { errno: Errno::NOENT, .. }) => {}
             found => {
@@ -267,6 +281,7 @@ mod tests {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
     use rustix::fs::{StatVfsMountFlags, statvfs};
+    use rustix::mount::{UnmountFlags, unmount};
     use rustix::thread::UnshareFlags;
 
     use super::super::playground::*;
@@ -303,6 +318,38 @@ mod tests {
                 assert_eq!(fs::metadata(format!("{ROOT}{target}")).unwrap().mode(), mode, "{target}");
                 assert!(is_read_only(&format!("{ROOT}{target}")));
             }
+        });
+    }
+
+    /// That the parent has mapped it, the child does not see.
+    #[test]
+    fn a_file_system_of_the_parents_has_the_mode_of_what_it_covers() {
+        play(|root| {
+            fs::create_dir(format!("{ROOT}/run")).unwrap();
+            fs::set_permissions(format!("{ROOT}/run"), fs::Permissions::from_mode(0o2750)).unwrap();
+            fs::write(format!("{ROOT}/run/file"), "text").unwrap();
+            for (target, takes_mode, copy_up, mode) in [
+                ("/run", false, false, 0o41777),
+                ("/run", true, true, 0o42750),
+                ("/missing", true, false, 0o41777),
+            ] {
+                let made = new_file_system(c"tmpfs", None, None, &[], 0).unwrap();
+                let from = MountFrom::Mapped { source: SourceId(0), takes_mode };
+                let mut wish = step(from, target, TargetKind::Directory);
+                wish.copy_up = copy_up;
+                assert_eq!(perform(root, &wish, None).unwrap_err().errno, Errno::BADF);
+                assert!(perform(root, &wish, Some(made.as_fd())).unwrap().is_none());
+                let point = format!("{ROOT}{target}");
+                assert_eq!(fs::metadata(&point).unwrap().mode(), mode, "{target}");
+                assert!(mountinfo(&point).is_some());
+                assert_eq!(fs::exists(format!("{point}/file")).unwrap(), copy_up);
+                unmount(point, UnmountFlags::DETACH).unwrap();
+            }
+            let made = new_file_system(c"tmpfs", None, None, &[], 0).unwrap();
+            let from = MountFrom::Mapped { source: SourceId(0), takes_mode: true };
+            let over = perform(root, &step(from, "/", TargetKind::Directory), Some(made.as_fd())).unwrap();
+            perform(over.expect("a new root").as_fd(), &tmpfs("/below", &[], 0), None).unwrap();
+            assert!(mountinfo("/tmp/root/below").is_some());
         });
     }
 

@@ -58,6 +58,18 @@ fn an_id_mapped_mount_can_be_added() {
 }
 
 #[test]
+fn an_id_mapped_tmpfs_can_be_added() {
+    let bundle = busybox!().user_namespace().writable().script("sleep 100");
+    require!(super::id_mapped_mounts::mappable_tmpfs());
+    bundle.run_detached();
+    let mount = json!({"destination": "/mnt", "type": "tmpfs", "source": "shm", "options": ["idmap", "mode=710", "ro"]});
+    mounts(&bundle, "add", json!([mount])).prints("");
+    let show = "stat -c %u:%a /mnt; grep -c ' /mnt ro,.*idmapped' /proc/self/mountinfo";
+    bundle.exec(&["sh", "-c", show]).prints("0:710\n1");
+    bundle.delete_forced().success();
+}
+
+#[test]
 fn a_container_that_does_not_pivot_gets_mounts_too() {
     let bundle = busybox!().script("sleep 100");
     let data = bundle.data();
