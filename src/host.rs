@@ -3,6 +3,7 @@
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, CWD, StatxFlags};
 use rustix::io::Errno;
 
 use crate::plan::SecurityModules;
@@ -37,6 +38,18 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
             std::fs::metadata(path).is_ok_and(|found| found.is_file())
                 && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
         })
+}
+
+/// What tells rcrun's own file from every other and from what it was before: device, inode, size, and the
+/// time of its last change, which nobody can set. None for a copy in memory (`src/sealed.rs`), which is
+/// another file each time.
+pub fn program_identity() -> Option<[u64; 6]> {
+    let wanted = StatxFlags::BASIC_STATS;
+    let stat = rustix::fs::statx(CWD, "/proc/self/exe", AtFlags::empty(), wanted).ok()?;
+    let (seconds, nanoseconds) = (stat.stx_ctime.tv_sec as u64, stat.stx_ctime.tv_nsec);
+    let (major, minor) = (stat.stx_dev_major, stat.stx_dev_minor);
+    (stat.stx_nlink > 0)
+        .then(|| [major.into(), minor.into(), stat.stx_ino, stat.stx_size, seconds, nanoseconds.into()])
 }
 
 /// Does `path` lead to a directory?

@@ -1,7 +1,5 @@
 //! `create`, and `run --dry-run`.
 
-use std::path::PathBuf;
-
 use super::setup::Setup;
 use super::{CreateOptions, Error, launch};
 use crate::launch::{Laps, Signals};
@@ -11,7 +9,7 @@ use crate::state::Store;
 
 /// Makes a container whose process waits for [`super::start`].
 pub fn create(store: &Store, options: &CreateOptions) -> Result<(), Error> {
-    let setup = Setup::new(options, true, notify_directory(store, options))?;
+    let setup = Setup::new(store, options, true)?;
     check_terminal(&setup.plan, options, true)?;
     setup.warn(store);
     let signals = Signals::block()?;
@@ -21,12 +19,7 @@ pub fn create(store: &Store, options: &CreateOptions) -> Result<(), Error> {
 
 /// What `run` would do. Nothing is made.
 pub fn dry_run(store: &Store, options: &CreateOptions) -> Result<Plan, Error> {
-    Ok(Setup::new(options, false, notify_directory(store, options))?.plan)
-}
-
-/// Where the container's notify socket lives.
-pub(super) fn notify_directory(store: &Store, options: &CreateOptions) -> PathBuf {
-    store.root().join(options.id.as_str()).join("notify")
+    Ok(Setup::new(store, options, false)?.plan)
 }
 
 /// A terminal needs somebody to hold its master, and a console socket a terminal.

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use super::container::Container;
 use super::create::check_console;
+use super::filters::Filters;
 use super::handover::Handover;
 use super::scope::ScopeMover;
 use super::setup::{check_passed_descriptors, facts};
@@ -51,7 +52,10 @@ pub fn exec(store: &Store, id: &ContainerId, options: &ExecOptions) -> Result<u8
     let record = container.record.as_ref();
     let group = record.and_then(|record| record.resctrl.as_ref());
     let keyring = record.is_some_and(|record| !record.no_new_keyring);
+    let filters = Filters::of(store);
+    let known_filter = |seccomp: &_| filters.find(seccomp);
     let mut facts = facts(&home, listen_fds, options.console_socket.is_none());
+    facts.known_filter = &known_filter;
     let unprivileged = facts.setgroups_denied || facts.in_user_namespace;
     let moved = unprivileged && record.is_some_and(|record| record.is_users_scope());
     let request = ExecRequest {
@@ -107,6 +111,7 @@ pub fn exec(store: &Store, id: &ContainerId, options: &ExecOptions) -> Result<u8
         launched => launched?,
     };
     let pid_file = handover.announce(&launched)?;
+    filters.keep(&plan.steps);
     let mut terminal = |fd| handover.take_terminal(fd);
     let pid = launched.pid();
     let mut listener = |fd| {

@@ -132,6 +132,8 @@ pub(super) fn make(
     fault::point("pid file");
     launched.recorded()?;
     fault::point("Recorded");
+    setup.filters.keep(&plan.steps);
+    fault::point("kept filter");
     laps.lap("write pid");
 
     let mut runtime_hooks = |signals: &Signals| {

@@ -10,6 +10,7 @@ mod create;
 mod delete;
 mod error;
 mod exec;
+mod filters;
 mod handover;
 mod hooks;
 mod kill;

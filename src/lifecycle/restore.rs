@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::create::{check_terminal, notify_directory};
+use super::create::check_terminal;
 use super::delete::remove;
 use super::handover::{Handover, PidFile};
 use super::launch::{CgroupGuard, make_group, new_record};
@@ -38,7 +38,7 @@ pub fn restore(
     run: &RunOptions,
     criu_options: &CriuOptions,
 ) -> Result<u8, Error> {
-    let setup = Setup::new(options, false, notify_directory(store, options))?;
+    let setup = Setup::new(store, options, false)?;
     check_terminal(&setup.plan, options, run.detach)?;
     setup.warn(store);
     if !run.detach && !run.no_subreaper && !has_pid_namespace(&setup.plan) {

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::os::fd::AsFd;
 
-use super::create::{check_terminal, notify_directory};
+use super::create::check_terminal;
 use super::delete::remove;
 use super::launch::{Made, make};
 use super::setup::Setup;
@@ -17,7 +17,7 @@ use crate::state::{StateError, Status, Store};
 /// the signal's number where a signal ended it). Detached: until the program runs, and 0.
 pub fn run(store: &Store, options: &CreateOptions, run: &RunOptions) -> Result<u8, Error> {
     let mut laps = Laps::start();
-    let setup = Setup::new(options, false, notify_directory(store, options))?;
+    let setup = Setup::new(store, options, false)?;
     check_terminal(&setup.plan, options, run.detach)?;
     setup.warn(store);
     laps.lap("read bundle, plan");

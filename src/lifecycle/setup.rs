@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::filters::Filters;
 use super::{CreateOptions, Error};
 use crate::bundle::{self, Bundle};
 use crate::cgroups::systemd::{Manager, Scope, ScopePlan, UnitPath, round_quotas};
@@ -20,18 +21,22 @@ pub(super) struct Setup {
     pub plan: Plan,
     /// The service manager's NOTIFY_SOCKET.
     pub notify: Option<String>,
+    /// Where the plan's filter is kept.
+    pub filters: Filters,
 }
 
 impl Setup {
-    /// Reads the bundle and plans it. Nothing is made. `notify_directory` is where the container's
-    /// notify socket will be, if rcrun was given one.
-    pub fn new(options: &CreateOptions, create_only: bool, notify_directory: PathBuf) -> Result<Self, Error> {
+    /// Reads the bundle and plans it. Nothing is made.
+    pub fn new(store: &Store, options: &CreateOptions, create_only: bool) -> Result<Self, Error> {
         let listen_fds = host::listen_fds();
         check_passed_descriptors(listen_fds, options.preserve_fds)?;
         let bundle = Bundle::open(&options.bundle)?;
         let notify = std::env::var("NOTIFY_SOCKET").ok().filter(|socket| !socket.is_empty());
         let home = |uid| bundle::home_directory(&bundle.root_fd, uid);
-        let facts = facts(&home, listen_fds, options.console_socket.is_none());
+        let filters = Filters::of(store);
+        let known_filter = |seccomp: &_| filters.find(seccomp);
+        let mut facts = facts(&home, listen_fds, options.console_socket.is_none());
+        facts.known_filter = &known_filter;
         let unprivileged = facts.setgroups_denied || facts.in_user_namespace;
         let rootless = options.rootless.unwrap_or(unprivileged);
         let (hierarchy, cgroup) = match options.no_cgroup {
@@ -51,10 +56,10 @@ impl Setup {
             no_pivot: options.no_pivot,
             no_new_keyring: options.no_new_keyring,
             preserve_fds: options.preserve_fds,
-            notify: notify.as_ref().map(|_| notify_directory),
+            notify: notify.as_ref().map(|_| notify_directory(store, &options.id)),
         };
         let plan = plan::plan(request, &facts)?;
-        Ok(Self { bundle, hierarchy, resctrl, plan, notify })
+        Ok(Self { bundle, hierarchy, resctrl, plan, notify, filters })
     }
 
     /// Says what is done differently than asked.
@@ -66,6 +71,11 @@ impl Setup {
             warn_of_skipped(store, &cgroup.limits);
         }
     }
+}
+
+/// Where the container's notify socket lives.
+fn notify_directory(store: &Store, id: &ContainerId) -> PathBuf {
+    store.root().join(id.as_str()).join("notify")
 }
 
 /// The facts of this host; `home` looks into the container's /etc/passwd. `relayed`: a terminal of the
@@ -84,6 +94,7 @@ pub(super) fn facts<'a>(home: &'a dyn Fn(u32) -> String, listen_fds: u32, relaye
         listen_fds,
         listen_fd_names: std::env::var("LISTEN_FDNAMES").ok(),
         security_modules: &host::security_modules,
+        known_filter: &|_| None,
         window_size: if relayed { &host::window_size } else { &|| None },
     }
 }

@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 
 use super::container::Container;
+use super::filters::Filters;
 use super::{Error, hooks, kill, out_of_memory};
 use crate::fault;
 use crate::id::ContainerId;
@@ -31,7 +32,9 @@ pub fn start(store: &Store, id: &ContainerId) -> Result<(), Error> {
     };
     fault::point("connect to start.sock");
     let hooks = plan::hooks(&spec);
-    let filter: Vec<_> = plan::notifying_filter(&spec)?.into_iter().collect();
+    let filters = Filters::of(store);
+    let filter = plan::notifying_filter(&spec, &|seccomp| filters.find(seccomp))?;
+    let filter: Vec<_> = filter.into_iter().collect();
     let mut conversation = Conversation::new(socket, &filter, &[]);
     conversation.proceed()?;
     fault::point("Proceed");

@@ -26,7 +26,7 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{Linux, Process, Spec};
+use oci_spec::runtime::{Linux, LinuxSeccomp, Process, Spec};
 
 pub use added_mounts::{AddedMounts, added_mounts, removed_mounts};
 pub use display::PlanLine;
@@ -46,6 +46,7 @@ use crate::cgroups::{CgroupError, CgroupPath, Limits};
 use crate::id::ContainerId;
 use crate::namespaces::Kind;
 use crate::resctrl::GroupPlan;
+use crate::seccomp::Filter;
 use crate::spec::{SpecError, has_namespace, joins_namespace, sysctl_path};
 
 /// Everything that a launch does, decided.
@@ -139,6 +140,8 @@ pub struct Facts<'a> {
     pub window_size: &'a dyn Fn() -> Option<(u16, u16)>,
     /// Which security modules give processes labels here?
     pub security_modules: &'a dyn Fn() -> SecurityModules,
+    /// A filter that was compiled from this profile before.
+    pub known_filter: &'a dyn Fn(&LinuxSeccomp) -> Option<Filter>,
 }
 
 impl Facts<'_> {
@@ -159,6 +162,7 @@ impl Facts<'_> {
             listen_fd_names: None,
             window_size: &|| None,
             security_modules: &SecurityModules::default,
+            known_filter: &|_| None,
         }
     }
 

@@ -7,6 +7,7 @@ use oci_spec::runtime::{Capabilities, LinuxSeccomp, PosixRlimitType, Process, Sp
 
 use super::step::{CapabilityMasks, Credentials, FilterStep, ResourceLimit, Step};
 use super::{Facts, PlanError};
+use crate::seccomp::Filter;
 use crate::spec::SpecError;
 
 /// Where a program without a `/` is looked for when the environment has no PATH.
@@ -137,16 +138,26 @@ pub(super) struct ProcessSteps {
 }
 
 /// The step that loads a filter with a listener, None where there is no such filter: `start` has to know
-/// what the child will send.
-pub fn notifying_filter(spec: &Spec) -> Result<Option<Step>, PlanError> {
+/// what the child will send. `known` is [`Facts::known_filter`].
+pub fn notifying_filter(
+    spec: &Spec,
+    known: &dyn Fn(&LinuxSeccomp) -> Option<Filter>,
+) -> Result<Option<Step>, PlanError> {
     let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
     // Nobody listens without a path, and most profiles have none.
     let Some(seccomp) = seccomp.filter(|seccomp| seccomp.listener_path().is_some()) else { return Ok(None) };
-    let filter = crate::seccomp::compile(seccomp)?;
+    let filter = known_or_compiled(seccomp, known)?;
     Ok(filter.listener.is_some().then(|| Step::Seccomp(Box::new(FilterStep { filter, drop_to: None }))))
 }
 
-/// Compiles the filter. Loading it takes no_new_privs or CAP_SYS_ADMIN: a process that is to have
+fn known_or_compiled(
+    seccomp: &LinuxSeccomp,
+    known: &dyn Fn(&LinuxSeccomp) -> Option<Filter>,
+) -> Result<Filter, SpecError> {
+    known(seccomp).map_or_else(|| crate::seccomp::compile(seccomp), Ok)
+}
+
+/// Plans the filter. Loading it takes no_new_privs or CAP_SYS_ADMIN: a process that is to have
 /// neither gets the capability lent until then.
 fn filter(
     seccomp: &LinuxSeccomp,
@@ -154,7 +165,7 @@ fn filter(
     facts: &Facts<'_>,
     user_namespace: bool,
 ) -> Result<Step, PlanError> {
-    let filter = crate::seccomp::compile(seccomp)?;
+    let filter = known_or_compiled(seccomp, facts.known_filter)?;
     let admin = caps::Capability::CAP_SYS_ADMIN.bitmask();
     let sets = &mut credentials.capabilities;
     let mut drop_to = None;

@@ -470,3 +470,22 @@ fn an_id_mapped_tmpfs_is_made_by_the_parent_with_its_options() {
         assert!(error.contains("mounts[0]") && error.contains(words), "{error}");
     }
 }
+
+#[test]
+fn a_known_filter_is_planned_as_it_is() {
+    let instruction = crate::sys::seccomp::Instruction { code: 6, jump_true: 0, jump_false: 0, constant: 7 };
+    let known = Filter { program: vec![instruction], flags: 4, listener: None };
+    let with_profile =
+        |config: &mut Value| config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW"});
+    let filter_of = |facts: &Facts<'_>| {
+        let plan = plan_with(with_profile, facts, false).unwrap();
+        plan.steps.into_iter().find_map(|step| match step {
+            Step::Seccomp(step) => Some(step.filter),
+            _ => None,
+        })
+    };
+    let find = |_: &LinuxSeccomp| Some(known.clone());
+    assert_eq!(filter_of(&Facts { known_filter: &find, ..facts() }), Some(known.clone()));
+    let compiled = filter_of(&facts()).unwrap();
+    assert_ne!(compiled, known);
+}

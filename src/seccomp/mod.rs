@@ -9,6 +9,7 @@ mod arch;
 mod assembler;
 #[cfg(test)]
 mod interpreter;
+mod kept;
 mod multiplex;
 mod notify;
 mod order;
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompFilterFlag as Flag};
 
 pub use arch::Arch;
+pub use kept::Key;
 pub use notify::process_state;
 use rules::Profile;
 

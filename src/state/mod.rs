@@ -7,11 +7,13 @@
 //!     config.json  the configuration that the container was made from
 //!     start.sock   while the container waits for `start`: its process listens here
 //!     notify/      the container's NOTIFY_SOCKET, where it has one
+//!   @seccomp/      0700; a [`Cache`] of compiled filters
 //! ```
 //!
 //! Nothing here remembers a status: it is derived from what is alive ([`status`]), so that a command
 //! killed at any point leaves nothing that lies.
 
+mod cache;
 mod directory;
 mod process;
 mod record;
@@ -19,6 +21,7 @@ mod status;
 mod store;
 mod time;
 
+pub use cache::Cache;
 pub use directory::{Directory, Lock};
 pub use process::ProcessId;
 pub use record::{Record, SCHEMA};

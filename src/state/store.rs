@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Directory, StateError};
+use super::{Cache, Directory, StateError, cache};
 use crate::id::ContainerId;
 
 /// The directory of `--root`; it is made with the first container.
@@ -30,6 +30,11 @@ impl Store {
     /// Tells the user something that is no error.
     pub fn warn(&self, message: &str) {
         (self.warn)(message);
+    }
+
+    /// Compiled seccomp filters.
+    pub fn filters(&self) -> Cache {
+        Cache::at(self.root.join(cache::NAME))
     }
 
     /// Takes the name `id`: its directory is made, or it is in use.

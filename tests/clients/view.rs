@@ -199,7 +199,7 @@ impl View {
         }
         for directory in &self.watched {
             let entries = fs::read_dir(self.path(directory)).into_iter().flatten().flatten();
-            for entry in entries {
+            for entry in entries.filter(|entry| !support::holds_kept_filters(&entry.path())) {
                 add("file", &format!("{directory}/{}", entry.file_name().to_string_lossy()));
             }
         }

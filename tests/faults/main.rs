@@ -7,7 +7,7 @@
 mod support;
 
 use serde_json::json;
-use support::{Bundle, Outcome, busybox};
+use support::{Bundle, KEPT_FILTERS, Outcome, busybox};
 
 /// No command passes as many points.
 const MOST: u32 = 300;
@@ -108,6 +108,24 @@ fn a_container_on_the_hosts_pid_namespace_killed_at_any_point() {
     bundle.write_config();
     killed_at_each_point(&bundle, "parent", &create);
     killed_at_each_point(&bundle, "child", &create_and_start);
+}
+
+/// Its filter is kept for the next one; half a file is never read.
+#[test]
+fn a_filtered_container_killed_at_any_point() {
+    let bundle = busybox!().script("sleep 100");
+    let bundle = bundle.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW"}));
+    bundle.write_config();
+    let kept = || std::fs::read_dir(bundle.state_directory().join(KEPT_FILTERS)).map_or(0, Iterator::count);
+    let create = |bundle: &Bundle, fault: &str| {
+        let before = kept();
+        let outcome = create(bundle, fault);
+        // The new file of the one that was killed beside it.
+        assert!(kept() <= before + 1 && kept() <= 2, "{fault}: {outcome}");
+        outcome
+    };
+    killed_at_each_point(&bundle, "parent", &create);
+    assert_eq!(kept(), 2);
 }
 
 /// Its mounts are the host's until it is deleted.

@@ -43,6 +43,7 @@ mod run;
 mod runc_spelling;
 mod seccomp;
 mod seccomp_agent;
+mod seccomp_cache;
 mod sub_cgroups;
 mod syscalls;
 mod systemd;

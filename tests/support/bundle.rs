@@ -368,10 +368,10 @@ fn default_config() -> Value {
     CONFIG.get_or_init(make).clone()
 }
 
-/// Copies in a process of its own: as long as any process has the copy open for writing it cannot be
+/// Copies a program. In a process of its own: as long as any process has the copy open for writing it cannot be
 /// executed (ETXTBSY), and here every child of another test's thread has this process's
 /// descriptors until its execve(2).
-fn copy_program(from: &Path, to: &Path, mode: u32) {
+pub fn copy_program(from: &Path, to: &Path, mode: u32) {
     let mut command = Command::new("install");
     command.args(["-D", "-m", &format!("{mode:o}")]).args([from, to]);
     assert!(command.status().expect("start install").success(), "{command:?}");

@@ -13,6 +13,9 @@ use rustix::process::{Pid, Signal, kill_process};
 /// The environment variable that marks a test's processes.
 pub const MARKER: &str = "RCRUN_TEST";
 
+/// Where rcrun keeps compiled seccomp filters below its `--root`, for the next container.
+pub const KEPT_FILTERS: &str = "@seccomp";
+
 /// What to look for.
 pub struct Traces {
     /// Value of [`MARKER`], part of the temporary directory's name and of most ids.
@@ -96,7 +99,7 @@ impl Traces {
     /// and temporary files might lie.
     pub fn files(&self) -> Vec<PathBuf> {
         // crun keeps a directory to mask with, which serves its next container too.
-        let of_container = |p: &PathBuf| !p.ends_with(".empty-directory");
+        let of_container = |p: &PathBuf| !p.ends_with(".empty-directory") && !holds_kept_filters(p);
         let mut found: Vec<_> = entries(&self.root).into_iter().filter(of_container).collect();
         let expected = ["config.json", "rootfs"];
         let of_bundle = |p: &PathBuf| !expected.iter().any(|name| p.ends_with(name));
@@ -132,6 +135,11 @@ impl Traces {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
+}
+
+/// Is this the directory of compiled filters, with no more than there may be in it?
+pub fn holds_kept_filters(path: &Path) -> bool {
+    path.ends_with(KEPT_FILTERS) && entries(path).len() <= 16
 }
 
 fn entries(directory: &Path) -> Vec<PathBuf> {

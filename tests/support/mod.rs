@@ -15,13 +15,13 @@ mod host;
 mod leaks;
 mod terminal;
 
-pub use bundle::{Bundle, DEFAULT_APPLETS, USER, busybox_rootfs};
+pub use bundle::{Bundle, DEFAULT_APPLETS, USER, busybox_rootfs, copy_program};
 pub use command::{Invocation, Outcome, Running};
 pub use host::{
     NamespaceHolder, cgroup_mount, cgroup_of, cgroup_text, controllers, kernel_version, own_cgroup,
     process_exists, process_status_field,
 };
-pub use leaks::Traces;
+pub use leaks::{KEPT_FILTERS, Traces, holds_kept_filters};
 pub use terminal::{ConsoleSocket, Pty};
 
 use std::io::Write;
