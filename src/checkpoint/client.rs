@@ -18,7 +18,7 @@ use rustix::net::{
 };
 
 use super::rpc::{Features, Kind, Request, Response};
-use super::{CriuError, Directories, log};
+use super::{CriuError, Directories, label, log};
 use crate::launch::{LaunchError, Signals};
 use crate::sys::clone::{Child, CloneArguments, spawn};
 use crate::sys::process::{StringArray, default_signals, execve};
@@ -153,7 +153,7 @@ impl Criu {
                 let logged = log::reasons(log);
                 let reasons =
                     if logged.is_empty() { response.message.clone().unwrap_or_default() } else { logged };
-                return Err(CriuError::Failed { operation, errno, reasons }.into());
+                return Err(label::explained(CriuError::Failed { operation, errno, reasons }).into());
             }
         }
     }

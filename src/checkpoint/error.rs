@@ -27,6 +27,16 @@ pub enum CriuError {
     Failed { operation: &'static str, errno: i32, reasons: String },
     #[error("criu or this kernel lacks {feature}, which {option} needs")]
     Feature { feature: &'static str, option: &'static str },
+    #[error(
+        "process.selinuxLabel: this criu keeps no SELinux context, and what it restores would not be confined: use one \
+         that is built with libselinux"
+    )]
+    NoSelinux,
+    #[error(
+        "the restored process is in rcrun's SELinux context {restored:?} and not in {wanted:?}: the checkpoint was \
+         made without it, or this criu cannot set it: use one that is built with libselinux, with --lsm-profile"
+    )]
+    Context { wanted: String, restored: String },
     #[error("{what} {path:?}: {error}")]
     Directory { what: &'static str, path: PathBuf, error: std::io::Error },
     #[error("{path:?}: {reason}")]

@@ -7,6 +7,7 @@
 //! - [`mounts`], [`namespaces`], [`descriptors`]: what of a container comes from outside of it. CRIU
 //!   takes such things by name when it dumps and gets another one of that name when it restores.
 //! - [`options`]: the flags of `checkpoint` and `restore`, and the request that they make.
+//! - [`label`]: whether CRIU can keep SELinux's context.
 //! - [`log`]: why CRIU failed, out of its log.
 //!
 //! The commands themselves, on stored state, are `src/lifecycle/checkpoint.rs` and `restore.rs`.
@@ -14,6 +15,7 @@
 pub mod client;
 pub mod descriptors;
 mod error;
+pub mod label;
 pub mod log;
 pub mod mounts;
 pub mod namespaces;

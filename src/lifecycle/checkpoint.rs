@@ -9,7 +9,7 @@ use super::{Error, kill};
 use crate::cgroups::Hierarchy;
 use crate::checkpoint::rpc::{self, Features, Options, Request};
 use crate::checkpoint::{
-    Criu, CriuError, CriuOptions, Directories, Notification, PRIVATE, SEARCHABLE, descriptors, mounts,
+    Criu, CriuError, CriuOptions, Directories, Notification, PRIVATE, SEARCHABLE, descriptors, label, mounts,
     namespaces,
 };
 use crate::id::ContainerId;
@@ -81,6 +81,8 @@ fn request(
         track_mem: (options.pre_dump || parent.is_some()).then_some(true),
         parent_img: parent,
         freeze_cgroup: freezer(container)?,
+        // A CRIU without SELinux refuses this at once, and would leave the context out otherwise.
+        lsm_profile: label::of(spec).map(label::to_criu),
         ..options.to_criu(directories, spec)
     };
     namespaces::dump(spec, pid, &mut criu)?;

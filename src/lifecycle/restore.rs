@@ -15,7 +15,7 @@ use super::setup::Setup;
 use super::{CreateOptions, Error, RunOptions, hooks};
 use crate::checkpoint::rpc::{CgroupRoot, Kind, Options, Request};
 use crate::checkpoint::{
-    Criu, CriuError, CriuOptions, Directories, Notification, descriptors, mounts, namespaces,
+    Criu, CriuError, CriuOptions, Directories, Notification, descriptors, label, mounts, namespaces,
 };
 use crate::launch::{Foreground, LaunchError, Signals, wait};
 use crate::namespaces::Kind as Namespace;
@@ -136,6 +136,10 @@ fn bring_back(
                 directory.write_record(&record)?;
                 keep_time_namespace(&directory, &setup.bundle.config, pid)?;
                 pid_file = options.pid_file.as_deref().map(|path| PidFile::write(path, pid)).transpose()?;
+            }
+            ("pre-resume", _) => {
+                let pid = child.as_ref().map(|child: &Child| child.pid).ok_or(CriuError::NoProcess)?;
+                label::check(spec, criu_options.lsm_profile.as_deref(), pid)?;
             }
             ("orphan-pts-master", Some(master)) => handover.take_terminal(master)?,
             _ => {}

@@ -232,6 +232,31 @@ fn selinux_labels_the_process_its_mounts_and_further_processes() {
     running.wait().exits_with(137);
 }
 
+/// Debian's criu is built without SELinux, and says nothing of the contexts that it leaves out.
+#[test]
+fn no_selinux_context_is_lost_with_a_criu_that_cannot_keep_it() {
+    let bundle = bundle!().set("/process/noNewPrivileges", json!(false)).args(["sleep", "1000"]);
+    require!(program("criu"));
+    require!(selinux(&bundle));
+    let (images, id) = (bundle.file("images"), bundle.id().to_owned());
+    let dump = ["checkpoint", "--image-path", images.to_str().expect("UTF-8"), &id];
+    let bundle = bundle.set("/process/selinuxLabel", json!(CONTEXT));
+    bundle.run_detached();
+    bundle.invocation(&dump).limit(60).wait().refused(&["process.selinuxLabel", "libselinux"]);
+    assert_eq!(bundle.state()["status"], "running");
+    bundle.delete_forced().success();
+    // One that was made without it is not brought back as one that has it.
+    let bundle = bundle.set("/process/selinuxLabel", json!(""));
+    bundle.run_detached();
+    checkpoint(&bundle);
+    let bundle = bundle.set("/process/selinuxLabel", json!(CONTEXT));
+    bundle.write_config();
+    let options = ["--detach", "--image-path", images.to_str().expect("UTF-8")];
+    let restored = bundle.invocation(&bundle.bundle_command("restore", &options)).limit(60).wait();
+    restored.refused(&["SELinux context", CONTEXT]);
+    bundle.leaves_nothing();
+}
+
 #[test]
 fn selinux_refuses_an_apparmor_profile() {
     let bundle = bundle!();
