@@ -66,6 +66,10 @@ impl Display for Text<'_> {
 /// A line of a mountinfo, proc_pid_mountinfo(5).
 #[derive(Debug, PartialEq, Eq)]
 pub struct MountLine<'a> {
+    /// Its number, which another one may get once it is gone.
+    pub id: u64,
+    /// The number of the mount that it is on.
+    pub parent: u64,
     /// Which directory of the file system is mounted.
     pub root: Vec<u8>,
     /// Where.
@@ -78,9 +82,12 @@ pub struct MountLine<'a> {
 pub fn mounts_in(mountinfo: &[u8]) -> impl Iterator<Item = MountLine<'_>> {
     mountinfo.split(|byte| *byte == b'\n').filter_map(|line| {
         let mut fields = line.split(|byte| *byte == b' ');
-        let (root, point) = (fields.nth(3)?, fields.next()?);
+        let mut number = || str::from_utf8(fields.next()?).ok()?.parse().ok();
+        let (id, parent) = (number()?, number()?);
+        let (root, point) = (fields.nth(1)?, fields.next()?);
         let fstype = fields.skip_while(|field| *field != b"-").nth(1)?;
-        Some(MountLine { root: unescape_mountinfo(root), point: unescape_mountinfo(point), fstype })
+        let (root, point) = (unescape_mountinfo(root), unescape_mountinfo(point));
+        Some(MountLine { id, parent, root, point, fstype })
     })
 }
 
@@ -112,6 +119,14 @@ mod tests {
     #[test]
     fn a_c_string_stays_on_one_line() {
         assert_eq!(Text(c"a\nb\xff").to_string(), "a\\nb\\xff");
+    }
+
+    #[test]
+    fn a_line_of_mountinfo_is_read_with_its_escapes() {
+        let line = b"41 31 0:38 /null /mnt/a\\040b\\134 rw,relatime shared:9 - devtmpfs dev rw\nbroken\n";
+        let (root, point) = (b"/null".to_vec(), b"/mnt/a b\\".to_vec());
+        let expected = MountLine { id: 41, parent: 31, root, point, fstype: b"devtmpfs" };
+        assert_eq!(mounts_in(line).collect::<Vec<_>>(), [expected]);
     }
 
     #[test]

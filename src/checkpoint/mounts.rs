@@ -3,7 +3,7 @@
 //! CRIU knows such a mount by a name: here the path that config.json mounts it at, so that `restore`
 //! finds the source in the configuration of its own bundle, which may be another machine's.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use super::CriuError;
 use crate::plan::step::TargetKind;
 use crate::rootfs::resolve;
 use crate::spec::Spec;
+use crate::text::{MountLine, mounts_in};
 
 /// Where the container's NOTIFY_SOCKET is.
 const NOTIFY: &str = "/run/notify";
@@ -27,7 +28,7 @@ const DEVICES: [&str; 6] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random"
 pub struct MountTable(Vec<MountEntry>);
 
 /// One of them.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct MountEntry {
     id: u64,
     point: PathBuf,
@@ -39,7 +40,12 @@ impl MountTable {
     pub fn of_process(pid: i32) -> Result<Self, CriuError> {
         let path = PathBuf::from(format!("/proc/{pid}/mountinfo"));
         let bytes = std::fs::read(&path).map_err(|error| CriuError::Read { path, error })?;
-        Ok(Self(bytes.split(|byte| *byte == b'\n').filter_map(entry).collect()))
+        let entry = |line: MountLine<'_>| MountEntry {
+            id: line.id,
+            point: OsString::from_vec(line.point).into(),
+            fstype: String::from_utf8_lossy(line.fstype).into_owned(),
+        };
+        Ok(Self(mounts_in(&bytes).map(entry).collect()))
     }
 
     /// The mount of this number.
@@ -55,32 +61,6 @@ impl MountTable {
     fn has_point(&self, path: &Path) -> bool {
         self.0.iter().any(|entry| entry.point == path)
     }
-}
-
-fn entry(line: &[u8]) -> Option<MountEntry> {
-    let mut fields = line.split(|byte| *byte == b' ');
-    let id = str::from_utf8(fields.next()?).ok()?.parse().ok()?;
-    let point = std::ffi::OsString::from_vec(unescaped(fields.nth(3)?)).into();
-    let fstype = fields.skip_while(|field| *field != b"-").nth(1)?;
-    Some(MountEntry { id, point, fstype: String::from_utf8_lossy(fstype).into_owned() })
-}
-
-/// Undoes mountinfo's `\ooo`.
-fn unescaped(field: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let [first, tail @ ..] = rest {
-        rest = tail;
-        let value = tail.get(..3).filter(|_| *first == b'\\').and_then(|digits| {
-            let digits = str::from_utf8(digits).ok()?;
-            u8::from_str_radix(digits, 8).ok()
-        });
-        if value.is_some() {
-            rest = &tail[3..];
-        }
-        plain.push(value.unwrap_or(*first));
-    }
-    plain
 }
 
 /// A bind mount of config.json.
@@ -244,14 +224,6 @@ mod tests {
 
     fn spec(json: &str) -> Spec {
         serde_json::from_str(&format!(r#"{{"ociVersion": "1.0.0", {json}}}"#)).unwrap()
-    }
-
-    #[test]
-    fn a_line_of_mountinfo_is_read_with_its_escapes() {
-        let line = b"41 31 0:38 /null /mnt/a\\040b\\134 rw,relatime shared:9 - devtmpfs dev rw";
-        let expected = MountEntry { id: 41, point: "/mnt/a b\\".into(), fstype: "devtmpfs".into() };
-        assert_eq!(entry(line), Some(expected));
-        assert_eq!(entry(b"broken"), None);
     }
 
     #[test]
