@@ -1,6 +1,9 @@
-//! mount_setattr(2), which rustix does not have.
+//! mount_setattr(2) and statmount(2), which rustix does not have.
 
+use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use rustix::io::Errno;
 
@@ -36,6 +39,48 @@ pub fn mount_setattr(mount: BorrowedFd<'_>, recursive: bool, attr: &MountAttr) -
         )
     })?;
     Ok(())
+}
+
+/// A mount of this mount namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountStatus {
+    /// The unique id of the mount that it is on.
+    pub parent: u64,
+    /// Where it is mounted, as seen from this process's root.
+    pub point: PathBuf,
+}
+
+/// statmount(2) of Linux 6.8 by a unique id; ENOENT where this mount namespace has no such mount.
+pub fn statmount(id: u64) -> Result<MountStatus, Errno> {
+    /// `struct mnt_id_req` of linux/mount.h, first version.
+    #[repr(C)]
+    struct Request {
+        size: u32,
+        spare: u32,
+        id: u64,
+        param: u64,
+    }
+    const SYS_STATMOUNT: libc::c_long = 457;
+    const STATMOUNT_MNT_BASIC: u64 = 2;
+    const STATMOUNT_MNT_POINT: u64 = 0x10;
+    // `struct statmount` by its words: mnt_parent_id, the word of which mnt_point is the second half, str.
+    const PARENT: usize = 6;
+    const ROOT_AND_POINT: usize = 13;
+    const TEXT: usize = 64;
+    let param = STATMOUNT_MNT_BASIC | STATMOUNT_MNT_POINT;
+    let request = Request { size: size_of::<Request>() as u32, spare: 0, id, param };
+    let mut words = [0_u64; TEXT + libc::PATH_MAX as usize / 8];
+    // SAFETY: `request` is a repr(C) struct with the kernel's layout that is only read; pointer and size
+    // describe `words`, which is writable and aligned for the kernel's struct; both outlive the call.
+    checked(unsafe {
+        libc::syscall(SYS_STATMOUNT, &raw const request, words.as_mut_ptr(), size_of_val(&words), 0)
+    })?;
+    let parent = words[PARENT];
+    let [.., a, b, c, d] = words[ROOT_AND_POINT].to_ne_bytes();
+    let text: Vec<u8> = words[TEXT..].iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let point = text.get(u32::from_ne_bytes([a, b, c, d]) as usize..).unwrap_or_default();
+    let point = CStr::from_bytes_until_nul(point).unwrap_or_default();
+    Ok(MountStatus { parent, point: OsStr::from_bytes(point.to_bytes()).into() })
 }
 
 /// Runs `body` in a process of its own, in new namespaces of the kinds in `flags`, and returns its

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::support::{Bundle, NamespaceHolder, busybox, cgroup_of, require, wait_for};
+use crate::support::{Bundle, NamespaceHolder, busybox, cgroup_of, kernel_version, require, skip, wait_for};
 
 const TYPES: [(&str, &str); 6] = [
     ("pid", "pid"),
@@ -305,6 +305,63 @@ impl Drop for Unmounted {
     fn drop(&mut self) {
         let _ = rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH);
     }
+}
+
+#[test]
+fn mounts_over_the_root_itself_go_away_without_a_mount_namespace_too() {
+    let bundle = on_the_hosts_mounts(busybox!()).script("sleep 100");
+    std::os::unix::fs::symlink("/", bundle.rootfs().join("link")).expect("symlink");
+    let over = |bundle: Bundle| bundle.mount("/link", "tmpfs", "tmpfs", &[]);
+    let bundle = over(over(bundle));
+    bundle.run_detached();
+    assert_eq!(mounted(&bundle).iter().filter(|point| point.is_empty()).count(), 3);
+    bundle.delete_forced().success();
+    assert_eq!(mounted(&bundle), [""; 0]);
+    bundle.leaves_nothing();
+    let bundle = bundle.args(["/none"]);
+    bundle.run().refused(&["/none"]);
+    assert_eq!(mounted(&bundle), [""; 0]);
+}
+
+#[test]
+fn mounts_that_cannot_be_reached_keep_their_container() {
+    if kernel_version() < (6, 8) {
+        return skip("mounts have no unique ids before Linux 6.8");
+    }
+    let bundle = on_the_hosts_mounts(busybox!()).script("sleep 100");
+    bundle.run_detached();
+    let directory = bundle.rootfs().parent().expect("a parent").to_owned();
+    let flags = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("tmpfs", &directory, "tmpfs", flags, None).expect("mount");
+    let over = Unmounted(directory);
+    let outcome = bundle.delete_forced();
+    drop(over);
+    outcome.refused(&["unmount the root file system", "covers it"]);
+    bundle.delete_forced().success();
+    bundle.leaves_nothing();
+}
+
+#[test]
+fn mounts_of_a_root_that_was_renamed_go_away_without_a_mount_namespace_too() {
+    if kernel_version() < (6, 8) {
+        return skip("mounts have no unique ids before Linux 6.8");
+    }
+    let bundle = on_the_hosts_mounts(busybox!()).script("sleep 100");
+    bundle.run_detached();
+    // The mount point itself cannot be renamed, what it is in can.
+    let directory = bundle.rootfs().parent().expect("a parent").to_owned();
+    let away = directory.with_extension("away");
+    let there = || {
+        fs::read_to_string("/proc/self/mountinfo").expect("mountinfo").contains(away.to_str().expect("UTF-8"))
+    };
+    fs::rename(&directory, &away).expect("rename");
+    let before = there();
+    let deleted = bundle.delete_forced();
+    let after = there();
+    fs::rename(&away, &directory).expect("rename");
+    deleted.success();
+    assert!(before && !after);
+    bundle.leaves_nothing();
 }
 
 #[test]
