@@ -64,10 +64,11 @@ fuzz: cargo ## Fuzz what reads untrusted bytes, a minute a target (needs a night
 	@tests/bin/require build fuzz
 	@tests/bin/suites fuzz
 
-lint: cargo ## Check format, clippy, and the dependencies' licences, bans and sources
+lint: cargo ## Check format, clippy, the fuzz crate's lock file, and the dependencies' licences, bans and sources
 	@tests/bin/require build
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 	@cargo deny --version 2>/dev/null | grep -qxF 'cargo-deny $(CARGO_DENY)' || cargo install --quiet --locked --version $(CARGO_DENY) cargo-deny
 	cargo deny --locked check licenses bans sources
 
