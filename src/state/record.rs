@@ -33,12 +33,12 @@ pub struct Record {
     /// The scope that systemd made it as.
     #[serde(default)]
     pub scope: Option<String>,
-    /// The resctrl group of its processes.
-    #[serde(default)]
-    pub resctrl: Option<Group>,
     /// Whose systemd that is.
     #[serde(default)]
     pub manager: Manager,
+    /// The resctrl group of its processes.
+    #[serde(default)]
+    pub resctrl: Option<Group>,
     /// Its first process; None while that is being made.
     pub init: Option<ProcessId>,
     /// Is its root entered with chroot(2), so that exec has to do that too?
