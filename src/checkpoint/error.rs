@@ -45,6 +45,11 @@ pub enum CriuError {
     Namespace { kind: Kind, path: PathBuf, error: Errno },
     #[error("config.json: linux.namespaces: {kind}: criu cannot restore into an existing one")]
     NoJoin { kind: Kind },
+    #[error(
+        "config.json: linux.namespaces: mount: missing: criu takes no mounts of the host's along, and this container's \
+         are: add one"
+    )]
+    HostMounts,
     #[error("mount point {target:?} in {root:?}: {failure}")]
     MountPoint { target: String, root: PathBuf, failure: Failure },
     #[error("read {path:?}: {error}")]

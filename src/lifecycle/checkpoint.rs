@@ -33,6 +33,9 @@ pub fn checkpoint(
         &[Status::Running, Status::Paused],
         "only a container whose program runs can be checkpointed",
     )?;
+    if container.record.as_ref().is_some_and(|record| record.root_mount.is_some()) {
+        return Err(CriuError::HostMounts.into());
+    }
     let spec = container.spec()?;
     check_features(options)?;
     let criu = Criu::start()?;

@@ -40,6 +40,9 @@ pub fn restore(
 ) -> Result<u8, Error> {
     let setup = Setup::new(store, options, false)?;
     check_terminal(&setup.plan, options, run.detach)?;
+    if setup.plan.root_on_host().is_some() {
+        return Err(CriuError::HostMounts.into());
+    }
     setup.warn(store);
     if !run.detach && !run.no_subreaper && !has_pid_namespace(&setup.plan) {
         let own = rustix::process::getpid();

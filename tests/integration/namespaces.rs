@@ -324,6 +324,20 @@ fn mounts_over_the_root_itself_go_away_without_a_mount_namespace_too() {
 }
 
 #[test]
+fn mounts_without_a_mount_namespace_are_not_checkpointed_nor_restored() {
+    let bundle = on_the_hosts_mounts(busybox!()).script("sleep 100");
+    let images = bundle.file("images");
+    let images = images.to_str().expect("UTF-8");
+    let refused = ["linux.namespaces: mount: missing", "criu"];
+    bundle.run_detached();
+    bundle.rcrun(&["checkpoint", "--image-path", images, bundle.id()]).refused(&refused);
+    assert_eq!(bundle.status(), "running");
+    bundle.delete_forced().success();
+    bundle.rcrun(&bundle.bundle_command("restore", &["--image-path", images])).refused(&refused);
+    bundle.leaves_nothing();
+}
+
+#[test]
 fn mounts_that_cannot_be_reached_keep_their_container() {
     if kernel_version() < (6, 8) {
         return skip("mounts have no unique ids before Linux 6.8");
