@@ -236,9 +236,9 @@ impl<'a> Child<'a> {
             Step::ReadonlyRoot => pivot::readonly_root()?,
             Step::RootPropagation(flags) => mount::set_propagation(*flags)?,
             Step::ReadonlyPath(path) => mask::readonly(self.pins.base(self.root()?, path))?,
-            Step::MaskPath(path) => {
+            Step::MaskPath { path, options } => {
                 let root = root_of(&self.own_root, self.root)?;
-                self.masks.mask(root, self.pins.base(root, path))?;
+                self.masks.mask(root, self.pins.base(root, path), options)?;
             }
             Step::WorkingDirectory(path) => {
                 rustix::process::chdir(path.as_c_str()).during("chdir")?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use oci_spec::runtime::{Mount, Spec};
 
 use super::step::{Attributes, MountFrom, MountStep, Source, Step, TargetKind};
-use super::{Builder, Facts, PlanError, mount_options, mounts};
+use super::{Builder, Facts, PlanError, labels, mount_options, mounts};
 use crate::namespaces::Kind;
 use crate::spec::SpecError;
 
@@ -53,6 +53,7 @@ pub fn added_mounts(spec: &Spec, bundle: &Path, facts: &Facts<'_>) -> Result<Add
         Step::Mount(Box::new(MountStep { from, target, kind, attributes, propagation: None, copy_up: false }))
     });
     b.steps.extend(readonly);
+    labels::mounts(&mut b)?;
     Ok(AddedMounts { sources: b.sources, steps: b.steps })
 }
 

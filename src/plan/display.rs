@@ -135,7 +135,10 @@ pub(super) fn step(step: &Step, f: &mut Formatter<'_>) -> fmt::Result {
         Step::ReadonlyRoot => f.write_str("make root read-only"),
         Step::RootPropagation(_) => f.write_str("set propagation of the root"),
         Step::ReadonlyPath(path) => write!(f, "make read-only {}", Text(path)),
-        Step::MaskPath(path) => write!(f, "mask {}", Text(path)),
+        Step::MaskPath { path, options } => {
+            write!(f, "mask {}", Text(path))?;
+            write_options(options, f)
+        }
         Step::WorkingDirectory(path) => write!(f, "enter working directory {}", Text(path)),
         Step::ResourceLimit(limit) => write!(f, "set {} to {}:{}", limit.name, limit.soft, limit.hard),
         Step::ResourceLimitsByParent => f.write_str("set resource limits"),

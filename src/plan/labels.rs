@@ -2,13 +2,14 @@
 //!
 //! Both are written to files of the process's own below /proc and count from its next execve(2).
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
-use oci_spec::runtime::{Linux, Process};
+use oci_spec::runtime::Process;
 
-use super::step::{FsOption, MountFrom, Step};
-use super::{Facts, PlanError};
-use crate::spec::SpecError;
+use super::step::{FsOption, MountFrom, Source, Step};
+use super::{Builder, Facts, PlanError};
+use crate::namespaces::Kind;
+use crate::spec::{SpecError, has_namespace};
 
 /// The security modules of this host that give processes labels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,23 +73,48 @@ pub(super) fn plan(process: &Process, facts: &Facts<'_>) -> Result<Labels, PlanE
     Ok(labels)
 }
 
-/// Gives the new file systems among `steps` the context that linux.mountLabel wants; those of the kernel
-/// have their own, as has mqueue, whose superblock comes with the IPC namespace.
-pub(super) fn mounts(linux: Option<&Linux>, facts: &Facts<'_>, steps: &mut [Step]) -> Result<(), PlanError> {
-    let Some(context) = linux.and_then(|linux| set(linux.mount_label())) else { return Ok(()) };
-    if !(facts.security_modules)().selinux {
+/// Gives the new file systems of the plan the context that linux.mountLabel wants, those that mask
+/// directories included; those of the kernel have their own. A terminal has that of its devpts.
+pub(super) fn mounts(b: &mut Builder<'_>) -> Result<(), PlanError> {
+    let Some(context) = b.linux().and_then(|linux| set(linux.mount_label())) else { return Ok(()) };
+    if !(b.facts.security_modules)().selinux {
         return Err(missing("linux.mountLabel", "SELinux"));
     }
     let context = c_string("linux.mountLabel", context)?;
-    for step in steps {
-        let Step::Mount(mount) = step else { continue };
-        if let MountFrom::New { fstype, options, .. } = &mut mount.from
-            && !matches!(fstype.to_bytes(), b"proc" | b"sysfs" | b"cgroup2" | b"mqueue")
-        {
-            options.push(FsOption::Value(c"context".into(), context.clone()));
+    let option = FsOption::Value(c"context".into(), context.clone());
+    let own_ipc = has_namespace(b.linux(), Kind::Ipc);
+    for source in &mut b.sources {
+        if let Source::MappedNew { options, .. } = source {
+            options.push(option.clone());
+        }
+    }
+    for step in &mut b.steps {
+        match step {
+            Step::Mount(mount) => label(&mut mount.from, &context, &option, own_ipc),
+            Step::MaskPath { options, .. } => options.push(option.clone()),
+            _ => {}
         }
     }
     Ok(())
+}
+
+fn label(from: &mut MountFrom, context: &CStr, option: &FsOption, own_ipc: bool) {
+    match from {
+        MountFrom::New { fstype, options, root_context, .. } => match fstype.to_bytes() {
+            b"proc" | b"sysfs" | b"cgroup2" => {}
+            // Its superblock comes with the IPC namespace, before it is mounted: it takes no option. The
+            // host's keeps its context.
+            b"mqueue" => *root_context = own_ipc.then(|| context.into()),
+            _ => options.push(option.clone()),
+        },
+        MountFrom::Long { options, data, .. } => {
+            options.push(option.clone());
+            // In quotes: a context may have commas in it.
+            let more = [data.to_bytes(), b",context=\"", context.to_bytes(), b"\""].concat();
+            *data = CString::new(more).unwrap_or_default();
+        }
+        MountFrom::Tree(_) | MountFrom::Mapped { .. } | MountFrom::Existing | MountFrom::Reconfigured(_) => {}
+    }
 }
 
 fn set(label: &Option<String>) -> Option<&str> {

@@ -363,7 +363,6 @@ pub fn plan(request: Request<'_>, facts: &Facts<'_>) -> Result<Plan, PlanError> 
     b.steps.extend(labels.keyring.filter(|_| !request.no_new_keyring));
     identity(&mut b, &request);
     file_systems(&mut b, &request)?;
-    labels::mounts(spec.linux().as_ref(), facts, &mut b.steps)?;
     if process.terminal() == Some(true) {
         let size = terminal_size(process, facts);
         b.steps.push(Step::Terminal { size, console: has_namespace(b.linux(), Kind::Mount) });
@@ -373,6 +372,7 @@ pub fn plan(request: Request<'_>, facts: &Facts<'_>) -> Result<Plan, PlanError> 
     }
     b.steps.extend(hooks.create_container.iter().cloned().map(Step::Hook));
     enter_root(&mut b, &request, process.cwd());
+    labels::mounts(&mut b)?;
     b.steps.extend(labels.program);
     b.steps.push(Step::CloseDescriptors(3 + facts.listen_fds + request.preserve_fds));
     let tuning = tuning::steps(process, b.linux())?;
@@ -561,7 +561,8 @@ fn enter_root(b: &mut Builder<'_>, request: &Request<'_>, cwd: &Path) {
         list.into_iter().flatten().map(|p| step(mounts::container_path(Path::new(p)))).collect()
     };
     b.steps.extend(paths(linux.and_then(|l| l.readonly_paths().as_ref()), Step::ReadonlyPath));
-    b.steps.extend(paths(linux.and_then(|l| l.masked_paths().as_ref()), Step::MaskPath));
+    let mask = |path| Step::MaskPath { path, options: vec![] };
+    b.steps.extend(paths(linux.and_then(|l| l.masked_paths().as_ref()), mask));
     b.steps.extend(propagation::when_built(b).map(Step::RootPropagation));
 }
 

@@ -140,7 +140,7 @@ fn mapped(
     map: IdMap,
 ) -> Result<MountFrom, PlanError> {
     let refuse = |reason: String| Err(SpecError::invalid(format!("mounts[{index}]"), reason).into());
-    let MountFrom::New { fstype, source, options, attributes } = new else {
+    let MountFrom::New { fstype, source, options, attributes, .. } = new else {
         return refuse("with an option of more than 255 bytes it cannot be id-mapped".into());
     };
     if matches!(fstype.to_bytes(), b"proc" | b"sysfs" | b"cgroup" | b"cgroup2" | b"mqueue") {
@@ -160,7 +160,8 @@ fn new(fstype: &str, mount: &Mount, options: Vec<FsOption>, attributes: u64) -> 
         let (fstype, source) = (CString::new(fstype).unwrap_or_default(), source.unwrap_or_default());
         return MountFrom::Long { fstype, source, options, attributes, data };
     }
-    MountFrom::New { fstype: CString::new(fstype).unwrap_or_default(), source, options, attributes }
+    let fstype = CString::new(fstype).unwrap_or_default();
+    MountFrom::New { fstype, source, options, attributes, root_context: None }
 }
 
 /// What a bind source's symbolic link stands for.
@@ -220,7 +221,7 @@ fn cgroup(b: &mut Builder<'_>, attributes: u64, step: &mut MountStep) -> Result<
         return Ok(MountFrom::Tree(b.source(Source::CgroupTree)));
     }
     let (fstype, source) = (c"cgroup2".into(), Some(c"cgroup".into()));
-    Ok(MountFrom::New { fstype, source, options: vec![], attributes })
+    Ok(MountFrom::New { fstype, source, options: vec![], attributes, root_context: None })
 }
 
 /// A sysfs shows a network namespace, and takes privileges in the user namespace that this belongs to.

@@ -152,6 +152,8 @@ pub enum MountFrom {
         options: Vec<FsOption>,
         /// The mount's attributes, given to fsmount(2).
         attributes: u64,
+        /// The SELinux context that its root is given, where that is no option (mqueue).
+        root_context: Option<CString>,
     },
     /// The same where an option is longer than fsconfig(2) takes it: by mount(2) where the kernel
     /// does not take the parts either.
@@ -378,7 +380,12 @@ pub enum Step {
     /// Make a path read-only; a missing one is skipped.
     ReadonlyPath(CString),
     /// Hide a path; a missing one is skipped.
-    MaskPath(CString),
+    MaskPath {
+        /// The path.
+        path: CString,
+        /// Options of the tmpfs that covers a directory.
+        options: Vec<FsOption>,
+    },
     /// chdir(2), and proof that the directory lies below the root.
     WorkingDirectory(CString),
     /// Set one resource limit.

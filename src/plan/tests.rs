@@ -35,6 +35,13 @@ fn words(plan: &Plan) -> Vec<String> {
     plan.steps.iter().map(ToString::to_string).collect()
 }
 
+fn mounts_of(plan: &Plan) -> impl Iterator<Item = &MountFrom> {
+    plan.steps.iter().filter_map(|step| match step {
+        Step::Mount(mount) => Some(&mount.from),
+        _ => None,
+    })
+}
+
 fn position(plan: &Plan, step: &str) -> usize {
     let words = words(plan);
     words.iter().position(|w| w.starts_with(step)).unwrap_or_else(|| panic!("no {step:?} in {words:#?}"))
@@ -450,13 +457,9 @@ fn an_id_mapped_tmpfs_is_made_by_the_parent_with_its_options() {
     assert_order(&plan, &["mount id-mapped file system on /mnt", "pivot root", "remount /mnt"]);
     for (options, wanted) in [(json!([]), true), (json!(["mode=755"]), false)] {
         let (_, plan) = mapped("tmpfs", options).unwrap();
-        let mut mounts = plan.steps.iter().filter_map(|step| match step {
-            Step::Mount(mount) => Some(&mount.from),
-            _ => None,
-        });
         let is_it =
             |from: &MountFrom| matches!(from, MountFrom::Mapped { takes_mode, .. } if *takes_mode == wanted);
-        assert!(mounts.any(is_it), "{plan:?}");
+        assert!(mounts_of(&plan).any(is_it), "{plan:?}");
     }
     let long = format!("lowerdir=/{}", "a".repeat(300));
     for (fstype, options, words) in [
@@ -488,4 +491,60 @@ fn a_known_filter_is_planned_as_it_is() {
     assert_eq!(filter_of(&Facts { known_filter: &find, ..facts() }), Some(known.clone()));
     let compiled = filter_of(&facts()).unwrap();
     assert_ne!(compiled, known);
+}
+
+#[test]
+fn the_mount_label_is_the_context_of_every_new_file_system() {
+    let ids = json!([{"containerID": 0, "hostID": 1, "size": 1}]);
+    let label = |modules: &dyn Fn() -> SecurityModules, ipc: bool| {
+        let edit = |config: &mut Value| {
+            config["linux"]["mountLabel"] = json!("u:r:t:s0:c1,c2");
+            config["linux"]["namespaces"].as_array_mut().unwrap().retain(|kind| ipc || kind["type"] != "ipc");
+            let long = format!("lowerdir=/{}", "a".repeat(300));
+            config["mounts"].as_array_mut().unwrap().extend([
+                json!({"destination": "/long", "type": "overlay", "options": [long]}),
+                json!({"destination": "/mapped", "type": "tmpfs", "uidMappings": ids, "gidMappings": ids}),
+                json!({"destination": "/bind", "source": "/data", "options": ["bind"]}),
+            ]);
+        };
+        plan_with(edit, &Facts { security_modules: modules, ..facts() }, false)
+    };
+    let selinux = || SecurityModules { selinux: true, ..SecurityModules::default() };
+    let plan = label(&selinux, true).unwrap();
+    let lines: Vec<String> = plan.lines().into_iter().map(|line| line.step).collect();
+    let line =
+        |start: &str| lines.iter().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{start}"));
+    let context = "context=u:r:t:s0:c1,c2";
+    for start in [
+        "mount tmpfs on /dev:",
+        "mount devpts on /dev/pts:",
+        "mount tmpfs on /dev/shm:",
+        "mount overlay on /long:",
+        "make tmpfs for /mapped, id-mapped:",
+        "mask /proc/acpi:",
+        "mask /proc/kcore:",
+    ] {
+        assert!(line(start).ends_with(context), "{}", line(start));
+    }
+    for start in ["mount proc", "mount sysfs", "mount mqueue", "bind mount on /bind", "mount id-mapped"] {
+        assert!(!line(start).contains("context"), "{}", line(start));
+    }
+    let labelled = |plan: &Plan| -> Vec<_> {
+        let root = |from: &MountFrom| match from {
+            MountFrom::New { fstype, root_context: Some(context), .. } => {
+                Some((fstype.clone(), context.clone()))
+            }
+            _ => None,
+        };
+        mounts_of(plan).filter_map(root).collect()
+    };
+    assert_eq!(labelled(&plan), [(c"mqueue".into(), c"u:r:t:s0:c1,c2".into())]);
+    assert_eq!(labelled(&label(&selinux, false).unwrap()), [], "the host's");
+    let quoted = |from: &MountFrom| {
+        matches!(from, MountFrom::Long { data, .. }
+        if data.to_bytes().ends_with(b"aaa,context=\"u:r:t:s0:c1,c2\""))
+    };
+    assert!(mounts_of(&plan).any(quoted), "{plan:?}");
+    let error = label(&SecurityModules::default, true).unwrap_err().to_string();
+    assert!(error.contains("linux.mountLabel") && error.contains("SELinux"), "{error}");
 }

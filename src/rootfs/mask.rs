@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
 use super::{mount, release, resolve};
+use crate::plan::step::FsOption;
 use crate::sys::{During, Failure};
 
 /// Read-only, no set-user-ID, no devices, no execution: `MOUNT_ATTR_*`.
@@ -24,17 +25,19 @@ pub struct Masks {
 }
 
 impl Masks {
-    /// Hides `path` below `base`, which is or lies in `root`; a missing one is skipped.
+    /// Hides `path` below `base`, which is or lies in `root`; a missing one is skipped. `options` are those of
+    /// the tmpfs, the same for each path.
     pub fn mask(
         &mut self,
         root: BorrowedFd<'_>,
         (base, path): (BorrowedFd<'_>, &CStr),
+        options: &[FsOption],
     ) -> Result<(), Failure> {
         let Some(pinned) = pin(base, path)? else {
             return Ok(());
         };
         if FileType::from_raw_mode(fstat(&pinned).during("fstat")?.st_mode).is_dir() {
-            self.cover_directory(pinned.as_fd())?;
+            self.cover_directory(pinned.as_fd(), options)?;
         } else {
             self.cover_file(root, pinned.as_fd())?;
         }
@@ -42,12 +45,12 @@ impl Masks {
         Ok(())
     }
 
-    fn cover_directory(&mut self, pinned: BorrowedFd<'_>) -> Result<(), Failure> {
+    fn cover_directory(&mut self, pinned: BorrowedFd<'_>, options: &[FsOption]) -> Result<(), Failure> {
         if let Some(first) = &self.directory {
             return cover(clone_of(first.as_fd(), false)?, pinned);
         }
         // Attached before the first clone: until Linux 6.15 a detached mount cannot be cloned.
-        let first = mount::new_file_system(c"tmpfs", Some(c"tmpfs"), None, &[], HIDDEN)?;
+        let first = mount::new_file_system(c"tmpfs", Some(c"tmpfs"), None, options, HIDDEN)?;
         mount::attach(first.as_fd(), pinned)?;
         self.directory = Some(first);
         Ok(())
@@ -115,7 +118,7 @@ fn null_device(root: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
 mod tests {
     use std::fs;
     use std::io::ErrorKind;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{MetadataExt, symlink};
 
     use rustix::fs::{CWD, Mode, makedev, mknodat};
 
@@ -140,11 +143,13 @@ mod tests {
 
     fn mask_all(root: BorrowedFd<'_>) {
         let mut masks = Masks::default();
+        let options = [FsOption::Value(c("mode"), c("0711"))];
         for path in [c"/one", c"/a", c"/missing/x", c"/two", c"/b", c"/b/below"] {
-            masks.mask(root, (root, path)).unwrap();
+            masks.mask(root, (root, path), &options).unwrap();
         }
         for directory in ["one", "two"] {
             let directory = format!("{ROOT}/{directory}");
+            assert_eq!(fs::metadata(&directory).unwrap().mode(), 0o40711);
             assert_eq!(fs::read_dir(&directory).unwrap().count(), 0, "{directory}");
             let refused = fs::write(format!("{directory}/new"), "").unwrap_err();
             assert_eq!(refused.kind(), ErrorKind::ReadOnlyFilesystem);
@@ -187,12 +192,12 @@ mod tests {
             make_secrets();
             fs::create_dir("/tmp/root/dev").unwrap();
             let mut masks = Masks::default();
-            assert_eq!(masks.mask(root, (root, c"/a")).unwrap_err().errno, Errno::NOENT);
+            assert_eq!(masks.mask(root, (root, c"/a"), &[]).unwrap_err().errno, Errno::NOENT);
             fs::write("/tmp/root/dev/null", "not null").unwrap();
-            assert_eq!(masks.mask(root, (root, c"/a")).unwrap_err().errno, Errno::NODEV);
+            assert_eq!(masks.mask(root, (root, c"/a"), &[]).unwrap_err().errno, Errno::NODEV);
             fs::remove_file("/tmp/root/dev/null").unwrap();
             symlink("/b", "/tmp/root/dev/null").unwrap();
-            assert_eq!(masks.mask(root, (root, c"/a")).unwrap_err().errno, Errno::NODEV);
+            assert_eq!(masks.mask(root, (root, c"/a"), &[]).unwrap_err().errno, Errno::NODEV);
             assert_eq!(mountinfo("/tmp/root/a"), None);
         });
     }
@@ -205,9 +210,9 @@ mod tests {
             symlink("/one/secret", "/tmp/root/link").unwrap();
             symlink("../outside", "/tmp/root/out").unwrap();
             let mut masks = Masks::default();
-            masks.mask(root, (root, c"/link")).unwrap();
+            masks.mask(root, (root, c"/link"), &[]).unwrap();
             assert_eq!(fs::read_to_string("/tmp/root/one/secret").unwrap(), "");
-            assert_eq!(masks.mask(root, (root, c"/out")).unwrap_err().operation, resolve::LEAVES_ROOT);
+            assert_eq!(masks.mask(root, (root, c"/out"), &[]).unwrap_err().operation, resolve::LEAVES_ROOT);
             assert_eq!(mountinfo("/tmp/outside"), None);
         });
     }

@@ -6,7 +6,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, chmodat, fstat, openat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, XattrFlags, chmodat, fsetxattr, fstat, openat};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
@@ -52,12 +52,15 @@ pub fn perform(
     tree: Option<BorrowedFd<'_>>,
 ) -> Result<Option<OwnedFd>, Failure> {
     match &step.from {
-        MountFrom::New { fstype, source, options, attributes } => {
+        MountFrom::New { fstype, source, options, attributes, root_context } => {
             let (target, mode) = new_target(root, step, takes_mode(fstype, options))?;
             let late = if step.copy_up { attributes & READ_ONLY } else { 0 };
             let mount = new_file_system(fstype, source.as_deref(), mode, options, attributes & !late)?;
             if step.copy_up {
                 copy_contents(target.as_fd(), mount.as_fd())?;
+            }
+            if let Some(context) = root_context {
+                label_root(mount.as_fd(), context)?;
             }
             let attributes = Attributes { set: step.attributes.set | late, ..step.attributes };
             change(mount.as_fd(), &attributes, step.propagation)?;
@@ -229,6 +232,21 @@ fn octal(digits: &mut [u8; 5], mode: u32) -> &CStr {
     CStr::from_bytes_until_nul(digits).unwrap_or(c"0755")
 }
 
+/// Gives the root of a file system another SELinux context. It keeps the one that it has under a policy that
+/// gives its files none of their own, and where it belongs to nobody in this user namespace: an mqueue whose
+/// IPC namespace was born together with that belongs to rcrun's user.
+#[inline(never)]
+fn label_root(mount: BorrowedFd<'_>, context: &CStr) -> Result<(), Failure> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = openat(mount, c".", flags, Mode::empty()).during("openat")?;
+    let set = fsetxattr(&root, c"security.selinux", context.to_bytes(), XattrFlags::empty());
+    release(root);
+    match set {
+        Err(Errno::OPNOTSUPP | Errno::PERM) => Ok(()),
+        set => set.during("fsetxattr security.selinux (linux.mountLabel)"),
+    }
+}
+
 /// tmpcopyup: the covered directory's owner and contents.
 #[inline(never)]
 fn copy_contents(target: BorrowedFd<'_>, mount: BorrowedFd<'_>) -> Result<(), Failure> {
@@ -290,7 +308,8 @@ mod tests {
 
     fn tmpfs(target: &str, options: &[(&str, &str)], attributes: u64) -> MountStep {
         let options = options.iter().map(|(key, value)| FsOption::Value(c(key), c(value))).collect();
-        let from = MountFrom::New { fstype: c("tmpfs"), source: Some(c("shm")), options, attributes };
+        let (fstype, source) = (c("tmpfs"), Some(c("shm")));
+        let from = MountFrom::New { fstype, source, options, attributes, root_context: None };
         step(from, target, TargetKind::Directory)
     }
 

@@ -109,7 +109,8 @@ pub(super) fn step(from: MountFrom, target: &str, kind: TargetKind) -> MountStep
 /// A new file system without options.
 pub(super) fn new(fstype: &CStr, target: &str) -> MountStep {
     let fstype = fstype.to_owned();
-    let from = MountFrom::New { source: Some(fstype.clone()), fstype, options: Vec::new(), attributes: 0 };
+    let source = Some(fstype.clone());
+    let from = MountFrom::New { source, fstype, options: Vec::new(), attributes: 0, root_context: None };
     step(from, target, TargetKind::Directory)
 }
 

@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::json;
 
 use crate::bundle;
-use crate::support::{Bundle, program, require};
+use crate::support::{Bundle, ConsoleSocket, program, require};
 
 fn succeeds(program: &str, args: &[&str]) -> Result<(), String> {
     let output = Command::new(program).args(args).output().map_err(|e| format!("{program}: {e}"))?;
@@ -255,6 +255,53 @@ fn no_selinux_context_is_lost_with_a_criu_that_cannot_keep_it() {
     let restored = bundle.invocation(&bundle.bundle_command("restore", &options)).limit(60).wait();
     restored.refused(&["SELinux context", CONTEXT]);
     bundle.leaves_nothing();
+}
+
+/// The context of a file as a process sees it, with its masks and mounts.
+fn context_of(bundle: &Bundle, path: &str) -> String {
+    let path = format!("/proc/{}/root{path}", bundle.pid());
+    let mut value = [0; 256];
+    let length = rustix::fs::getxattr(&path, "security.selinux", &mut value)
+        .unwrap_or_else(|error| panic!("{path}: {error}"));
+    String::from_utf8_lossy(&value[..length]).trim_end_matches('\0').to_owned()
+}
+
+#[test]
+fn selinux_labels_new_file_systems_masks_and_the_terminal() {
+    for user_namespace in [false, true] {
+        let mut bundle = bundle!();
+        require!(selinux(&bundle));
+        if user_namespace {
+            bundle = bundle.user_namespace();
+        }
+        let masked = bundle.rootfs().join("masked");
+        fs::create_dir(&masked).expect("mkdir");
+        let bundle = bundle
+            .set("/linux/mountLabel", json!(OTHER))
+            .set("/linux/maskedPaths", json!(["/masked", "/proc/fs"]))
+            .set("/process/terminal", json!(true))
+            .script("echo ready; sleep 1000");
+        let path = bundle.file("console");
+        let socket = ConsoleSocket::bind(&path);
+        bundle.run_with(&["--detach", "--console-socket", path.to_str().expect("UTF-8")]).success();
+        let (mut pty, _) = socket.receive();
+        pty.wait_for("ready");
+        for path in ["/dev", "/dev/shm", "/dev/pts/ptmx", "/dev/pts/0", "/dev/console", "/masked", "/proc/fs"]
+        {
+            assert_eq!(context_of(&bundle, path), OTHER, "{path}, user namespace: {user_namespace}");
+        }
+        // Its root is no user's of the namespace.
+        assert_eq!(context_of(&bundle, "/dev/mqueue") == OTHER, !user_namespace);
+        for path in ["/", "/proc/1", "/bin"] {
+            assert_ne!(context_of(&bundle, path), OTHER, "{path}");
+        }
+        let mount = json!([{"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"}]);
+        let file = bundle.file("mounts.json");
+        fs::write(&file, mount.to_string()).expect("write");
+        bundle.rcrun(&["mounts", "add", bundle.id(), file.to_str().expect("UTF-8")]).success();
+        assert_eq!(context_of(&bundle, "/tmp"), OTHER);
+        bundle.delete_forced().success();
+    }
 }
 
 #[test]
