@@ -18,10 +18,15 @@ pub fn to_criu(label: &str) -> String {
     format!("{KIND}{label}")
 }
 
-/// Puts what it means in the place of CRIU's words.
+/// Puts what it means in the place of CRIU's words on the context that a dump was asked with. On an
+/// `--lsm-profile` of a restore they stay.
 pub(super) fn explained(error: CriuError) -> CriuError {
     match error {
-        CriuError::Failed { reasons, .. } if reasons.contains(CRIUS_WORDS) => CriuError::NoSelinux,
+        CriuError::Failed { operation, reasons, .. }
+            if operation != "restore" && reasons.contains(CRIUS_WORDS) =>
+        {
+            CriuError::NoSelinux
+        }
         error => error,
     }
 }
@@ -69,12 +74,15 @@ mod tests {
 
     #[test]
     fn crius_words_are_explained_and_others_stay() {
-        let failed =
-            |reasons: &str| CriuError::Failed { operation: "dump", errno: 0, reasons: reasons.into() };
+        let failed = |operation: &'static str, reasons: &str| {
+            let error = explained(CriuError::Failed { operation, errno: 0, reasons: reasons.into() });
+            error.to_string()
+        };
         let words = "selinux LSM specified but selinux not supported by kernel (criu's log: /x)";
-        let error = explained(failed(words)).to_string();
+        let error = failed("dump", words);
         assert!(error.contains("process.selinuxLabel") && error.contains("libselinux"), "{error}");
-        assert!(explained(failed("tty: found")).to_string().contains("tty: found"));
+        assert!(failed("restore", words).contains(words));
+        assert!(failed("dump", "tty: found").contains("tty: found"));
     }
 
     #[test]
