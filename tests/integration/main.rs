@@ -44,6 +44,7 @@ mod runc_spelling;
 mod seccomp;
 mod seccomp_agent;
 mod seccomp_cache;
+mod seccomp_threads;
 mod sub_cgroups;
 mod syscalls;
 mod systemd;
