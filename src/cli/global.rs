@@ -118,6 +118,14 @@ impl Context {
         Ok(Self { missing_controllers, rootless: global.rootless.0, root, root_given, cgroup_manager })
     }
 
+    /// A directory beside that of all containers' state, `ROOT-NAME`, for a state of its own.
+    pub fn beside_root(&self, name: &str) -> PathBuf {
+        let mut path = self.root.clone().into_os_string();
+        path.push("-");
+        path.push(name);
+        path.into()
+    }
+
     /// The state directory of all containers.
     pub fn store(&self) -> Store {
         Store::new(self.root.clone(), log::warning)

@@ -4,6 +4,7 @@
 //! meanings of flags are runc's; what is rcrun's own says so in its help. Options may stand before or
 //! after the positional arguments; after the ID of `exec` and `ps` every word belongs to the program.
 
+mod bench;
 mod checkpoint;
 mod create;
 mod delete;
@@ -79,7 +80,7 @@ const fn entry<C: Command>() -> Entry {
     }
 }
 
-const COMMANDS: [Entry; 19] = [
+const COMMANDS: [Entry; 20] = [
     entry::<run::Run>(),
     entry::<create::Create>(),
     entry::<start::Start>(),
@@ -99,6 +100,7 @@ const COMMANDS: [Entry; 19] = [
     entry::<version::Version>(),
     entry::<checkpoint::Checkpoint>(),
     entry::<checkpoint::Restore>(),
+    entry::<bench::Bench>(),
 ];
 
 /// `about` in the place of what derive takes from a struct's comment, and `--help` with one line a flag.

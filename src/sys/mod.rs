@@ -10,6 +10,7 @@ mod entry;
 pub mod mount;
 pub mod process;
 pub mod seccomp;
+pub mod spawn;
 pub mod tuning;
 
 use rustix::io::Errno;

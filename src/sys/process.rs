@@ -25,6 +25,11 @@ impl StringArray {
     pub fn strings(&self) -> &[CString] {
         &self.strings
     }
+
+    /// What execve(2) takes.
+    pub(super) fn pointers(&self) -> *const *mut libc::c_char {
+        self.pointers.as_ptr().cast()
+    }
 }
 
 /// execve(2); returns only to tell why it did not happen.

@@ -111,6 +111,7 @@ fn help_lists_every_command() {
         "run",
         "checkpoint",
         "restore",
+        "bench",
     ] {
         assert!(text.lines().any(|line| line.trim_start().starts_with(command)), "{command}: {text}");
         let help = bundle.rcrun(&[command, "--help"]).success().stdout;

@@ -7,6 +7,7 @@
 mod support;
 
 mod added_mounts;
+mod bench;
 mod binds;
 mod cgroups;
 mod checkpoint;
