@@ -9,11 +9,15 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 RCRUN := $(TARGET)/release/rcrun
+# Where cargo puts release builds; all are for a named target.
+BUILD = $(TARGET)/$$(rustc -vV | sed -n 's/^host: //p')/release
+# Of make bench; all where it is empty: CASES="default exec"
+CASES ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
 CARGO_DENY := 0.20.2
 
-.PHONY: help build demo test test-unit test-integration test-clients test-faults test-robustness conformance test-vm fuzz lint check install clean cargo
+.PHONY: help build build-benches demo test test-unit test-integration test-clients test-faults test-robustness conformance test-vm fuzz bench bench-quick bench-peers lint check install clean cargo
 
 help: ## List these targets
 	@sed -En 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 26
@@ -22,7 +26,7 @@ build: cargo ## Build the static binary target/release/rcrun
 	@tests/bin/require build
 	@cargo build --release --locked
 	@mkdir -p "$(TARGET)/release"
-	@ln -f "$(TARGET)/$$(rustc -vV | sed -n 's/^host: //p')/release/rcrun" "$(RCRUN)"
+	@ln -f "$(BUILD)/rcrun" "$(RCRUN)"
 
 demo: build ## Run a real container made from Debian's busybox, with its timings
 	@tests/bin/require demo
@@ -64,10 +68,24 @@ fuzz: cargo ## Fuzz what reads untrusted bytes, a minute a target (needs a night
 	@tests/bin/require build fuzz
 	@tests/bin/suites fuzz
 
+bench: build-benches ## Measure rcrun beside the floor and the peers in target/peers (root; half an hour on a quiet machine)
+	@benches/run "$(RCRUN)" "$(BUILD)" $(CASES)
+
+bench-quick: build-benches ## The same in a minute, to see that it works
+	@benches/run "$(RCRUN)" "$(BUILD)" --quick $(CASES)
+
+bench-peers: cargo ## Build or fetch the newest runc, crun and youki into target/peers
+	@tests/bin/require bench-peers
+	@benches/peers "$(TARGET)/peers"
+
+build-benches: build
+	@tests/bin/require bench
+	@cargo build --release --locked --package rcrun-benches
+
 lint: cargo ## Check format, clippy, the fuzz crate's lock file, and the dependencies' licences, bans and sources
 	@tests/bin/require build
-	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 	@cargo deny --version 2>/dev/null | grep -qxF 'cargo-deny $(CARGO_DENY)' || cargo install --quiet --locked --version $(CARGO_DENY) cargo-deny
 	cargo deny --locked check licenses bans sources

@@ -68,14 +68,15 @@ impl Contender {
 }
 
 /// `RUNTIME --root ROOT WORDS ID`.
-fn command(runtime: &Path, root: &Path, words: &[&OsStr]) -> Vec<Word> {
+pub fn command(runtime: &Path, root: &Path, words: &[impl AsRef<OsStr>]) -> Vec<Word> {
     let global = [runtime.as_os_str(), "--root".as_ref(), root.as_os_str()];
-    global.iter().chain(words).map(Word::text).chain([Word::Id]).collect()
+    let words = words.iter().map(Word::text);
+    global.iter().map(Word::text).chain(words).chain([Word::Id]).collect()
 }
 
 /// `RUNTIME --root ROOT delete --force ID`.
-fn delete(runtime: &Path, root: &Path) -> Vec<Word> {
-    command(runtime, root, &["delete".as_ref(), "--force".as_ref()])
+pub fn delete(runtime: &Path, root: &Path) -> Vec<Word> {
+    command(runtime, root, &["delete", "--force"])
 }
 
 /// The command of `words` for the container `id`.

@@ -14,9 +14,9 @@ mod spawner;
 mod statistics;
 mod turns;
 
-pub use contender::{Contender, Step, Word};
+pub use contender::{Contender, Step, Word, command, delete};
 pub use error::BenchError;
 pub use report::{Report, Row, table};
 pub use spawner::{Cost, Ended, Spawner};
 pub use statistics::{P99_SAMPLES, Spread, Summary};
-pub use turns::{Schedule, measure};
+pub use turns::{Schedule, TurnError, measure};

@@ -19,18 +19,29 @@ pub struct Schedule {
     pub limit: Duration,
 }
 
+/// Whose turn it was, and what went wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct TurnError {
+    /// The contender's place in the list.
+    pub contender: usize,
+    /// Why there are no figures.
+    pub error: BenchError,
+}
+
 /// Gives every contender its turns. The first command that fails ends it all; the containers of its
 /// turn are deleted.
 pub fn measure(
     spawner: &mut Spawner,
     contenders: &mut [Contender],
     schedule: &Schedule,
-) -> Result<(), BenchError> {
+) -> Result<(), TurnError> {
     let mut ids = Ids::new();
     for round in 0..schedule.warm_up + schedule.count {
         for at in shuffled(contenders.len()) {
             let ids: Vec<String> = (0..schedule.parallel).map(|_| ids.next()).collect();
-            turn(spawner, &mut contenders[at], &ids, schedule.limit, round >= schedule.warm_up)?;
+            turn(spawner, &mut contenders[at], &ids, schedule.limit, round >= schedule.warm_up)
+                .map_err(|error| TurnError { contender: at, error })?;
         }
     }
     Ok(())
