@@ -68,7 +68,7 @@ fuzz: cargo ## Fuzz what reads untrusted bytes, a minute a target (needs a night
 	@tests/bin/require build fuzz
 	@tests/bin/suites fuzz
 
-bench: build-benches ## Measure rcrun beside the floor and the peers in target/peers (root; half an hour on a quiet machine)
+bench: build-benches ## Measure rcrun beside the floor and the peers in target/peers (root; a quarter of an hour)
 	@benches/run "$(RCRUN)" "$(BUILD)" $(CASES)
 
 bench-quick: build-benches ## The same in a minute, to see that it works

@@ -12,7 +12,7 @@ const LEVELS: [usize; 4] = [0, 100, 500, 1000];
 /// Runs at each level, in a full and in a quick benchmark.
 const COUNTS: [usize; 2] = [100, 10];
 
-/// One series a level, and how the medians grow. The runtimes come one after the other, for a thousand containers
+/// One series for each level, and how the medians grow. The runtimes come one after the other, for a thousand containers
 /// of each are too many at once; the floor runs among those of the first runtime, and shows what the kernel's part is.
 pub fn run(bench: &mut Bench) -> anyhow::Result<Outcome> {
     let series =
@@ -21,12 +21,16 @@ pub fn run(bench: &mut Bench) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome { series, one_by_one: true, ..Outcome::default() };
     for (at, runtime) in bench.runtimes.clone().iter().enumerate() {
         let mut alive = 0;
-        let measured = levels(bench, runtime, at == 0, &mut alive, &mut outcome);
+        let measured = levels(bench, runtime, at == 0, &mut alive, &mut outcome)?;
         for number in 0..alive {
-            let _ = once(bench, &runtime.command_on(&["delete", "--force"], &name(runtime, number), &[]));
+            if let Err(error) =
+                once(bench, &runtime.command_on(&["delete", "--force"], &name(runtime, number), &[]))?
+            {
+                outcome.notes.push(format!("{}: delete: {error}", runtime.name));
+            }
         }
         if let Err(error) = measured {
-            outcome.notes.push(format!("{} is left out: {error:#}", runtime.name));
+            outcome.notes.push(format!("{} is left out from there on: {error}", runtime.name));
         }
     }
     outcome.series.retain(|series| !series.contenders.is_empty());
@@ -45,15 +49,15 @@ fn levels(
     with_floor: bool,
     alive: &mut usize,
     outcome: &mut Outcome,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Result<(), String>> {
     let sleeping = bench.bundles.join("sleep");
     let sleeping = sleeping.to_str().context("a path in UTF-8")?;
     for (level, series) in LEVELS.iter().zip(&mut outcome.series) {
         while *alive < *level {
-            once(
-                bench,
-                &runtime.command_on(&["run", "--detach", "--bundle", sleeping], &name(runtime, *alive), &[]),
-            )?;
+            let run = ["run", "--detach", "--bundle", sleeping];
+            if let Err(error) = once(bench, &runtime.command_on(&run, &name(runtime, *alive), &[]))? {
+                return Ok(Err(error));
+            }
             *alive += 1;
         }
         let mut contenders: Vec<Contender> = vec![runtime.run(&bench.bundles.join("default"))];
@@ -66,7 +70,7 @@ fn levels(
             series.bare.extend(measured.bare);
         }
     }
-    Ok(())
+    Ok(Ok(()))
 }
 
 /// Medians at each level divided by those at the first.

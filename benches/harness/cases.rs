@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use rcrun::bench::{BenchError, Contender, Cost, Schedule, Step, TurnError, Word, measure};
 
 use crate::probe::Probe;
@@ -138,17 +138,18 @@ fn exec(bench: &mut Bench) -> anyhow::Result<Outcome> {
     let mut contenders = Vec::new();
     for runtime in bench.runtimes.clone() {
         let id = sleeper(&runtime);
-        match once(bench, &runtime.command_on(&["run", "--detach", "--bundle", bundle], &id, &[])) {
+        match once(bench, &runtime.command_on(&["run", "--detach", "--bundle", bundle], &id, &[]))? {
             Ok(()) => {
                 let words = runtime.command_on(&["exec"], &id, &["/bin/true"]);
                 contenders.push(Contender::new(&runtime.name, vec![Step { words, measured: true }], None));
             }
-            Err(error) => outcome.notes.push(format!("{} is left out: {error:#}", runtime.name)),
+            Err(error) => outcome.notes.push(format!("{} is left out: {error}", runtime.name)),
         }
     }
     let measured = turns(bench, &mut contenders, &[""], &schedule(bench, [300, 40]));
     for runtime in bench.runtimes.clone() {
-        let _ = once(bench, &runtime.command_on(&["delete", "--force"], &sleeper(&runtime), &[]));
+        // Nothing is there of who was left out.
+        let _ = once(bench, &runtime.command_on(&["delete", "--force"], &sleeper(&runtime), &[]))?;
     }
     let measured = measured?;
     outcome.series = measured.series;
@@ -259,6 +260,7 @@ pub fn turns(
         taking_part.iter_mut().flat_map(|contender| &mut contender.costs).for_each(Vec::clear);
         match measure(&mut bench.spawner, &mut taking_part, schedule) {
             Ok(()) => break,
+            Err(error) if error.contender == 0 => return Err(error.into()),
             Err(error) => {
                 let failed = taking_part.remove(error.contender);
                 outcome.notes.push(left_out(&failed, error)?);
@@ -288,19 +290,22 @@ fn left_out(contender: &Contender, failed: TurnError) -> anyhow::Result<String> 
     }
 }
 
-/// Runs a command that is not measured.
-pub fn once(bench: &mut Bench, words: &[Word]) -> anyhow::Result<()> {
+/// Runs a command that is not measured; the inner error is the runtime's.
+pub fn once(bench: &mut Bench, words: &[Word]) -> anyhow::Result<Result<(), String>> {
     let text = |word: &Word| match word {
         Word::Text(text) => Some(text.clone()),
         Word::Id => None,
     };
     let command: Vec<CString> = words.iter().filter_map(text).collect();
-    let ended = bench.spawner.run(&[command], LIMITS[0])?;
-    match ended[0].status {
+    let ended = match bench.spawner.run(&[command], LIMITS[0]) {
+        Err(error @ BenchError::TimedOut { .. }) => return Ok(Err(error.to_string())),
+        ended => ended?,
+    };
+    Ok(match ended[0].status {
         Ok(0) => Ok(()),
-        Ok(status) => bail!("status {status:#x}: {}", bench.spawner.complaint().unwrap_or_default()),
-        Err(errno) => bail!("{errno}"),
-    }
+        Ok(status) => Err(format!("status {status:#x}: {}", bench.spawner.complaint().unwrap_or_default())),
+        Err(errno) => Err(errno.to_string()),
+    })
 }
 
 impl Outcome {

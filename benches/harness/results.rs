@@ -79,7 +79,9 @@ impl Results {
             [title.trim().to_owned(), cell(others[0]), cell(others[1]), cell(others[2]), cell(others[3])]
         });
         let rows: Vec<_> = std::iter::once(header).chain(rows).collect();
-        println!("\nMedians of wall time: {name} divided by\n{}", table(&rows));
+        if !self.ratios.is_empty() {
+            println!("\nMedians of wall time: {name} divided by\n{}", table(&rows));
+        }
         let load = [self.load_before, load()];
         println!("load {} before, {} after", load[0], load[1]);
         let document = json!({"processors": processors(), "load": load, "cases": self.cases});

@@ -49,7 +49,9 @@ pub enum BenchError {
     #[error("ended by signal {0}")]
     Interrupted(u32),
     /// The directory for the runtimes' state.
-    #[error("make the directory {path} for the runtimes' state: {errno}")]
+    #[error(
+        "make the directory {path} for the runtimes' state: {errno} (beside --root, which can be another)"
+    )]
     StateDirectory {
         /// Its path.
         path: PathBuf,

@@ -27,7 +27,7 @@ use crate::sys::During;
 use crate::sys::process::{StringArray, close_inherited, kill};
 use crate::sys::spawn::{Waited, fork, own_peak, spawn, wait_any};
 
-/// Marks an errno of posix_spawn(3) in the place of a status.
+/// Marks an errno of posix_spawn(3) or wait4(2) in the place of a status.
 const NOT_STARTED: u64 = 1 << 32;
 /// How long the spawner may take to answer once all its programs are killed.
 const AFTER_KILL: Duration = Duration::from_secs(10);
@@ -270,7 +270,13 @@ fn perform(commands: &[StringArray]) -> Vec<[u64; 5]> {
         let Waited { pid, status, user, system, peak } = match wait_any() {
             Ok(waited) => waited,
             Err(Errno::INTR) => continue,
-            Err(_) => break,
+            // Somebody else has taken their ends away: they count as failed.
+            Err(errno) => {
+                running
+                    .iter()
+                    .for_each(|&(_, at, _)| ended[at][4] = NOT_STARTED | errno.raw_os_error() as u64);
+                break;
+            }
         };
         let end = Instant::now();
         if let Some(found) = running.iter().position(|(running, ..)| *running == pid) {
@@ -323,7 +329,7 @@ mod tests {
     fn a_peak_is_the_programs_and_not_the_callers() {
         let mut spawner = Spawner::start().unwrap();
         // Every page is written to.
-        let large = vec![1_u8; 256 << 20];
+        let large = vec![1_u8; 128 << 20];
         let block = ["/bin/dd", "if=/dev/zero", "of=/dev/null", "bs=32M", "count=1"];
         let ended = spawner.run(&[command(&["/bin/true"]), command(&block)], LIMIT).unwrap();
         assert!(large.iter().step_by(4096).all(|&byte| byte == 1));

@@ -25,6 +25,7 @@ Columns; times are in milliseconds, in brackets the ratio to the first runtime's
   peak       median of the largest resident set of one of these processes, in MiB
 
 All take turns in random order. The bundle's program must end by itself and with status 0.
+A runtime is called as PATH --root DIR run --bundle BUNDLE ID; for other options name a script that adds them.
 docs/benchmarks.md of the source says more.";
 
 /// Turns that are not counted: files get into the page cache.
@@ -105,8 +106,7 @@ fn refuse_terminal(bundle: &Path) -> anyhow::Result<()> {
 /// Name and path of each: this one first, then `others`. A name is a file's, or the whole path where two
 /// files have the same.
 fn runtimes(others: &[PathBuf]) -> anyhow::Result<Vec<(String, PathBuf)>> {
-    let own = std::env::current_exe().context("find this program: read /proc/self/exe")?;
-    let mut paths = vec![own];
+    let mut paths = vec![own_path()?];
     for given in others {
         let in_path = !given.as_os_str().as_bytes().contains(&b'/');
         let name = given.to_str().filter(|_| in_path);
@@ -126,6 +126,22 @@ fn runtimes(others: &[PathBuf]) -> anyhow::Result<Vec<(String, PathBuf)>> {
     };
     let names: Vec<String> = paths.iter().map(name).collect();
     Ok(names.into_iter().zip(paths).collect())
+}
+
+/// The path of this program. It has none where it runs from a mount that nobody else sees, because a word
+/// of the command is run, create or exec (see the module sealed); then as it was called.
+fn own_path() -> anyhow::Result<PathBuf> {
+    let path = std::env::current_exe().context("find this program: read /proc/self/exe")?;
+    if path.is_file() {
+        return Ok(path);
+    }
+    let called = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
+    match called.to_str().filter(|name| !name.contains('/')) {
+        Some(name) => {
+            host::find_program(name).with_context(|| format!("find this program, {name:?}, in $PATH"))
+        }
+        None => absolute(called),
+    }
 }
 
 /// Where the runtimes keep their state: a directory each, gone with the benchmark.

@@ -108,6 +108,27 @@ fn what_cannot_be_measured_is_refused() {
 }
 
 #[test]
+fn a_bundle_may_be_called_like_a_command() {
+    let bundle = busybox!().in_directory("run");
+    bundle.write_config();
+    let path = bundle.path();
+    let invocation = bundle.invocation(&["bench", "run", "--count", "1"]);
+    let text = invocation.current_dir(path.parent().expect("a parent")).limit(60).wait().success().stdout;
+    assert!(text.contains("\nrcrun  1 "), "{text}");
+}
+
+#[test]
+fn a_user_measures_without_root() {
+    let bundle = match busybox!().rootless() {
+        Ok(bundle) => bundle,
+        Err(reason) => return crate::support::skip(&reason),
+    };
+    let report = bench(&bundle, &["--count", "1", "--format", "json"]).success().json();
+    assert_eq!(report["rows"][0]["samples"], 1, "{report:#}");
+    assert_eq!(left(&bundle), [] as [PathBuf; 0]);
+}
+
+#[test]
 fn a_runtime_that_hangs_is_killed() {
     let bundle = busybox!().args(["sleep", "1000"]);
     let outcome = bench(&bundle, &["--timeout", "3"]);
