@@ -89,7 +89,15 @@ impl Podman {
     /// `podman rm --force` of that container.
     #[track_caller]
     fn remove(&self) {
-        self.run(&["rm", "--force", "--time", "0", NAME]).success();
+        crate::support::wait_for("podman rm", 10, || {
+            let outcome = self.run(&["rm", "--force", "--time", "0", NAME]);
+            // podman's own clean-up, which conmon starts when the container ends, may not have unmounted
+            // /dev/shm's source yet.
+            match outcome.stderr.contains("userdata/shm: device or resource busy") {
+                true => None,
+                false => Some(outcome.success()),
+            }
+        });
     }
 }
 
