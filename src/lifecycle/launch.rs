@@ -76,9 +76,9 @@ pub(super) fn make(
     fault::point("start.sock");
     let notify = notify_socket(setup, &directory, create_only)?;
     let states = HookStates::of(&plan.steps)?;
+    let unborn = record.clone();
     // Undone after the child is gone.
-    let attached = RootMountGuard { root: &record.rootfs.clone(), mount: Cell::new(None) };
-    let before = record.clone();
+    let attached = RootMountGuard { root: &unborn.rootfs, mount: Cell::new(None) };
     let opened = |sources: &[OnceCell<OwnedFd>]| {
         let tree = plan.root_on_host().and_then(|source| sources.get(source.0)?.get());
         let Some(tree) = tree else { return Ok(()) };
@@ -86,10 +86,9 @@ pub(super) fn make(
         attached.mount.set(Some(mount));
         // Known before it is there, so that whatever happens it can be taken away.
         directory
-            .write_record(&Record { root_mount: Some(mount), ..before.clone() })
+            .write_record(&Record { root_mount: Some(mount), ..unborn.clone() })
             .map_err(|error| LaunchError::Record(error.into()))
     };
-    let unborn = record.clone();
     let newborn = |pid| {
         scope.as_ref().map_or(Ok(()), |scope| scope.start(pid))?;
         group.as_ref().map_or(Ok(()), |group| group.assign(pid))?;
