@@ -1,7 +1,7 @@
 //! The calls of a process about itself on its way to execve(2).
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::{Errno, FdFlags};
 
@@ -156,8 +156,7 @@ pub fn take_passed(number: i32) -> Result<OwnedFd, Errno> {
 
 /// close(2) of this process's copy of a descriptor that its parent goes on owning: for the child of
 /// [`super::clone::spawn`], which never returns to the frames that hold the owner.
-pub fn close_inherited(descriptor: std::os::fd::BorrowedFd<'_>) {
-    use std::os::fd::AsRawFd;
+pub fn close_inherited(descriptor: BorrowedFd<'_>) {
     // SAFETY: the owner lives in the parent's copy of the memory; in this process nobody uses or
     // closes the number again, since the process ends in execve or _exit.
     unsafe { libc::close(descriptor.as_raw_fd()) };
@@ -172,8 +171,7 @@ pub fn unshare(flags: rustix::thread::UnshareFlags) -> Result<(), Errno> {
 }
 
 /// ioctl_ns(2) NS_GET_NSTYPE: the CLONE_NEW* flag of a namespace file.
-pub fn namespace_kind(file: std::os::fd::BorrowedFd<'_>) -> Result<u32, Errno> {
-    use std::os::fd::AsRawFd;
+pub fn namespace_kind(file: BorrowedFd<'_>) -> Result<u32, Errno> {
     const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
     // SAFETY: NS_GET_NSTYPE takes no argument and returns the flag.
     let kind = checked(unsafe { libc::syscall(libc::SYS_ioctl, file.as_raw_fd(), NS_GET_NSTYPE) })?;
@@ -182,18 +180,16 @@ pub fn namespace_kind(file: std::os::fd::BorrowedFd<'_>) -> Result<u32, Errno> {
 
 /// ioctl_ns(2) NS_GET_USERNS: the user namespace that a namespace belongs to; EPERM where that is not this
 /// process's own or one below it.
-pub fn owner_of_namespace(file: std::os::fd::BorrowedFd<'_>) -> Result<std::os::fd::OwnedFd, Errno> {
-    use std::os::fd::{AsRawFd, FromRawFd};
+pub fn owner_of_namespace(file: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     const NS_GET_USERNS: libc::c_ulong = 0xb701;
     // SAFETY: NS_GET_USERNS takes no argument and returns a new descriptor.
     let fd = checked(unsafe { libc::syscall(libc::SYS_ioctl, file.as_raw_fd(), NS_GET_USERNS) })?;
     // SAFETY: the kernel has just made it, close-on-exec, and nobody else knows it.
-    Ok(unsafe { std::os::fd::OwnedFd::from_raw_fd(fd as i32) })
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
 /// pidfd_send_signal(2) by number, real-time signals included.
-pub fn send_signal(pidfd: std::os::fd::BorrowedFd<'_>, number: u32) -> Result<(), Errno> {
-    use std::os::fd::AsRawFd;
+pub fn send_signal(pidfd: BorrowedFd<'_>, number: u32) -> Result<(), Errno> {
     let info = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: without a siginfo the kernel fills in its own, as for kill(2).
     checked(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), number, info, 0) })
@@ -211,7 +207,7 @@ pub fn kill(pid: i32, number: i32) -> Result<(), Errno> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::{AsRawFd, IntoRawFd};
+    use std::os::fd::IntoRawFd;
 
     use super::*;
 
