@@ -37,6 +37,13 @@ pub fn with_data(bundle: Bundle) -> (Bundle, PathBuf) {
     (bundle.bind(&data, "/data", &["rbind", "rw"]), data)
 }
 
+/// A container that writes numbers into /data. Err is a reason to skip.
+pub fn counting() -> Result<(Bundle, PathBuf), String> {
+    let bundle = Bundle::busybox()?.script(COUNT);
+    criu()?;
+    Ok(with_data(bundle))
+}
+
 pub fn images(bundle: &Bundle) -> String {
     bundle.file("images").to_str().expect("UTF-8").to_owned()
 }
@@ -75,9 +82,7 @@ fn is_gone(bundle: &Bundle) {
 
 #[test]
 fn a_restored_process_goes_on_with_its_memory() {
-    let bundle = busybox!().script(COUNT);
-    require!(criu());
-    let (bundle, data) = with_data(bundle);
+    let (bundle, data) = require!(counting());
     bundle.run_detached();
     counts_beyond(&data, 5);
     checkpoint(&bundle, &[]).success();
@@ -99,9 +104,7 @@ fn a_restored_process_goes_on_with_its_memory() {
 
 #[test]
 fn a_container_can_run_on_after_its_checkpoint_and_come_back_later() {
-    let bundle = busybox!().script(COUNT);
-    require!(criu());
-    let (bundle, data) = with_data(bundle);
+    let (bundle, data) = require!(counting());
     let pid = bundle.run_detached();
     counts_beyond(&data, 5);
     checkpoint(&bundle, &["--leave-running"]).success();
@@ -232,9 +235,7 @@ fn a_restore_in_the_foreground_ends_with_the_processs_status() {
 
 #[test]
 fn who_waits_for_a_checkpointed_container_sees_it_killed() {
-    let bundle = busybox!().script(COUNT);
-    require!(criu());
-    let (bundle, data) = with_data(bundle);
+    let (bundle, data) = require!(counting());
     let running = bundle.run_invocation(&[]).limit(60).spawn();
     counts_beyond(&data, 5);
     checkpoint(&bundle, &[]).success();
@@ -280,9 +281,7 @@ fn a_container_in_a_user_namespace_comes_back() {
 
 #[test]
 fn hooks_run_for_a_restore_and_are_made_up_for_where_it_fails() {
-    let bundle = busybox!().script(COUNT);
-    require!(criu());
-    let (bundle, data) = with_data(bundle);
+    let (bundle, data) = require!(counting());
     let log = bundle.file("hooks");
     let say = |word: &str| format!("cat > /dev/null; echo {word} >> {}", log.display());
     let bundle = bundle.hook("createRuntime", &say("up")).hook("poststop", &say("down"));
@@ -301,9 +300,7 @@ fn hooks_run_for_a_restore_and_are_made_up_for_where_it_fails() {
 
 #[test]
 fn a_restored_container_is_in_a_cgroup_of_its_own_again() {
-    let bundle = busybox!().script(COUNT);
-    require!(criu());
-    let (bundle, data) = with_data(bundle);
+    let (bundle, data) = require!(counting());
     let cgroup = crate::support::cgroup_of(bundle.run_detached());
     counts_beyond(&data, 1);
     checkpoint(&bundle, &["--manage-cgroups-mode", "ignore"]).success();
@@ -318,9 +315,7 @@ fn a_restored_container_is_in_a_cgroup_of_its_own_again() {
 
 #[test]
 fn mount_points_that_a_fresh_root_lacks_are_made() {
-    let bundle = busybox!().script(COUNT);
-    require!(criu());
-    let (bundle, data) = with_data(bundle);
+    let (bundle, data) = require!(counting());
     bundle.run_detached();
     counts_beyond(&data, 1);
     checkpoint(&bundle, &[]).success();

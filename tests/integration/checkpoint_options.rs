@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::fs::{FileType, Mode};
 
 use crate::checkpoint::{
-    COUNT, checkpoint, counts_beyond, criu, images, numbers, restore, restore_command, with_data,
+    COUNT, checkpoint, counting, counts_beyond, criu, images, numbers, restore, restore_command, with_data,
 };
 use crate::support::{Bundle, Pty, busybox, require, seconds, skip, wait_for};
 
@@ -66,9 +66,7 @@ fn goes_on(bundle: &Bundle, data: &Path, options: &[&str]) {
 
 #[test]
 fn memory_can_go_to_a_page_server() {
-    let bundle = busybox!().script(COUNT);
-    require!(criu());
-    let (bundle, data) = with_data(bundle);
+    let (bundle, data) = require!(counting());
     bundle.run_detached();
     counts_beyond(&data, 5);
     let images = images(&bundle);
@@ -86,9 +84,7 @@ fn memory_can_go_to_a_page_server() {
 
 #[test]
 fn without_its_page_server_a_checkpoint_fails_and_the_container_runs_on() {
-    let bundle = busybox!().script(COUNT);
-    require!(criu());
-    let (bundle, data) = with_data(bundle);
+    let (bundle, data) = require!(counting());
     bundle.run_detached();
     let server = format!("127.0.0.1:{}", free_port());
     checkpoint(&bundle, &["--page-server", &server]).refused(&["criu dump failed", "dump.log"]);
@@ -184,9 +180,7 @@ fn a_status_descriptor_must_be_one_that_can_be_written() {
 
 #[test]
 fn a_restore_can_give_the_images_memory_back() {
-    let bundle = busybox!().script(COUNT);
-    require!(criu());
-    let (bundle, data) = with_data(bundle);
+    let (bundle, data) = require!(counting());
     bundle.run_detached();
     counts_beyond(&data, 5);
     checkpoint(&bundle, &[]).success();
@@ -317,9 +311,7 @@ fn cgroups_are_restored_in_each_mode_but_strict() {
 
 #[test]
 fn a_profile_of_a_module_that_is_not_on_is_refused() {
-    let bundle = busybox!().script(COUNT);
-    require!(criu());
-    let (bundle, data) = with_data(bundle);
+    let (bundle, data) = require!(counting());
     bundle.run_detached();
     counts_beyond(&data, 2);
     checkpoint(&bundle, &[]).success();
