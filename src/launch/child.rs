@@ -252,6 +252,7 @@ impl<'a> Child<'a> {
             Step::ResourceLimitsByParent => self.ask(Message::ResourceLimits)?,
             Step::Label(label) => process::label::apply(self.cargo.proc, label)?,
             Step::Tune(tuning) => process::tuning::apply(tuning)?,
+            Step::BoundingSet(keep) => process::credentials::bound(*keep)?,
             Step::Credentials(credentials) => self.credentials(credentials)?,
             Step::CheckExecutable => self.check_executable()?,
             Step::JoinContainer { flags, chroot } => self.join_container(*flags, *chroot)?,

@@ -146,6 +146,7 @@ pub(super) fn step(step: &Step, f: &mut Formatter<'_>) -> fmt::Result {
         Step::Label(Label::SeLinux(context)) => write!(f, "set SELinux context {}", Text(context)),
         Step::Label(Label::SeLinuxKey(context)) => write!(f, "set SELinux context of keys {}", Text(context)),
         Step::Tune(tuning) => tuning.fmt(f),
+        Step::BoundingSet(_) => f.write_str("set capability bounding set"),
         Step::Credentials(c) => {
             write!(f, "set uid {}, gid {}, capabilities", c.uid, c.gid)?;
             f.write_str(if c.no_new_privileges { ", no_new_privs" } else { "" })

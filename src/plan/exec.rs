@@ -119,6 +119,7 @@ pub fn exec(request: &ExecRequest<'_>, facts: &Facts<'_>) -> Result<ExecPlan, Pl
     let seccomp = request.linux.and_then(|linux| linux.seccomp().as_ref());
     let last =
         process::steps(process, facts, request.user_namespace.is_some(), facts.setgroups_denied, seccomp)?;
+    steps.push(last.bounding);
     steps.extend(last.steps);
     steps.extend(last.last.map(Step::ResourceLimit));
     steps.extend(last.filter);

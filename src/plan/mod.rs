@@ -362,6 +362,7 @@ pub fn plan(request: Request<'_>, facts: &Facts<'_>) -> Result<Plan, PlanError> 
     let labels = labels::plan(process, facts)?;
     b.steps.extend(labels.keyring.filter(|_| !request.no_new_keyring));
     identity(&mut b, &request);
+    let unhooked = b.steps.len();
     file_systems(&mut b, &request)?;
     if process.terminal() == Some(true) {
         let size = terminal_size(process, facts);
@@ -380,6 +381,12 @@ pub fn plan(request: Request<'_>, facts: &Facts<'_>) -> Result<Plan, PlanError> 
     let seccomp = b.linux().and_then(|linux| linux.seccomp().as_ref());
     let groups_denied = namespaces.mappings.as_ref().map_or(facts.setgroups_denied, |m| m.deny_setgroups);
     let process_steps = process::steps(process, facts, user_namespace, groups_denied, seccomp)?;
+    // A set of credentials goes with each capability that is dropped, and the kernel frees them late: early on
+    // they do not count against the container's memory when its program needs it most.
+    match hooks.create_container.is_empty() {
+        true => b.steps.insert(unhooked, process_steps.bounding),
+        false => b.steps.push(process_steps.bounding),
+    }
     b.steps.extend(process_steps.steps);
     // A process that nobody knows of must not outlive its parent.
     b.steps.push(Step::AwaitRecord);

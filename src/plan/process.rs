@@ -99,13 +99,21 @@ pub(super) fn steps(
         steps.extend(limits.into_iter().map(Step::ResourceLimit));
     }
     steps.push(Step::WorkingDirectory(super::c_path(process.cwd())));
+    let bounding = process.capabilities().as_ref().map_or(0, |sets| mask(sets.bounding()));
     let (mut credentials, warning) = credentials(process, facts, user_namespace, setgroups_denied)?;
     let filter = match seccomp {
         Some(seccomp) => Some(filter(seccomp, &mut credentials, facts, user_namespace)?),
         None => None,
     };
     steps.push(Step::Credentials(Box::new(credentials)));
-    Ok(ProcessSteps { steps, limits_by_parent: by_parent, last, filter, warning })
+    Ok(ProcessSteps {
+        bounding: Step::BoundingSet(bounding),
+        steps,
+        limits_by_parent: by_parent,
+        last,
+        filter,
+        warning,
+    })
 }
 
 /// So many descriptors are enough for what the child opens once its limits are set.
@@ -127,6 +135,8 @@ fn few_descriptors_last(limits: Vec<ResourceLimit>) -> (Vec<ResourceLimit>, Opti
 
 /// What [`steps`] gives.
 pub(super) struct ProcessSteps {
+    /// Any time before the other steps, but after the last program that is to have more.
+    pub bounding: Step,
     pub steps: Vec<Step>,
     pub limits_by_parent: Vec<ResourceLimit>,
     /// To be set when nothing is opened any more.
@@ -192,7 +202,6 @@ fn credentials(
     let additional = user.additional_gids().clone().unwrap_or_default();
     let mut sets = match process.capabilities() {
         Some(sets) => CapabilityMasks {
-            bounding: mask(sets.bounding()),
             effective: mask(sets.effective()),
             permitted: mask(sets.permitted()),
             inheritable: mask(sets.inheritable()),

@@ -245,11 +245,10 @@ pub struct Credentials {
     pub umask: u32,
 }
 
-/// The five capability sets as bit masks, capabilities(7); bit n is capability number n.
+/// Capability sets of a thread as bit masks, capabilities(7); bit n is capability number n.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct CapabilityMasks {
-    pub bounding: u64,
     pub effective: u64,
     pub permitted: u64,
     pub inheritable: u64,
@@ -396,6 +395,8 @@ pub enum Step {
     Label(super::Label),
     /// Scheduler, I/O priority, CPUs, memory policy or personality.
     Tune(Box<super::Tuning>),
+    /// The capability bounding set: what no program that is executed from here on can get.
+    BoundingSet(u64),
     /// Ids, groups, capabilities, no_new_privs.
     Credentials(Box<Credentials>),
     /// Look for the program now, so that `create` and not `start` says that it is missing.

@@ -79,6 +79,7 @@ fn the_default_plan_forbids_after_it_has_built() {
     assert_order(
         &plan,
         &[
+            "set capability bounding set",
             "cut mount propagation",
             "attach root",
             "mount proc on /proc",
@@ -118,6 +119,7 @@ fn create_looks_for_the_program_before_it_waits() {
         &[
             "run createContainer hook 0 /h",
             "pivot",
+            "set capability bounding set",
             "look for",
             "wait for start",
             "run startContainer hook 0 /h",

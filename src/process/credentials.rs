@@ -22,7 +22,6 @@ pub fn become_namespace_root() -> Result<(), Failure> {
 
 /// Gives the process its ids and capabilities, in the order that keeps each call permitted.
 pub fn apply(credentials: &Credentials) -> Result<(), Failure> {
-    bound(credentials.capabilities.bounding)?;
     if credentials.uid != 0 {
         set_keep_capabilities(true).during("prctl PR_SET_KEEPCAPS")?;
     }
@@ -68,8 +67,8 @@ fn set_uid(uid: Uid) -> Result<(), Failure> {
     set_thread_res_uid(uid, uid, uid).during("setresuid")
 }
 
-/// Drops what is not in the bounding set, as far as the kernel knows capabilities.
-fn bound(keep: u64) -> Result<(), Failure> {
+/// Drops what is not to stay in the bounding set, as far as the kernel knows capabilities.
+pub fn bound(keep: u64) -> Result<(), Failure> {
     for number in 0..CAPABILITIES {
         let bit = 1 << number;
         if keep & bit != 0 {
