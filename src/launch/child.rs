@@ -200,25 +200,26 @@ impl<'a> Child<'a> {
                 let shelved = source.is_some_and(|source| self.cargo.shelved.contains(&source.0));
                 let again = tree.filter(|_| shelved).map(order::again).transpose()?;
                 let tree = again.as_ref().map(AsFd::as_fd).or(tree);
-                let mounted = mount::perform(self.root()?, step, tree)?;
+                let root = root_of(&self.own_root, self.root)?;
+                let mounted = mount::perform(self.pins.place(root, &step.target), step, tree)?;
                 if let Some(again) = again {
                     crate::rootfs::release(again);
                 }
                 if mounted.is_some() && mount::covers_root(&step.target) {
-                    self.pins.mounted(c"/", None);
+                    self.pins.cover(c"/");
                     self.own_root = mounted;
                 } else if step.from != crate::plan::step::MountFrom::Existing {
-                    self.pins.mounted(&step.target, mounted);
+                    self.pins.mounted(step, mounted);
                 }
             }
             Step::Device(step) => {
                 let tree = step.bind.map(|source| self.source(source)).transpose()?;
                 let root = root_of(&self.own_root, self.root)?;
-                self.devices.make(root, step, tree)?;
+                self.devices.make(self.pins.place(root, &step.path), step, tree)?;
             }
             Step::Symlink(target, path) => {
                 let root = root_of(&self.own_root, self.root)?;
-                self.devices.link(root, target, path)?;
+                self.devices.link(self.pins.place(root, path), target, path)?;
             }
             Step::CopySymlink(target, path) => links::copy(self.root()?, target, path)?,
             // A visitor's alone: see super::visit.
@@ -235,10 +236,11 @@ impl<'a> Child<'a> {
             }
             Step::ReadonlyRoot => pivot::readonly_root()?,
             Step::RootPropagation(flags) => mount::set_propagation(*flags)?,
-            Step::ReadonlyPath(path) => mask::readonly(self.pins.base(self.root()?, path))?,
+            Step::ReadonlyPath(path) => mask::readonly(self.pins.place(self.root()?, path))?,
             Step::MaskPath { path, options } => {
                 let root = root_of(&self.own_root, self.root)?;
-                self.masks.mask(root, self.pins.base(root, path), options)?;
+                let null = self.pins.place(root, c"/dev/null");
+                self.masks.mask(self.pins.place(root, path), null, options)?;
             }
             Step::WorkingDirectory(path) => {
                 rustix::process::chdir(path.as_c_str()).during("chdir")?;

@@ -145,7 +145,7 @@ fn one(
         Step::Mount(step) => {
             let slot = step.from.source().and_then(|source| sources.get(source.0));
             let tree = slot.and_then(OnceCell::get).map(|tree| tree.as_fd());
-            mount::perform(root, step, tree).map(drop)
+            mount::perform((root, &step.target), step, tree).map(drop)
         }
         Step::CopySymlink(target, path) => links::copy(root, target, path),
         Step::Unmount(path) => unmount::at(root, descriptors, path),

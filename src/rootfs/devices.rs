@@ -9,11 +9,11 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::path::{last_name, split, trimmed};
-use super::{mount, release, resolve};
+use super::{Place, mount, release, resolve};
 use crate::plan::step::DeviceStep;
 use crate::sys::{During, Failure};
 
-/// The directory of the node made last, mostly /dev: its path is resolved once for all its nodes.
+/// The directory of the node made last: its path is resolved once for all its nodes.
 ///
 /// A mount step may cover it: start a new one after each.
 #[derive(Default)]
@@ -26,11 +26,11 @@ impl<'plan> Directory<'plan> {
     /// the step binds the host's node instead, `tree` is the detached mount of it.
     pub fn make(
         &mut self,
-        root: BorrowedFd<'_>,
+        at: Place<'_>,
         step: &'plan DeviceStep,
         tree: Option<BorrowedFd<'_>>,
     ) -> Result<(), Failure> {
-        let (directory, name) = self.holding(root, &step.path)?;
+        let (directory, name) = self.holding(at, &step.path)?;
         if step.bind.is_some() {
             let tree = tree.ok_or(Errno::BADF).during("move_mount (no tree was opened)")?;
             return bind(directory, name, tree);
@@ -39,24 +39,28 @@ impl<'plan> Directory<'plan> {
     }
 
     /// Makes a symbolic link; a name that is taken is left as it is.
-    pub fn link(&mut self, root: BorrowedFd<'_>, target: &CStr, path: &'plan CStr) -> Result<(), Failure> {
-        let (directory, name) = self.holding(root, path)?;
+    pub fn link(&mut self, at: Place<'_>, target: &CStr, path: &'plan CStr) -> Result<(), Failure> {
+        let (directory, name) = self.holding(at, path)?;
         match symlinkat(target, directory, name) {
             Err(Errno::EXIST) => Ok(()),
             result => result.during("symlinkat"),
         }
     }
 
-    fn holding(
-        &mut self,
-        root: BorrowedFd<'_>,
+    /// The directory of `path`, of which `at` is the place, and the name in it.
+    fn holding<'a>(
+        &'a mut self,
+        at: Place<'a>,
         path: &'plan CStr,
-    ) -> Result<(BorrowedFd<'_>, &'plan CStr), Failure> {
+    ) -> Result<(BorrowedFd<'a>, &'plan CStr), Failure> {
         let name = last_name(path).ok_or(Errno::INVAL);
         let name = name.during("resolve (the path does not end in a name)")?;
+        if split(trimmed(at.1)).0.is_empty() {
+            return Ok((at.0, name));
+        }
         let directory = split(trimmed(path)).0;
         if self.open.as_ref().is_none_or(|(known, _)| *known != directory) {
-            self.open = Some((directory, resolve::parent(root, path)?));
+            self.open = Some((directory, resolve::parent(at.0, at.1)?));
         }
         let (_, open) = self.open.as_ref().ok_or(Errno::BADF).during("resolve")?;
         Ok((open.as_fd(), name))
@@ -135,7 +139,7 @@ mod tests {
             let fifo = DeviceStep { device: 0, ..device("/other/below/fifo", 0o10600, 0) };
             let mut directory = Directory::default();
             for step in [&null, &zero, &fifo] {
-                directory.make(root, step, None).unwrap();
+                directory.make((root, &step.path), step, None).unwrap();
             }
             let stat = |path: &str| fs::metadata(format!("/tmp/root{path}")).unwrap();
             assert_eq!((stat("/dev/null").mode(), stat("/dev/null").rdev()), (0o20666, makedev(1, 3)));
@@ -151,15 +155,15 @@ mod tests {
             let mut directory = Directory::default();
             let (first, again) = (device("/null", 0o20600, 3), device("/null", 0o20666, 3));
             let zero = device("/null", 0o20666, 5);
-            directory.make(root, &first, None).unwrap();
-            directory.make(root, &again, None).unwrap();
+            directory.make((root, &first.path), &first, None).unwrap();
+            directory.make((root, &again.path), &again, None).unwrap();
             assert_eq!(fs::metadata("/tmp/root/null").unwrap().mode(), 0o20600);
-            assert_eq!(directory.make(root, &zero, None).unwrap_err().errno, Errno::EXIST);
+            assert_eq!(directory.make((root, &zero.path), &zero, None).unwrap_err().errno, Errno::EXIST);
             symlink("/null", "/tmp/root/link").unwrap();
             let link = device("/link", 0o20666, 3);
-            assert_eq!(directory.make(root, &link, None).unwrap_err().errno, Errno::EXIST);
+            assert_eq!(directory.make((root, &link.path), &link, None).unwrap_err().errno, Errno::EXIST);
             let above = device("/..", 0o20666, 3);
-            assert_eq!(directory.make(root, &above, None).unwrap_err().errno, Errno::INVAL);
+            assert_eq!(directory.make((root, &above.path), &above, None).unwrap_err().errno, Errno::INVAL);
         });
     }
 
@@ -168,14 +172,14 @@ mod tests {
         play(|root| {
             symlink("/real/dev", "/tmp/root/dev").unwrap();
             let null = device("/dev/null", 0o20666, 3);
-            Directory::default().make(root, &null, None).unwrap();
+            Directory::default().make((root, &null.path), &null, None).unwrap();
             assert!(fs::exists("/tmp/root/real/dev/null").unwrap());
 
             symlink("../outside", "/tmp/root/out").unwrap();
             let out = device("/out/null", 0o20666, 3);
-            let failure = Directory::default().make(root, &out, None).unwrap_err();
+            let failure = Directory::default().make((root, &out.path), &out, None).unwrap_err();
             assert_eq!(failure.operation, resolve::LEAVES_ROOT);
-            let failure = Directory::default().link(root, c"x", c"/out/x").unwrap_err();
+            let failure = Directory::default().link((root, c"/out/x"), c"x", c"/out/x").unwrap_err();
             assert_eq!(failure.operation, resolve::LEAVES_ROOT);
             assert_eq!(fs::read_dir("/tmp/outside").unwrap().count(), 0);
         });
@@ -185,8 +189,8 @@ mod tests {
     fn links_are_made_once() {
         play(|root| {
             let mut directory = Directory::default();
-            directory.link(root, c"/proc/self/fd", c"/dev/fd").unwrap();
-            directory.link(root, c"/elsewhere", c"/dev/fd").unwrap();
+            directory.link((root, c"/dev/fd"), c"/proc/self/fd", c"/dev/fd").unwrap();
+            directory.link((root, c"/dev/fd"), c"/elsewhere", c"/dev/fd").unwrap();
             assert_eq!(fs::read_link("/tmp/root/dev/fd").unwrap().to_str(), Some("/proc/self/fd"));
         });
     }
@@ -198,13 +202,16 @@ mod tests {
             let step = DeviceStep { bind: Some(SourceId(0)), ..device("/dev/null", 0o20666, 3) };
             let mut directory = Directory::default();
             let plain = device("/dev/zero", 0o20666, 5);
-            assert_eq!(directory.make(root, &plain, None).unwrap_err().errno, Errno::PERM);
-            directory.make(root, &step, Some(null.as_fd())).unwrap();
-            directory.make(root, &step, Some(again.as_fd())).unwrap();
+            assert_eq!(directory.make((root, &plain.path), &plain, None).unwrap_err().errno, Errno::PERM);
+            directory.make((root, &step.path), &step, Some(null.as_fd())).unwrap();
+            directory.make((root, &step.path), &step, Some(again.as_fd())).unwrap();
             assert_eq!(fs::metadata("/tmp/root/dev/null").unwrap().rdev(), makedev(1, 3));
             symlink("/dev/null", "/tmp/root/dev/link").unwrap();
             let link = DeviceStep { path: c("/dev/link"), ..step.clone() };
-            assert_eq!(directory.make(root, &link, Some(third.as_fd())).unwrap_err().errno, Errno::LOOP);
+            assert_eq!(
+                directory.make((root, &link.path), &link, Some(third.as_fd())).unwrap_err().errno,
+                Errno::LOOP
+            );
         });
     }
 }

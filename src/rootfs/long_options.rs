@@ -8,12 +8,13 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 use rustix::process::fchdir;
 
 use super::mount::{attach, change, new_file_system};
-use super::{release, resolve};
+use super::{Place, release, resolve};
 use crate::plan::step::{FsOption, MountStep};
 use crate::sys::{During, Failure};
 
@@ -39,8 +40,8 @@ pub(super) struct Long<'a> {
 }
 
 /// Mounts it at the step's target.
-pub(super) fn perform(root: BorrowedFd<'_>, step: &MountStep, long: &Long<'_>) -> Result<(), Failure> {
-    let target = resolve::open_or_make(root, &step.target, step.kind)?;
+pub(super) fn perform(at: Place<'_>, step: &MountStep, long: &Long<'_>) -> Result<(), Failure> {
+    let target = resolve::open_or_make(at.0, at.1, step.kind)?;
     match new_file_system(long.fstype, Some(long.source), None, long.options, long.attributes) {
         Ok(mounted) => {
             change(mounted.as_fd(), &step.attributes, step.propagation)?;
@@ -48,7 +49,7 @@ pub(super) fn perform(root: BorrowedFd<'_>, step: &MountStep, long: &Long<'_>) -
             release(mounted);
         }
         Err(failure) if failure.errno == Errno::INVAL => {
-            by_path(root, target.as_fd(), step, long).map_err(|second| match failure.note.as_str() {
+            by_path(at, target.as_fd(), step, long).map_err(|second| match failure.note.as_str() {
                 "" => second,
                 _ => failure,
             })?;
@@ -59,23 +60,20 @@ pub(super) fn perform(root: BorrowedFd<'_>, step: &MountStep, long: &Long<'_>) -
     Ok(())
 }
 
-fn by_path(
-    root: BorrowedFd<'_>,
-    target: BorrowedFd<'_>,
-    step: &MountStep,
-    long: &Long<'_>,
-) -> Result<(), Failure> {
+fn by_path(at: Place<'_>, target: BorrowedFd<'_>, step: &MountStep, long: &Long<'_>) -> Result<(), Failure> {
     let mut flags = MountFlags::empty();
     for (attribute, flag) in FLAGS {
         if long.attributes & attribute != 0 {
             flags |= flag;
         }
     }
+    let here = resolve::open(CWD, c".")?;
     fchdir(target).during("fchdir")?;
     let mounted = mount(long.source, c".", long.fstype, flags, long.data).during("mount");
-    fchdir(root).during("fchdir")?;
+    fchdir(&here).during("fchdir")?;
+    release(here);
     mounted?;
-    let top = resolve::open(root, &step.target)?;
+    let top = resolve::open(at.0, at.1)?;
     change(top.as_fd(), &step.attributes, step.propagation)?;
     release(top);
     Ok(())

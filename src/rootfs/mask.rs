@@ -2,14 +2,13 @@
 //!
 //! A path is opened once and covered through that descriptor: it cannot be swapped in between.
 
-use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{FileType, fstat, major, minor};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
-use super::{mount, release, resolve};
+use super::{Place, mount, release, resolve};
 use crate::plan::step::FsOption;
 use crate::sys::{During, Failure};
 
@@ -25,21 +24,16 @@ pub struct Masks {
 }
 
 impl Masks {
-    /// Hides `path` below `base`, which is or lies in `root`; a missing one is skipped. `options` are those of
-    /// the tmpfs, the same for each path.
-    pub fn mask(
-        &mut self,
-        root: BorrowedFd<'_>,
-        (base, path): (BorrowedFd<'_>, &CStr),
-        options: &[FsOption],
-    ) -> Result<(), Failure> {
-        let Some(pinned) = pin(base, path)? else {
+    /// Hides what is at a place; a missing one is skipped. `null` is where the container's /dev/null is,
+    /// `options` are those of the tmpfs: the same for each path.
+    pub fn mask(&mut self, at: Place<'_>, null: Place<'_>, options: &[FsOption]) -> Result<(), Failure> {
+        let Some(pinned) = pin(at)? else {
             return Ok(());
         };
         if FileType::from_raw_mode(fstat(&pinned).during("fstat")?.st_mode).is_dir() {
             self.cover_directory(pinned.as_fd(), options)?;
         } else {
-            self.cover_file(root, pinned.as_fd())?;
+            self.cover_file(null, pinned.as_fd())?;
         }
         release(pinned);
         Ok(())
@@ -56,18 +50,18 @@ impl Masks {
         Ok(())
     }
 
-    fn cover_file(&mut self, root: BorrowedFd<'_>, pinned: BorrowedFd<'_>) -> Result<(), Failure> {
+    fn cover_file(&mut self, null: Place<'_>, pinned: BorrowedFd<'_>) -> Result<(), Failure> {
         let null = match &self.file {
             Some(null) => null,
-            None => self.file.insert(null_device(root)?),
+            None => self.file.insert(null_device(null)?),
         };
         cover(clone_of(null.as_fd(), false)?, pinned)
     }
 }
 
-/// Makes `path` below `base` read-only, with all that is mounted there; a missing one is skipped.
-pub fn readonly((base, path): (BorrowedFd<'_>, &CStr)) -> Result<(), Failure> {
-    let Some(pinned) = pin(base, path)? else {
+/// Makes what is at a place read-only, with all that is mounted there; a missing one is skipped.
+pub fn readonly(at: Place<'_>) -> Result<(), Failure> {
+    let Some(pinned) = pin(at)? else {
         return Ok(());
     };
     let tree = clone_of(pinned.as_fd(), true)?;
@@ -77,7 +71,7 @@ pub fn readonly((base, path): (BorrowedFd<'_>, &CStr)) -> Result<(), Failure> {
     Ok(())
 }
 
-fn pin(root: BorrowedFd<'_>, path: &CStr) -> Result<Option<OwnedFd>, Failure> {
+fn pin((root, path): Place<'_>) -> Result<Option<OwnedFd>, Failure> {
     match resolve::open(root, path) {
         Err(Failure { errno: Errno::NOENT | Errno::NOTDIR, .. }) => Ok(None),
         found => found.map(Some),
@@ -101,8 +95,8 @@ pub(super) fn clone_of(of: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd, F
 }
 
 /// The container's /dev/null, if it is that and nothing that an image has put in its place.
-fn null_device(root: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
-    let null = resolve::open(root, c"/dev/null").map_err(|failure| Failure {
+fn null_device((root, path): Place<'_>) -> Result<OwnedFd, Failure> {
+    let null = resolve::open(root, path).map_err(|failure| Failure {
         operation: "open /dev/null of the container, to mask files with",
         ..failure
     })?;
@@ -116,6 +110,7 @@ fn null_device(root: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::CStr;
     use std::fs;
     use std::io::ErrorKind;
     use std::os::unix::fs::{MetadataExt, symlink};
@@ -125,6 +120,8 @@ mod tests {
     use super::super::playground::*;
     use super::*;
     use crate::plan::step::{DeviceStep, SourceId};
+
+    const NULL: &CStr = c"/dev/null";
 
     fn make_null() {
         fs::create_dir("/tmp/root/dev").unwrap();
@@ -145,7 +142,7 @@ mod tests {
         let mut masks = Masks::default();
         let options = [FsOption::Value(c("mode"), c("0711"))];
         for path in [c"/one", c"/a", c"/missing/x", c"/two", c"/b", c"/b/below"] {
-            masks.mask(root, (root, path), &options).unwrap();
+            masks.mask((root, path), (root, NULL), &options).unwrap();
         }
         for directory in ["one", "two"] {
             let directory = format!("{ROOT}/{directory}");
@@ -180,7 +177,9 @@ mod tests {
         play_unprivileged(|root| {
             let bind = Some(SourceId(0));
             let step = DeviceStep { path: c("/dev/null"), mode: 0o20666, device: 0, uid: 0, gid: 0, bind };
-            super::super::devices::Directory::default().make(root, &step, Some(null.as_fd())).unwrap();
+            super::super::devices::Directory::default()
+                .make((root, &step.path), &step, Some(null.as_fd()))
+                .unwrap();
             make_secrets();
             mask_all(root);
         });
@@ -192,12 +191,12 @@ mod tests {
             make_secrets();
             fs::create_dir("/tmp/root/dev").unwrap();
             let mut masks = Masks::default();
-            assert_eq!(masks.mask(root, (root, c"/a"), &[]).unwrap_err().errno, Errno::NOENT);
+            assert_eq!(masks.mask((root, c"/a"), (root, NULL), &[]).unwrap_err().errno, Errno::NOENT);
             fs::write("/tmp/root/dev/null", "not null").unwrap();
-            assert_eq!(masks.mask(root, (root, c"/a"), &[]).unwrap_err().errno, Errno::NODEV);
+            assert_eq!(masks.mask((root, c"/a"), (root, NULL), &[]).unwrap_err().errno, Errno::NODEV);
             fs::remove_file("/tmp/root/dev/null").unwrap();
             symlink("/b", "/tmp/root/dev/null").unwrap();
-            assert_eq!(masks.mask(root, (root, c"/a"), &[]).unwrap_err().errno, Errno::NODEV);
+            assert_eq!(masks.mask((root, c"/a"), (root, NULL), &[]).unwrap_err().errno, Errno::NODEV);
             assert_eq!(mountinfo("/tmp/root/a"), None);
         });
     }
@@ -210,9 +209,12 @@ mod tests {
             symlink("/one/secret", "/tmp/root/link").unwrap();
             symlink("../outside", "/tmp/root/out").unwrap();
             let mut masks = Masks::default();
-            masks.mask(root, (root, c"/link"), &[]).unwrap();
+            masks.mask((root, c"/link"), (root, NULL), &[]).unwrap();
             assert_eq!(fs::read_to_string("/tmp/root/one/secret").unwrap(), "");
-            assert_eq!(masks.mask(root, (root, c"/out"), &[]).unwrap_err().operation, resolve::LEAVES_ROOT);
+            assert_eq!(
+                masks.mask((root, c"/out"), (root, NULL), &[]).unwrap_err().operation,
+                resolve::LEAVES_ROOT
+            );
             assert_eq!(mountinfo("/tmp/outside"), None);
         });
     }

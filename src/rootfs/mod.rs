@@ -23,7 +23,11 @@ pub mod terminal;
 pub mod unmount;
 mod xattr;
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+/// Where something is: a path below a directory of the container. See [`pins::Pins::place`].
+pub type Place<'a> = (BorrowedFd<'a>, &'a CStr);
 
 /// Descriptors from this number on are closed as soon as they are not needed.
 const FEW: i32 = 192;

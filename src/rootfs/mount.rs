@@ -6,7 +6,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, XattrFlags, chmodat, fsetxattr, fstat, openat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, XattrFlags, chmodat, fsetxattr, fstat, mkdirat, openat};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
@@ -17,7 +17,7 @@ use rustix::process::fchdir;
 
 use super::long_options::{self, Long};
 use super::path::{is_entry, trimmed};
-use super::{copy_up, release, resolve};
+use super::{Place, copy_up, pins, release, resolve};
 use crate::plan::step::{Attributes, FsOption, MountFrom, MountStep, TargetKind, takes_mode};
 use crate::sys::mount::{MountAttr, mount_setattr};
 use crate::sys::{During, Failure, Note};
@@ -42,21 +42,25 @@ pub fn attach_root(tree: BorrowedFd<'_>, propagation: MountPropagationFlags) -> 
     fchdir(tree).during("fchdir")
 }
 
-/// Performs a mount step below `root`; `tree` is what its [`MountFrom::source`] stands for.
+/// Performs a mount step at its target's [`Place`]; `tree` is what its [`MountFrom::source`] stands for.
 ///
-/// Of a new procfs or sysfs the mount comes back, for [`super::pins`].
-/// A mount over `/` itself hides `root`: its own root, returned then, takes `root`'s place.
+/// Of a new file system that [`super::pins`] know the mount comes back.
+/// A mount over `/` itself hides the root: its own root, returned then, takes that one's place.
 pub fn perform(
-    root: BorrowedFd<'_>,
+    at: Place<'_>,
     step: &MountStep,
     tree: Option<BorrowedFd<'_>>,
 ) -> Result<Option<OwnedFd>, Failure> {
     match &step.from {
         MountFrom::New { fstype, source, options, attributes, root_context } => {
-            let (target, mode) = new_target(root, step, takes_mode(fstype, options))?;
+            let takes_mode = takes_mode(fstype, options);
+            let covered =
+                if takes_mode || step.copy_up { Some(new_target(at, step, takes_mode)?) } else { None };
+            let (target, mode) = covered.unzip();
             let late = if step.copy_up { attributes & READ_ONLY } else { 0 };
-            let mount = new_file_system(fstype, source.as_deref(), mode, options, attributes & !late)?;
-            if step.copy_up {
+            let mount =
+                new_file_system(fstype, source.as_deref(), mode.flatten(), options, attributes & !late)?;
+            if let Some(target) = target.as_ref().filter(|_| step.copy_up) {
                 copy_contents(target.as_fd(), mount.as_fd())?;
             }
             if let Some(context) = root_context {
@@ -64,16 +68,21 @@ pub fn perform(
             }
             let attributes = Attributes { set: step.attributes.set | late, ..step.attributes };
             change(mount.as_fd(), &attributes, step.propagation)?;
-            attach(mount.as_fd(), target.as_fd())?;
-            release(target);
-            if covers_root(&step.target) || **fstype == *c"proc" || **fstype == *c"sysfs" {
+            match target {
+                Some(target) => {
+                    attach(mount.as_fd(), target.as_fd())?;
+                    release(target);
+                }
+                None => attach_at(mount.as_fd(), at, step.kind)?,
+            }
+            if covers_root(&step.target) || pins::are_for(step) {
                 return Ok(Some(mount));
             }
             release(mount);
         }
         MountFrom::Tree(_) => {
             let tree = tree.ok_or(Errno::BADF).during("move_mount (no tree was opened)")?;
-            let target = bind_target(root, step)?;
+            let target = bind_target(at, step)?;
             // Without a wish, as attach_root: a peer of the host's mount would report back to it.
             let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
             let wish = step.propagation.unwrap_or(slave);
@@ -90,7 +99,7 @@ pub fn perform(
         }
         MountFrom::Mapped { takes_mode, .. } => {
             let mount = tree.ok_or(Errno::BADF).during("move_mount (no file system was made)")?;
-            let (target, mode) = new_target(root, step, *takes_mode)?;
+            let (target, mode) = new_target(at, step, *takes_mode)?;
             if let Some(mode) = mode {
                 chmodat(mount, c".", Mode::from_raw_mode(mode), AtFlags::empty())
                     .during("fchmodat (its uid or gid is not in its mapping: give it a mode)")?;
@@ -107,16 +116,16 @@ pub fn perform(
         }
         MountFrom::Long { fstype, source, options, attributes, data } => {
             let long = Long { fstype, source, options, attributes: *attributes, data };
-            long_options::perform(root, step, &long)?;
+            long_options::perform(at, step, &long)?;
         }
         MountFrom::Reconfigured(options) => {
-            let target = resolve::open(root, &step.target)?;
+            let target = resolve::open(at.0, at.1)?;
             reconfigure(target.as_fd(), options)?;
             change(target.as_fd(), &step.attributes, step.propagation)?;
             release(target);
         }
         MountFrom::Existing => {
-            let target = resolve::open(root, &step.target)?;
+            let target = resolve::open(at.0, at.1)?;
             change(target.as_fd(), &step.attributes, step.propagation)?;
             release(target);
         }
@@ -124,10 +133,10 @@ pub fn perform(
     Ok(None)
 }
 
-fn bind_target(root: BorrowedFd<'_>, step: &MountStep) -> Result<OwnedFd, Failure> {
+fn bind_target(at: Place<'_>, step: &MountStep) -> Result<OwnedFd, Failure> {
     match step.kind {
-        TargetKind::Itself => resolve::open_itself(root, &step.target),
-        kind => resolve::open_or_make(root, &step.target, kind),
+        TargetKind::Itself => resolve::open_itself(at.0, at.1),
+        kind => resolve::open_or_make(at.0, at.1, kind),
     }
 }
 
@@ -147,6 +156,33 @@ pub(super) fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()
     move_mount(mount, c"", target, c"", flags).during("move_mount")
 }
 
+/// Attaches a detached mount to what is to be mounted on, made where it is missing.
+///
+/// Most are directories with a single name there. That is taken as it is, never followed if it is a link,
+/// and is neither opened nor looked up twice; what does not go so is resolved.
+fn attach_at(mount: BorrowedFd<'_>, at: Place<'_>, kind: TargetKind) -> Result<(), Failure> {
+    let name = at.1.to_bytes();
+    let directory = kind == TargetKind::Directory && !name.contains(&b'/') && is_entry(name);
+    if directory && attach_to_name(mount, at).is_ok() {
+        return Ok(());
+    }
+    let target = resolve::open_or_make(at.0, at.1, kind)?;
+    attach(mount, target.as_fd())?;
+    release(target);
+    Ok(())
+}
+
+fn attach_to_name(mount: BorrowedFd<'_>, (directory, name): Place<'_>) -> Result<(), Errno> {
+    let attach = || move_mount(mount, c"", directory, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH);
+    match attach() {
+        Err(Errno::NOENT) => {
+            mkdirat(directory, name, Mode::from_raw_mode(0o755))?;
+            attach()
+        }
+        attached => attached,
+    }
+}
+
 /// Makes a tree read-only, whatever else it is.
 pub(super) fn make_read_only(tree: BorrowedFd<'_>, recursive: bool) -> Result<(), Failure> {
     let attr = MountAttr { set: READ_ONLY, ..MountAttr::default() };
@@ -160,13 +196,9 @@ pub(super) fn become_slave(tree: BorrowedFd<'_>) -> Result<(), Failure> {
 
 /// The target of a new file system. One that [`takes_mode`] looks like the directory that it covers, where
 /// there was one: that one's mode comes along.
-fn new_target(
-    root: BorrowedFd<'_>,
-    step: &MountStep,
-    takes_mode: bool,
-) -> Result<(OwnedFd, Option<u32>), Failure> {
+fn new_target(at: Place<'_>, step: &MountStep, takes_mode: bool) -> Result<(OwnedFd, Option<u32>), Failure> {
     if takes_mode {
-        match resolve::open_directory(root, &step.target) {
+        match resolve::open_directory(at.0, at.1) {
             Err(Failure { errno: Errno::NOENT, .. }) => {}
             found => {
                 let found = found?;
@@ -175,7 +207,7 @@ fn new_target(
             }
         }
     }
-    Ok((resolve::open_or_make(root, &step.target, step.kind)?, None))
+    Ok((resolve::open_or_make(at.0, at.1, step.kind)?, None))
 }
 
 /// A detached mount of a new file system; `mode` is an option of tmpfs.
@@ -320,7 +352,7 @@ mod tests {
     #[test]
     fn a_new_file_system_has_its_options_and_attributes() {
         play(|root| {
-            perform(root, &tmpfs("/dev/shm", &[("size", "1m"), ("mode", "1777")], 0xe), None).unwrap();
+            perform_at(root, &tmpfs("/dev/shm", &[("size", "1m"), ("mode", "1777")], 0xe), None).unwrap();
             let line = mountinfo("/tmp/root/dev/shm").unwrap();
             assert!(line.contains(" rw,nosuid,nodev,noexec,relatime - tmpfs shm rw,size=1024k"), "{line}");
             assert_eq!(fs::metadata("/tmp/root/dev/shm").unwrap().mode(), 0o41777);
@@ -333,7 +365,7 @@ mod tests {
             fs::create_dir("/tmp/root/run").unwrap();
             fs::set_permissions("/tmp/root/run", fs::Permissions::from_mode(0o2750)).unwrap();
             for (target, mode) in [("/run", 0o42750), ("/missing", 0o41777)] {
-                perform(root, &tmpfs(target, &[], READ_ONLY), None).unwrap();
+                perform_at(root, &tmpfs(target, &[], READ_ONLY), None).unwrap();
                 assert_eq!(fs::metadata(format!("{ROOT}{target}")).unwrap().mode(), mode, "{target}");
                 assert!(is_read_only(&format!("{ROOT}{target}")));
             }
@@ -356,8 +388,8 @@ mod tests {
                 let from = MountFrom::Mapped { source: SourceId(0), takes_mode };
                 let mut wish = step(from, target, TargetKind::Directory);
                 wish.copy_up = copy_up;
-                assert_eq!(perform(root, &wish, None).unwrap_err().errno, Errno::BADF);
-                assert!(perform(root, &wish, Some(made.as_fd())).unwrap().is_none());
+                assert_eq!(perform_at(root, &wish, None).unwrap_err().errno, Errno::BADF);
+                assert!(perform_at(root, &wish, Some(made.as_fd())).unwrap().is_none());
                 let point = format!("{ROOT}{target}");
                 assert_eq!(fs::metadata(&point).unwrap().mode(), mode, "{target}");
                 assert!(mountinfo(&point).is_some());
@@ -366,8 +398,8 @@ mod tests {
             }
             let made = new_file_system(c"tmpfs", None, None, &[], 0).unwrap();
             let from = MountFrom::Mapped { source: SourceId(0), takes_mode: true };
-            let over = perform(root, &step(from, "/", TargetKind::Directory), Some(made.as_fd())).unwrap();
-            perform(over.expect("a new root").as_fd(), &tmpfs("/below", &[], 0), None).unwrap();
+            let over = perform_at(root, &step(from, "/", TargetKind::Directory), Some(made.as_fd())).unwrap();
+            perform_at(over.expect("a new root").as_fd(), &tmpfs("/below", &[], 0), None).unwrap();
             assert!(mountinfo("/tmp/root/below").is_some());
         });
     }
@@ -375,10 +407,10 @@ mod tests {
     #[test]
     fn a_bad_option_is_named_by_the_kernel() {
         play(|root| {
-            let failure = perform(root, &tmpfs("/x", &[("size", "much")], 0), None).unwrap_err();
+            let failure = perform_at(root, &tmpfs("/x", &[("size", "much")], 0), None).unwrap_err();
             assert_eq!((failure.operation, failure.errno), ("fsconfig", Errno::INVAL));
             assert_eq!(failure.note.as_str(), "tmpfs: Bad value for 'size'");
-            let failure = perform(root, &new(c"nonesuchfs", "/x"), None).unwrap_err();
+            let failure = perform_at(root, &new(c"nonesuchfs", "/x"), None).unwrap_err();
             assert_eq!((failure.operation, failure.errno), ("fsopen", Errno::NODEV));
         });
     }
@@ -387,7 +419,7 @@ mod tests {
     fn a_link_out_of_the_root_gets_no_mount() {
         play(|root| {
             symlink("../outside", "/tmp/root/out").unwrap();
-            let failure = perform(root, &tmpfs("/out", &[], 0), None).unwrap_err();
+            let failure = perform_at(root, &tmpfs("/out", &[], 0), None).unwrap_err();
             assert_eq!(failure.operation, resolve::LEAVES_ROOT);
             assert_eq!(mountinfo("/tmp/outside"), None);
         });
@@ -396,9 +428,9 @@ mod tests {
     #[test]
     fn the_later_of_two_mounts_is_seen() {
         play(|root| {
-            perform(root, &tmpfs("/twice", &[], 0), None).unwrap();
+            perform_at(root, &tmpfs("/twice", &[], 0), None).unwrap();
             fs::write("/tmp/root/twice/first", "").unwrap();
-            perform(root, &tmpfs("/twice", &[], 0), None).unwrap();
+            perform_at(root, &tmpfs("/twice", &[], 0), None).unwrap();
             assert_eq!(fs::read_dir("/tmp/root/twice").unwrap().count(), 0);
         });
     }
@@ -406,12 +438,13 @@ mod tests {
     #[test]
     fn a_mount_over_the_root_takes_its_place() {
         play(|root| {
-            let over = perform(root, &tmpfs("/", &[], 0), None).unwrap().expect("a new root");
-            assert!(perform(over.as_fd(), &tmpfs("/below", &[], 0), None).unwrap().is_none());
+            let over = perform_at(root, &tmpfs("/", &[], 0), None).unwrap().expect("a new root");
+            perform_at(over.as_fd(), &tmpfs("/below", &[], 0), None).unwrap();
             assert!(mountinfo("/tmp/root/below").is_some());
             let tree = tree("/tmp/outside");
-            let again = perform(over.as_fd(), &bind("/."), Some(tree.as_fd())).unwrap().expect("a new root");
-            perform(again.as_fd(), &tmpfs("/in_bind", &[], 0), None).unwrap();
+            let again =
+                perform_at(over.as_fd(), &bind("/."), Some(tree.as_fd())).unwrap().expect("a new root");
+            perform_at(again.as_fd(), &tmpfs("/in_bind", &[], 0), None).unwrap();
             assert!(fs::exists("/tmp/outside/in_bind").unwrap());
         });
     }
@@ -423,8 +456,8 @@ mod tests {
             let root = path_fd(ROOT);
             fs::create_dir("/tmp/root/there").unwrap();
             make_read_only(root.as_fd(), false).unwrap();
-            perform(root.as_fd(), &tmpfs("/there", &[], 0), None).unwrap();
-            let failure = perform(root.as_fd(), &tmpfs("/new", &[], 0), None).unwrap_err();
+            perform_at(root.as_fd(), &tmpfs("/there", &[], 0), None).unwrap();
+            let failure = perform_at(root.as_fd(), &tmpfs("/new", &[], 0), None).unwrap_err();
             assert_eq!((failure.operation, failure.errno), ("mkdirat", Errno::ROFS));
         });
     }
@@ -437,18 +470,18 @@ mod tests {
             let (top, all) = (tree("/tmp/outside"), tree("/tmp/outside"));
             let mut wish = bind("/top");
             wish.attributes.set = READ_ONLY;
-            perform(root, &wish, Some(top.as_fd())).unwrap();
+            perform_at(root, &wish, Some(top.as_fd())).unwrap();
             wish = bind("/all");
             wish.attributes.set_recursive = READ_ONLY;
             wish.attributes.clear = 0x10;
-            perform(root, &wish, Some(all.as_fd())).unwrap();
+            perform_at(root, &wish, Some(all.as_fd())).unwrap();
             assert!(is_read_only("/tmp/root/top") && !is_read_only("/tmp/root/top/sub"));
             assert!(is_read_only("/tmp/root/all") && is_read_only("/tmp/root/all/sub"));
             assert!(!is_read_only("/tmp/outside"));
 
             let mut back = step(MountFrom::Existing, "/top", TargetKind::Directory);
             back.attributes = Attributes { set: 0x10, clear: READ_ONLY, ..Attributes::default() };
-            perform(root, &back, None).unwrap();
+            perform_at(root, &back, None).unwrap();
             let line = mountinfo("/tmp/root/top").unwrap();
             assert!(line.contains(" rw,noatime "), "{line}");
         });
@@ -460,9 +493,9 @@ mod tests {
             fs::write("/tmp/outside/hosts", "bound").unwrap();
             let tree = tree("/tmp/outside/hosts");
             let wish = step(MountFrom::Tree(SourceId(0)), "/etc/hosts", TargetKind::File);
-            perform(root, &wish, Some(tree.as_fd())).unwrap();
+            perform_at(root, &wish, Some(tree.as_fd())).unwrap();
             assert_eq!(fs::read_to_string("/tmp/root/etc/hosts").unwrap(), "bound");
-            assert_eq!(perform(root, &wish, None).unwrap_err().errno, Errno::BADF);
+            assert_eq!(perform_at(root, &wish, None).unwrap_err().errno, Errno::BADF);
         });
     }
 
@@ -479,10 +512,10 @@ mod tests {
             run(UnshareFlags::NEWNS, || {
                 set_propagation(MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC).unwrap();
                 let root = path_fd(ROOT);
-                perform(root.as_fd(), &bind("/silent"), Some(silent.as_fd())).unwrap();
+                perform_at(root.as_fd(), &bind("/silent"), Some(silent.as_fd())).unwrap();
                 let mut wish = bind("/talking");
                 wish.propagation = Some(MountPropagationFlags::SHARED | MountPropagationFlags::REC);
-                perform(root.as_fd(), &wish, Some(talking.as_fd())).unwrap();
+                perform_at(root.as_fd(), &wish, Some(talking.as_fd())).unwrap();
                 assert!(mountinfo("/tmp/root/silent").unwrap().contains(" master:"));
                 assert!(mountinfo("/tmp/root/talking").unwrap().contains(" shared:"));
                 tmpfs_on(path_fd("/tmp/root/silent/slave").as_fd());
@@ -520,7 +553,7 @@ mod tests {
             let before = fs::metadata(format!("{base}/deep/er/file")).unwrap();
             let mut wish = tmpfs("/var", &[], READ_ONLY);
             wish.copy_up = true;
-            perform(root, &wish, None).unwrap();
+            perform_at(root, &wish, None).unwrap();
 
             assert!(mountinfo(base).is_some() && is_read_only(base));
             let top = fs::metadata(base).unwrap();
@@ -541,11 +574,11 @@ mod tests {
     fn a_user_namespace_mounts_too() {
         let outside = tree("/usr");
         play_unprivileged(|root| {
-            perform(root, &tmpfs("/dev/shm", &[("size", "1m")], 0xe), None).unwrap();
-            perform(root, &bind("/usr"), Some(outside.as_fd())).unwrap();
+            perform_at(root, &tmpfs("/dev/shm", &[("size", "1m")], 0xe), None).unwrap();
+            perform_at(root, &bind("/usr"), Some(outside.as_fd())).unwrap();
             let mut wish = step(MountFrom::Existing, "/usr", TargetKind::Directory);
             wish.attributes.set = READ_ONLY;
-            perform(root, &wish, None).unwrap();
+            perform_at(root, &wish, None).unwrap();
             assert!(is_read_only("/tmp/root/usr") && fs::exists("/tmp/root/usr/bin").unwrap());
         });
     }

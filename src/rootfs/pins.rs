@@ -1,41 +1,79 @@
-//! The procfs and sysfs that were mounted last, by descriptor: what is to be masked or made read-only
-//! in them is looked for from there.
+//! The procfs and sysfs that were mounted last and the tmpfs of /dev, by descriptor: what is to be masked,
+//! made read-only, mounted or made in them is looked for from there.
 //!
 //! Who shares the root file system or the directory that holds a mount point may rename it meanwhile:
-//! `/proc/kcore` would lead somewhere else or nowhere, and the procfs stay as it is.
+//! `/proc/kcore` would lead somewhere else or nowhere, and the procfs stay as it is. Beside that, what is made
+//! in /dev is found at once.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::path::trimmed;
+use super::{Place, release};
+use crate::plan::step::{MountFrom, MountStep};
 
-/// Room for the mounts of an ordinary configuration.
+/// Room for the procfs and sysfs mounts of an ordinary configuration.
 const MOST: usize = 4;
+
+/// Is what this step mounts pinned? Not what an image's links have been copied into: they are not to be
+/// followed from there.
+pub(super) fn are_for(step: &MountStep) -> bool {
+    kind_of(step).is_some()
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Kernels,
+    Tmpfs,
+}
+
+fn kind_of(step: &MountStep) -> Option<Kind> {
+    match &step.from {
+        MountFrom::New { fstype, .. } if **fstype == *c"proc" || **fstype == *c"sysfs" => Some(Kind::Kernels),
+        MountFrom::New { fstype, .. } if **fstype == *c"tmpfs" && !step.copy_up => Some(Kind::Tmpfs),
+        _ => None,
+    }
+}
 
 /// Mounts by the targets that the configuration gave them.
 #[derive(Default)]
 pub struct Pins<'plan> {
     mounts: [Option<(&'plan CStr, OwnedFd)>; MOST],
+    /// The last one that is not below another.
+    tmpfs: Option<(&'plan CStr, OwnedFd)>,
 }
 
 impl<'plan> Pins<'plan> {
-    /// Notes that something was mounted at `target`: what was pinned there or below is covered. `mount`
-    /// is pinned where it is of a kind that is protected; past the room for it the oldest goes.
-    pub fn mounted(&mut self, target: &'plan CStr, mount: Option<OwnedFd>) {
-        for slot in &mut self.mounts {
+    /// Notes what a step mounted: what was pinned there or below is covered. Past the room for them the
+    /// oldest goes.
+    pub fn mounted(&mut self, step: &'plan MountStep, mount: Option<OwnedFd>) {
+        let target = step.target.as_c_str();
+        self.cover(target);
+        match (mount, kind_of(step)) {
+            (Some(mount), Some(Kind::Kernels)) => {
+                self.mounts.rotate_right(1);
+                self.mounts[0] = Some((target, mount));
+            }
+            (Some(mount), _) => match &self.tmpfs {
+                Some((known, _)) if below(known, target).is_some() => release(mount),
+                _ => self.tmpfs = Some((target, mount)),
+            },
+            (None, _) => {}
+        }
+    }
+
+    /// Forgets what is pinned at `target` and below: something else covers it.
+    pub fn cover(&mut self, target: &CStr) {
+        for slot in self.mounts.iter_mut().chain([&mut self.tmpfs]) {
             if slot.as_ref().is_some_and(|(pinned, _)| below(target, pinned).is_some()) {
                 *slot = None;
             }
         }
-        if let Some(mount) = mount {
-            self.mounts.rotate_right(1);
-            self.mounts[0] = Some((target, mount));
-        }
     }
 
     /// Where to look for `path`: from a pinned mount, or else from `root`.
-    pub fn base<'a>(&'a self, root: BorrowedFd<'a>, path: &'a CStr) -> (BorrowedFd<'a>, &'a CStr) {
-        let pinned = self.mounts.iter().flatten();
+    pub fn place<'a>(&'a self, root: BorrowedFd<'a>, path: &'a CStr) -> Place<'a> {
+        let pinned = self.mounts.iter().chain([&self.tmpfs]).flatten();
         let found = pinned.filter_map(|(target, mount)| Some((mount.as_fd(), below(target, path)?)));
         found.min_by_key(|(_, rest)| rest.count_bytes()).unwrap_or((root, path))
     }
@@ -69,6 +107,7 @@ fn after_slashes(bytes: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::playground::{bind, new};
     use super::*;
 
     #[test]
@@ -84,17 +123,47 @@ mod tests {
 
     #[test]
     fn what_is_covered_is_not_pinned_any_more() {
-        let open = |path| std::fs::File::open(path).map(OwnedFd::from).unwrap();
-        let (root, proc, sys) = (open("/"), open("/proc"), open("/sys"));
+        let open = |path| Some(std::fs::File::open(path).map(OwnedFd::from).unwrap());
+        let root = open("/").unwrap();
+        let [proc, sys] = [new(c"proc", "/proc"), new(c"sysfs", "/sys")];
+        let [cgroup, over] = [new(c"cgroup2", "/sys/fs/cgroup"), bind("/sys")];
         let mut pins = Pins::default();
-        pins.mounted(c"/proc", Some(proc));
-        pins.mounted(c"/sys", Some(sys));
-        pins.mounted(c"/sys/fs/cgroup", None);
-        assert_eq!(pins.base(root.as_fd(), c"/proc/keys").1, c"keys");
-        assert_eq!(pins.base(root.as_fd(), c"/sys/firmware").1, c"firmware");
-        pins.mounted(c"/sys", None);
-        assert_eq!(pins.base(root.as_fd(), c"/sys/firmware").1, c"/sys/firmware");
-        pins.mounted(c"/", None);
-        assert_eq!(pins.base(root.as_fd(), c"/proc/keys").1, c"/proc/keys");
+        pins.mounted(&proc, open("/proc"));
+        pins.mounted(&sys, open("/sys"));
+        pins.mounted(&cgroup, None);
+        assert_eq!(pins.place(root.as_fd(), c"/proc/keys").1, c"keys");
+        assert_eq!(pins.place(root.as_fd(), c"/sys/firmware").1, c"firmware");
+        pins.mounted(&over, None);
+        assert_eq!(pins.place(root.as_fd(), c"/sys/firmware").1, c"/sys/firmware");
+        pins.cover(c"/");
+        assert_eq!(pins.place(root.as_fd(), c"/proc/keys").1, c"/proc/keys");
+    }
+
+    #[test]
+    fn one_tmpfs_is_pinned_and_never_in_the_place_of_a_procfs() {
+        let open = |path| Some(std::fs::File::open(path).map(OwnedFd::from).unwrap());
+        let root = open("/").unwrap();
+        let [proc, dev, shm] = [new(c"proc", "/proc"), new(c"tmpfs", "/dev"), new(c"tmpfs", "/dev/shm")];
+        let others: Vec<_> = (0..9).map(|number| new(c"tmpfs", &format!("/run/{number}"))).collect();
+        let mut pins = Pins::default();
+        pins.mounted(&proc, open("/proc"));
+        pins.mounted(&dev, open("/dev"));
+        pins.mounted(&shm, open("/tmp"));
+        assert_eq!(pins.place(root.as_fd(), c"/dev/shm/x").1, c"shm/x");
+        for other in &others {
+            pins.mounted(other, open("/tmp"));
+        }
+        assert_eq!(pins.place(root.as_fd(), c"/run/8/x").1, c"x");
+        assert_eq!(pins.place(root.as_fd(), c"/dev/null").1, c"/dev/null");
+        assert_eq!(pins.place(root.as_fd(), c"/proc/keys").1, c"keys");
+    }
+
+    #[test]
+    fn what_links_were_copied_into_is_not_pinned() {
+        let mut run = new(c"tmpfs", "/run");
+        assert!(are_for(&run));
+        run.copy_up = true;
+        assert!(!are_for(&run));
+        assert!(!are_for(&new(c"devpts", "/dev/pts")) && !are_for(&bind("/proc")));
     }
 }

@@ -92,7 +92,7 @@ mod tests {
         play(|_| {
             let root = attach();
             fs::create_dir("/tmp/root/proc").unwrap();
-            mount::perform(root.as_fd(), &new(c"proc", "/proc"), None).unwrap();
+            perform_at(root.as_fd(), &new(c"proc", "/proc"), None).unwrap();
             pivot_root(root.as_fd()).unwrap();
             only_the_root_is_left();
             assert_eq!(fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count(), 2);

@@ -13,6 +13,7 @@ use rustix::thread::UnshareFlags;
 
 use super::mount;
 use crate::plan::step::{Attributes, MountFrom, MountStep, SourceId, TargetKind};
+use crate::sys::Failure;
 use crate::sys::mount::in_namespaces;
 
 /// The root file system of the playground.
@@ -81,6 +82,15 @@ pub(super) fn tmpfs_on(target: BorrowedFd<'_>) {
 
 pub(super) fn path_fd(path: &str) -> OwnedFd {
     open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap()
+}
+
+/// Performs a step in a root where nothing is pinned.
+pub(super) fn perform_at(
+    root: BorrowedFd<'_>,
+    step: &MountStep,
+    tree: Option<BorrowedFd<'_>>,
+) -> Result<Option<OwnedFd>, Failure> {
+    mount::perform((root, &step.target), step, tree)
 }
 
 /// What the parent does for a bind.

@@ -314,7 +314,7 @@ mod tests {
             symlink("/b", format!("{ROOT}/a")).unwrap();
             symlink("/a", format!("{ROOT}/b")).unwrap();
             assert_eq!(errno(open(root, c"/a/x")), Errno::LOOP);
-            super::super::mount::perform(root, &new(c"proc", "/proc"), None).unwrap();
+            super::super::playground::perform_at(root, &new(c"proc", "/proc"), None).unwrap();
             assert_eq!(errno(open(root, c"/proc/self/root/tmp")), Errno::LOOP);
         });
     }

@@ -72,8 +72,7 @@ mod tests {
     use rustix::io::{FdFlags, fcntl_getfd, read, write};
     use rustix::termios::{tcgetsid, tcgetwinsize};
 
-    use super::super::mount;
-    use super::super::playground::{new, play};
+    use super::super::playground::{new, perform_at, play};
     use super::*;
 
     fn with_devpts(body: impl FnOnce(BorrowedFd<'_>)) {
@@ -86,7 +85,7 @@ mod tests {
                 options.push(option(c"ptmxmode", c"0666"));
                 options.push(option(c"mode", c"0620"));
             }
-            mount::perform(root, &step, None).unwrap();
+            perform_at(root, &step, None).unwrap();
             body(root);
         });
     }
