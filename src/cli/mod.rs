@@ -110,8 +110,14 @@ fn with_help(command: clap::Command, about: &'static str) -> clap::Command {
     command.about(about).disable_help_flag(true).arg(help)
 }
 
-/// The whole command line as clap has it. Flags of a command are declared only when it is used.
+/// The whole command line as clap has it.
 fn command_line() -> clap::Command {
+    command_line_of(|_| true)
+}
+
+/// The command line with some of the commands. Flags of a command are declared only when it is used, but clap
+/// gives each command a copy of all global options.
+fn command_line_of(wanted: impl Fn(&Entry) -> bool) -> clap::Command {
     let version = clap::Arg::new("version").short('v').long("version").action(clap::ArgAction::SetTrue);
     let command = clap::Command::new("rcrun")
         .arg(version.help("Print versions, as the command version does"))
@@ -121,7 +127,7 @@ fn command_line() -> clap::Command {
         .args_override_self(true)
         .arg_required_else_help(true);
     let command = with_help(Global::augment_args(command), "A daemonless container runtime for OCI bundles");
-    let commands = COMMANDS.iter();
+    let commands = COMMANDS.iter().filter(|entry| wanted(entry));
     command.subcommands(
         commands.map(|entry| clap::Command::new(entry.name).about(entry.about).defer(entry.declare)),
     )
@@ -139,7 +145,7 @@ pub fn run(args: Vec<OsString>) -> Result<u8, Stopped> {
         return finished(Err(error.into()), &args);
     }
     let args = words::in_claps_spelling(args);
-    let matches = match command_line().try_get_matches_from(&args) {
+    let matches = match parse(&args) {
         Ok(matches) => matches,
         Err(refused) => return usage(&refused, &args),
     };
@@ -159,6 +165,12 @@ pub fn run(args: Vec<OsString>) -> Result<u8, Stopped> {
     };
     let entry = COMMANDS.iter().find(|entry| entry.name == name).expect("clap knows no other commands");
     (entry.run)(matches, &context).map_err(|error| Stopped { error, status: entry.failure })
+}
+
+/// Parses with the commands alone whose names are among the words; for a refusal, and for help, with all.
+fn parse(args: &[OsString]) -> Result<ArgMatches, clap::Error> {
+    let named = |entry: &Entry| args.iter().skip(1).any(|word| word == entry.name);
+    command_line_of(named).try_get_matches_from(args).or_else(|_| command_line().try_get_matches_from(args))
 }
 
 /// Help goes to stdout; anything else is an error in one line. Statuses are runc's.
