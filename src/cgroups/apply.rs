@@ -12,6 +12,12 @@ impl Cgroup {
     /// Writes the settings in their order and attaches the device program. An error names file,
     /// value and reason; what was written before it stays.
     pub fn apply(&self, limits: &Limits) -> Result<(), CgroupError> {
+        self.limit(limits)?;
+        self.restrict_devices(limits)
+    }
+
+    /// The first half of [`Self::apply`]: the settings.
+    pub fn limit(&self, limits: &Limits) -> Result<(), CgroupError> {
         self.check(limits)?;
         let mut again = Vec::new();
         for setting in &limits.settings {
@@ -25,6 +31,12 @@ impl Cgroup {
         for setting in again {
             self.set(setting)?;
         }
+        Ok(())
+    }
+
+    /// The second half of [`Self::apply`]: the device program. Loading one takes the kernel longer than making
+    /// the cgroup.
+    pub fn restrict_devices(&self, limits: &Limits) -> Result<(), CgroupError> {
         limits.devices.as_ref().map_or(Ok(()), |program| self.attach_devices(program))
     }
 

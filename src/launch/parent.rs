@@ -64,7 +64,8 @@ pub struct Launch<'a> {
     pub lock: Option<BorrowedFd<'a>>,
     /// The child's clock.
     pub clock: Option<&'a Clock>,
-    /// Called with the child's pid before the child goes on: what hooks of its own will read.
+    /// Called with the child's pid right after the clone. The child goes on meanwhile, unless it awaits the
+    /// parent first; its program does not run before that.
     pub newborn: Option<&'a dyn Fn(i32) -> Result<(), LaunchError>>,
     /// Called with what was opened, before there is a child.
     pub opened: Option<&'a Opened<'a>>,
@@ -163,8 +164,8 @@ impl<'a> Launch<'a> {
         let conversation = Conversation::new(ours, self.steps, self.resource_limits);
         // From here on a failure drops, and so kills, the child.
         let mut launched = Launched { child: Some(child), conversation, devices: None, _shelf: shelf };
+        self.serve_newborn(pid)?;
         if matches!(self.steps.first(), Some(Step::AwaitParent)) {
-            self.serve_newborn(pid)?;
             if let Some(devices) = devices {
                 launched.devices = Some(self.move_devices(devices, &sources, pid)?);
             }

@@ -90,6 +90,7 @@ pub(super) fn make(
             .map_err(|error| LaunchError::Record(error.into()))
     };
     let newborn = |pid| {
+        cgroup.restrict_devices(setup)?;
         scope.as_ref().map_or(Ok(()), |scope| scope.start(pid))?;
         group.as_ref().map_or(Ok(()), |group| group.assign(pid))?;
         states.as_ref().map_or(Ok(()), |states| states.fill(&options.id, &unborn, pid))
@@ -253,7 +254,7 @@ impl Drop for RootMountGuard<'_> {
     }
 }
 
-/// Devices come last. Who may load no program may make no device nodes either.
+/// Who may load no program may make no device nodes either.
 pub(super) fn without_devices(
     applied: Result<(), CgroupError>,
     plan: &CgroupPlan,
@@ -286,12 +287,20 @@ impl CgroupGuard {
             Err(error) if error.is_permission() && plan.rootless => return Err(Error::Unlimited { error }),
             made => made?,
         };
-        let applied = cgroup.apply(&plan.limits);
+        let limited = cgroup.limit(&plan.limits);
         let delegated = plan.owner.map_or(Ok(()), |owner| cgroup.delegate(owner));
         let guard = Self { cgroup: Some(cgroup) };
         delegated?;
-        without_devices(applied, plan)?;
+        limited?;
         Ok(guard)
+    }
+
+    /// Before the container's program runs.
+    pub fn restrict_devices(&self, setup: &Setup) -> Result<(), CgroupError> {
+        match (&self.cgroup, &setup.plan.cgroup) {
+            (Some(cgroup), Some(plan)) => without_devices(cgroup.restrict_devices(&plan.limits), plan),
+            _ => Ok(()),
+        }
     }
 
     /// What was made; None where there is to be none.

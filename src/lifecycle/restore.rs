@@ -93,6 +93,7 @@ fn bring_back(
     let notify = make_notify_directory(directory.path())?;
     mounts::make_mount_points(spec, &setup.bundle.path, &setup.bundle.root_fd, &setup.bundle.root)?;
     let cgroup = CgroupGuard::new(setup)?;
+    cgroup.restrict_devices(setup)?;
     let scope = ScopeGuard::connect(setup)?;
     // Whatever CRIU makes is born there, whether or not CRIU manages cgroups.
     match (cgroup.cgroup(), &scope) {

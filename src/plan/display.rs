@@ -34,7 +34,7 @@ impl Plan {
                 None => format!("create cgroup {}{or_not}", cgroup.path),
             }));
             lines.extend(cgroup.owner.map(|uid| parent(format!("give the cgroup to uid {uid}"))));
-            lines.extend(cgroup.limits.lines().into_iter().map(parent));
+            lines.extend(cgroup.limits.lines().map(parent));
         }
         lines.extend(self.resctrl.iter().flat_map(GroupPlan::lines).map(parent));
         let opened = self.sources.iter().filter(|source| **source != Source::ByChild);
@@ -52,6 +52,7 @@ impl Plan {
                 lines.push(parent(format!("map {ids} {}{by}", one_line(map))));
             }
         }
+        lines.extend(self.cgroup.iter().filter_map(|cgroup| cgroup.limits.device_line()).map(parent));
         lines.extend(self.resctrl.iter().map(|_| parent("move the process to the resctrl group".into())));
         if let Some(adj) = self.oom_score_adj {
             lines.push(parent(format!("set oom_score_adj {adj}")));

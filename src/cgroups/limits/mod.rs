@@ -171,13 +171,14 @@ impl Limits {
     }
 
     /// What is written, in words, one line each.
-    pub fn lines(&self) -> Vec<String> {
-        let settings = self.settings.iter().map(|setting| format!("set {setting}"));
-        let devices = self
-            .devices
-            .iter()
-            .map(|program| format!("attach device program, {} instructions", program.len()));
-        settings.chain(devices).collect()
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        self.settings.iter().map(|setting| format!("set {setting}"))
+    }
+
+    /// The device program in words.
+    pub fn device_line(&self) -> Option<String> {
+        let program = self.devices.as_ref()?;
+        Some(format!("attach device program, {} instructions", program.len()))
     }
 
     /// The controllers that the settings need.
