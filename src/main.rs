@@ -1,15 +1,19 @@
 //! The `rcrun` command: parse -> command -> one error line -> exit code.
+#![cfg_attr(not(test), no_main)]
 
 mod cli;
 
-use std::process::ExitCode;
+#[cfg(not(test))]
+rcrun::start!(run);
 
-fn main() -> ExitCode {
+/// Does what the arguments say; the result is the exit status.
+#[cfg_attr(test, allow(dead_code))]
+fn run() -> u8 {
     match cli::run(std::env::args_os().collect()) {
-        Ok(status) => ExitCode::from(status),
+        Ok(status) => status,
         Err(stopped) => {
             cli::log::error(&one_line(&stopped.error));
-            ExitCode::from(stopped.status)
+            stopped.status
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod mount;
 pub mod process;
 pub mod seccomp;
 pub mod spawn;
+pub mod start;
 pub mod tuning;
 
 use rustix::io::Errno;
