@@ -3,7 +3,7 @@
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, StatxFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 
 use crate::plan::SecurityModules;
@@ -50,6 +50,16 @@ pub fn program_identity() -> Option<[u64; 6]> {
     let (major, minor) = (stat.stx_dev_major, stat.stx_dev_minor);
     (stat.stx_nlink > 0)
         .then(|| [major.into(), minor.into(), stat.stx_ino, stat.stx_size, seconds, nanoseconds.into()])
+}
+
+/// A file of procfs, whose size nobody knows before, in as few calls as it takes.
+pub fn read_proc(path: &str) -> Result<Vec<u8>, Errno> {
+    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut bytes = Vec::with_capacity(4096);
+    while rustix::io::read(&file, rustix::buffer::spare_capacity(&mut bytes))? > 0 {
+        bytes.reserve(1024);
+    }
+    Ok(bytes)
 }
 
 /// Does `path` lead to a directory?

@@ -12,6 +12,7 @@ use rustix::fs::{CWD, Mode, OFlags, fstatfs, openat};
 use rustix::io::Errno;
 
 use super::{CgroupError, CgroupPath, files};
+use crate::host;
 use crate::text::mounts_in;
 
 /// Where nearly every host has it: on a unified host, then on systemd's hybrid one.
@@ -83,8 +84,9 @@ impl Hierarchy {
     }
 
     fn path_in(&self, file: &str) -> Result<CgroupPath, CgroupError> {
-        let text = std::fs::read_to_string(file)
-            .map_err(|error| CgroupError::ReadProc { file: file.into(), errno: errno_of(&error) })?;
+        let text = host::read_proc(file)
+            .and_then(|bytes| String::from_utf8(bytes).map_err(|_| Errno::ILSEQ))
+            .map_err(|errno| CgroupError::ReadProc { file: file.into(), errno })?;
         let own = text.lines().find_map(|line| line.strip_prefix("0::")).ok_or(CgroupError::NoOwnCgroup)?;
         let below = own.strip_prefix(self.mounted_root.as_str()).unwrap_or(own);
         CgroupPath::parse(Path::new(below))

@@ -19,16 +19,23 @@ impl Cgroup {
         self.remove_within(REMOVE_TIMEOUT)
     }
 
+    /// Removes the cgroup if nobody is in it and nothing below it, which is the usual end of a container: one
+    /// call. What is gone already is removed.
+    pub fn remove_unused(&self) -> Result<bool, CgroupError> {
+        match unlinkat(&self.root, self.path.relative(), AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => {
+                remove_marked(self.root.as_fd(), self.path.parent());
+                Ok(true)
+            }
+            Err(Errno::BUSY | Errno::NOTEMPTY) => Ok(false),
+            Err(errno) => Err(CgroupError::Remove { cgroup: self.name(), errno }),
+        }
+    }
+
     fn remove_within(&self, timeout: Duration) -> Result<(), CgroupError> {
         let deadline = Instant::now() + timeout;
         let mut pause = Duration::ZERO;
-        loop {
-            // With nothing below and nobody inside, which is the usual end, this one call is all.
-            match unlinkat(&self.root, self.path.relative(), AtFlags::REMOVEDIR) {
-                Ok(()) | Err(Errno::NOENT) => break,
-                Err(Errno::BUSY | Errno::NOTEMPTY) => {}
-                Err(errno) => return Err(CgroupError::Remove { cgroup: self.name(), errno }),
-            }
+        while !self.remove_unused()? {
             if !self.wait_empty(deadline.saturating_duration_since(Instant::now()))? {
                 return Err(self.still_populated(timeout));
             }
@@ -43,7 +50,6 @@ impl Cgroup {
             std::thread::sleep(pause);
             pause = (pause * 2).clamp(Duration::from_millis(1), Duration::from_millis(50));
         }
-        remove_marked(self.root.as_fd(), self.path.parent());
         Ok(())
     }
 

@@ -13,7 +13,7 @@ pub fn create(store: &Store, options: &CreateOptions) -> Result<(), Error> {
     check_terminal(&setup.plan, options, true)?;
     setup.warn(store);
     let signals = Signals::block()?;
-    launch::make(store, &setup, options, true, &signals, (&mut Laps::start(), None))?;
+    launch::make(store, &setup, options, true, &signals, (&mut Laps::start(false), None))?;
     Ok(())
 }
 

@@ -115,6 +115,11 @@ fn remove_cgroup(record: Option<&Record>) -> Result<(), Error> {
         Err(error) if error.is_missing() => None,
         Err(error) => return Err(error.into()),
     };
+    if let (Some(cgroup), None) = (&cgroup, &record.scope)
+        && cgroup.remove_unused()?
+    {
+        return Ok(());
+    }
     if let Some(cgroup) = &cgroup
         && cgroup.is_populated().or_else(|error| if error.is_missing() { Ok(false) } else { Err(error) })?
     {

@@ -16,7 +16,7 @@ use crate::state::{StateError, Status, Store};
 /// Runs a container. In the foreground: until its process ends, whose exit status it returns (128 and
 /// the signal's number where a signal ended it). Detached: until the program runs, and 0.
 pub fn run(store: &Store, options: &CreateOptions, run: &RunOptions) -> Result<u8, Error> {
-    let mut laps = Laps::start();
+    let mut laps = Laps::start(run.timings.is_some());
     let setup = Setup::new(store, options, false)?;
     check_terminal(&setup.plan, options, run.detach)?;
     setup.warn(store);

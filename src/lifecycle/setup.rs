@@ -135,8 +135,8 @@ fn plan_cgroup(
         None => CgroupPath::for_container(wanted, &options.id, || hierarchy.own_path(), delegated)?,
     };
     // Who may not give files away keeps what it makes.
-    let may_give = host::permitted_capabilities() & caps::Capability::CAP_CHOWN.bitmask() != 0;
-    let owner = cgroups::owner(&bundle.spec).filter(|_| may_give);
+    let may_give = |_: &_| host::permitted_capabilities() & caps::Capability::CAP_CHOWN.bitmask() != 0;
+    let owner = cgroups::owner(&bundle.spec).filter(may_give);
     let mut limits = Limits::new(linux.and_then(|linux| linux.resources().as_ref()))?;
     match unit.as_ref().and_then(|place| place.controllers.as_ref()) {
         Some(delegated) => {

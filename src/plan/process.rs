@@ -1,6 +1,6 @@
 //! What the container's process is: program, environment, ids, capabilities, limits.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::ffi::CString;
 
 use oci_spec::runtime::{Capabilities, LinuxSeccomp, PosixRlimitType, Process, Spec};
@@ -64,7 +64,7 @@ pub(super) fn program(process: &Process, facts: &Facts<'_>, notify: Option<&str>
 
 /// The environment with one entry a name, the last: getenv(3) would find the first.
 fn last_of_each(env: &[String]) -> Vec<&String> {
-    let mut names = HashSet::new();
+    let mut names = BTreeSet::new();
     let mut last: Vec<&String> =
         env.iter().rev().filter(|variable| names.insert(variable.split('=').next())).collect();
     last.reverse();

@@ -9,6 +9,7 @@ use rustix::mount::{MoveMountFlags, UnmountFlags, move_mount, unmount};
 use rustix::process::{chdir, chroot as change_root, fchdir, pivot_root as pivot};
 
 use super::{mount, release};
+use crate::sys::mount::{MountAttr, mount_setattr_of_root};
 use crate::sys::{During, Failure};
 
 /// pivot_root(2) into `root`, without a directory for the old root: it is stacked over the new one
@@ -55,11 +56,8 @@ pub fn drop_mount(path: &CStr) -> Result<(), Failure> {
 
 /// Makes the mount at `/` read-only, and none below it.
 pub fn readonly_root() -> Result<(), Failure> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = open(c"/", flags, Mode::empty()).during("openat")?;
-    mount::make_read_only(root.as_fd(), false)?;
-    release(root);
-    Ok(())
+    let read_only = MountAttr { set: mount::READ_ONLY, ..MountAttr::default() };
+    mount_setattr_of_root(&read_only).during("mount_setattr")
 }
 
 #[cfg(test)]

@@ -153,6 +153,13 @@ impl Directory {
 
     /// Removes the directory and all in it. One that is gone already is fine.
     pub fn remove(&self) -> Result<(), StateError> {
+        // What every container has, and mostly that is all; the record last.
+        for name in [CONFIG, RECORD] {
+            let _ = rustix::fs::unlinkat(&self.fd, name, AtFlags::empty());
+        }
+        if rustix::fs::rmdir(&self.path).is_ok() {
+            return Ok(());
+        }
         match std::fs::remove_dir_all(&self.path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(StateError::Directory { path: self.path.clone(), operation: "remove", error })

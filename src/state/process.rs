@@ -4,6 +4,8 @@ use procfs::FromRead;
 use procfs::process::Stat;
 use serde::{Deserialize, Serialize};
 
+use crate::host;
+
 /// A process of this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessId {
@@ -27,7 +29,8 @@ impl ProcessId {
 }
 
 fn stat(pid: i32) -> Option<Stat> {
-    Stat::from_file(format!("/proc/{pid}/stat")).ok()
+    let text = host::read_proc(&format!("/proc/{pid}/stat")).ok()?;
+    Stat::from_read(text.as_slice()).ok()
 }
 
 #[cfg(test)]

@@ -25,14 +25,22 @@ pub struct MountAttr {
 
 /// Changes the mount that `mount` is the root of; with `recursive`, everything mounted below too.
 pub fn mount_setattr(mount: BorrowedFd<'_>, recursive: bool, attr: &MountAttr) -> Result<(), Errno> {
-    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
-    // SAFETY: the path is a NUL-terminated constant; pointer and size describe `attr`, a repr(C)
+    set(mount, c"", libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 }, attr)
+}
+
+/// Changes the mount of this process's root directory, and none below it.
+pub fn mount_setattr_of_root(attr: &MountAttr) -> Result<(), Errno> {
+    set(rustix::fs::CWD, c"/", 0, attr)
+}
+
+fn set(at: BorrowedFd<'_>, path: &CStr, flags: i32, attr: &MountAttr) -> Result<(), Errno> {
+    // SAFETY: the path ends in NUL; pointer and size describe `attr`, a repr(C)
     // struct with the kernel's layout that is only read and outlives the call.
     checked(unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
-            mount.as_raw_fd(),
-            c"".as_ptr(),
+            at.as_raw_fd(),
+            path.as_ptr(),
             flags,
             std::ptr::from_ref(attr),
             size_of::<MountAttr>(),
