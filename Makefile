@@ -17,7 +17,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 CARGO_DENY := 0.20.2
 
-.PHONY: help build build-benches demo test test-unit test-integration test-clients test-faults test-robustness conformance test-vm fuzz bench bench-quick bench-peers lint check install clean cargo
+.PHONY: help build build-benches demo test test-unit test-integration test-clients test-faults test-robustness conformance test-vm fuzz bench bench-quick bench-peers order lint check install clean cargo
 
 help: ## List these targets
 	@sed -En 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 26
@@ -77,6 +77,9 @@ bench-quick: build-benches ## The same in a minute, to see that it works
 bench-peers: cargo ## Build or fetch the newest runc, crun and youki into target/peers
 	@tests/bin/require bench-peers
 	@benches/peers "$(TARGET)/peers"
+
+order: build-benches ## Find out anew in which order a start executes functions, for src/order.ld (root; ten minutes)
+	@benches/order/run "$(BUILD)/trace"
 
 build-benches: build
 	@tests/bin/require bench
