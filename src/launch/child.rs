@@ -117,6 +117,8 @@ struct Child<'a> {
     /// The container's root: a source's tree, or what was opened or mounted over it.
     root: Option<BorrowedFd<'a>>,
     own_root: Option<OwnedFd>,
+    /// Is the host's tree gone already?
+    left_host: bool,
     devices: devices::Directory<'a>,
     pins: pins::Pins<'a>,
     masks: mask::Masks,
@@ -134,6 +136,7 @@ impl<'a> Child<'a> {
             cargo,
             root: None,
             own_root: None,
+            left_host: false,
             devices: devices::Directory::default(),
             pins: pins::Pins::default(),
             masks: mask::Masks::default(),
@@ -184,6 +187,7 @@ impl<'a> Child<'a> {
                 self.open_tree(*source, path.as_deref().unwrap_or(c"."), *recursive, *follow)?;
             }
             Step::Propagation(flags) => mount::set_propagation(*flags)?,
+            Step::LeaveHost => self.left_host = pivot::leave_host()?,
             Step::AttachRoot(source, propagation) => {
                 let tree = self.source(*source)?;
                 mount::attach_root(tree, *propagation)?;
@@ -227,6 +231,7 @@ impl<'a> Child<'a> {
             Step::RuntimeHooks => self.ask(Message::RuntimeHooks)?,
             Step::Hook(step) => self.hook(step)?,
             Step::Terminal { size, console } => self.terminal(*size, *console)?,
+            Step::PivotRoot if self.left_host => pivot::chroot(self.root()?, false)?,
             Step::PivotRoot => pivot::pivot_root(self.root()?)?,
             Step::DropHostMount(path) => pivot::drop_mount(path)?,
             Step::Chroot { move_mount } => pivot::chroot(self.root()?, *move_mount)?,

@@ -118,6 +118,7 @@ pub(super) fn step(step: &Step, f: &mut Formatter<'_>) -> fmt::Result {
         }
         Step::OpenTree { path: Some(path), recursive: false, .. } => write!(f, "clone mount {}", Text(path)),
         Step::Propagation(_) => f.write_str("cut mount propagation to the host"),
+        Step::LeaveHost => f.write_str("leave the host's file systems"),
         Step::AttachRoot(..) => f.write_str("attach root file system"),
         Step::EnterRoot(path) => write!(f, "enter root file system {}", Text(path)),
         Step::Mount(step) => mount(step, f),

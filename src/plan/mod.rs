@@ -22,7 +22,7 @@ mod propagation;
 pub mod step;
 mod tuning;
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -363,7 +363,7 @@ pub fn plan(request: Request<'_>, facts: &Facts<'_>) -> Result<Plan, PlanError> 
     b.steps.extend(labels.keyring.filter(|_| !request.no_new_keyring));
     identity(&mut b, &request);
     let unhooked = b.steps.len();
-    file_systems(&mut b, &request)?;
+    file_systems(&mut b, &request, &hooks)?;
     if process.terminal() == Some(true) {
         let size = terminal_size(process, facts);
         b.steps.push(Step::Terminal { size, console: has_namespace(b.linux(), Kind::Mount) });
@@ -434,7 +434,7 @@ fn identity(b: &mut Builder<'_>, request: &Request<'_>) {
 }
 
 /// The container's tree: root, mounts, devices.
-fn file_systems(b: &mut Builder<'_>, request: &Request<'_>) -> Result<(), PlanError> {
+fn file_systems(b: &mut Builder<'_>, request: &Request<'_>, hooks: &Hooks) -> Result<(), PlanError> {
     if b.joins(Kind::Mount) && b.spec.root().as_ref().is_some_and(|r| r.readonly() == Some(true)) {
         let reason =
             "in a joined mount namespace the root is no mount of the container's own: set it to false";
@@ -453,8 +453,40 @@ fn file_systems(b: &mut Builder<'_>, request: &Request<'_>) -> Result<(), PlanEr
     }
     // All of them before the first is attached: each shows the host as it was.
     let open_trees = std::mem::take(&mut b.open_trees);
+    if open_trees.is_empty()
+        && may_leave_host(b, request, hooks)
+        && let Some(attach) = b.steps.iter().position(|step| matches!(step, Step::AttachRoot(..)))
+    {
+        b.steps.insert(attach, Step::LeaveHost);
+    }
     b.steps.splice(before_root..before_root, open_trees);
     Ok(())
+}
+
+/// Does the child need nothing of the host's file systems for its mounts, and do hooks not either, which find
+/// the root at its own path on the host until pivot_root(2)?
+fn may_leave_host(b: &Builder<'_>, request: &Request<'_>, hooks: &Hooks) -> bool {
+    // What names no file of the host: an overlay has its layers by path, ext4 its device.
+    const SELF_CONTAINED: [&CStr; 9] =
+        [c"proc", c"sysfs", c"tmpfs", c"devpts", c"mqueue", c"cgroup2", c"ramfs", c"hugetlbfs", c"bpf"];
+    let self_contained = |step: &Step| match step {
+        Step::Mount(mount) => match &mount.from {
+            MountFrom::New { fstype, .. } => SELF_CONTAINED.contains(&fstype.as_c_str()),
+            MountFrom::Long { .. } => false,
+            _ => true,
+        },
+        _ => true,
+    };
+    let may_chroot = b.facts.permitted_capabilities & caps::Capability::CAP_SYS_CHROOT.bitmask() != 0;
+    let own_user = b.creates(Kind::User) || b.joins(Kind::User) || b.facts.in_user_namespace;
+    b.creates(Kind::Mount)
+        && !request.no_pivot
+        && b.facts.may_administer()
+        && may_chroot
+        && !own_user
+        && hooks.runtime.is_empty()
+        && hooks.create_container.is_empty()
+        && b.steps.iter().all(self_contained)
 }
 
 /// Mounts in rcrun's own mount namespace take its privileges there, and a root to be taken away with.

@@ -331,8 +331,10 @@ pub enum Step {
     },
     /// Propagation of every mount that came along, before anything is mounted.
     Propagation(MountPropagationFlags),
-    /// Attach the root file system's tree at its own path and enter it; the tree's propagation,
-    /// of all of it.
+    /// Take the host's tree away at once, where nothing of it is needed any more; decision 0008.
+    LeaveHost,
+    /// Attach the root file system's tree at its own path, or over the nothing that the host has left, and
+    /// enter it; the tree's propagation, of all of it.
     AttachRoot(SourceId, MountPropagationFlags),
     /// Enter the root file system by its path in a joined mount namespace.
     EnterRoot(CString),
@@ -358,7 +360,7 @@ pub enum Step {
         /// Bind the slave over /dev/console.
         console: bool,
     },
-    /// pivot_root(2) into the root and drop the host's tree.
+    /// pivot_root(2) into the root and drop the host's tree; chroot(2) where that is gone.
     PivotRoot,
     /// Take away a mount of the host's that chroot(2) would leave in reach: a whole procfs or sysfs
     /// lets a container mount another one without what masks this one.

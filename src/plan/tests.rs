@@ -81,6 +81,7 @@ fn the_default_plan_forbids_after_it_has_built() {
         &[
             "set capability bounding set",
             "cut mount propagation",
+            "leave the host",
             "attach root",
             "mount proc on /proc",
             "mount tmpfs on /dev: mode=755,size=65536k",
@@ -97,6 +98,33 @@ fn the_default_plan_forbids_after_it_has_built() {
         ],
     );
     assert!(!words(&plan).iter().any(|w| w.contains("wait for")), "nobody to wait for");
+}
+
+#[test]
+fn who_needs_the_hosts_file_systems_does_not_leave_them_early() {
+    let leaves = |change: fn(&mut serde_json::Value)| {
+        words(&plan_of(change).unwrap()).iter().any(|word| word.starts_with("leave the host"))
+    };
+    assert!(leaves(|_| ()));
+    assert!(leaves(
+        |c| c["hooks"] = json!({"poststop": [{"path": "/h"}], "startContainer": [{"path": "/h"}]})
+    ));
+    for stage in ["prestart", "createRuntime", "createContainer"] {
+        assert!(
+            !words(&plan_of(|c| c["hooks"] = json!({stage: [{"path": "/h"}]})).unwrap())
+                .iter()
+                .any(|word| word.starts_with("leave the host"))
+        );
+    }
+    assert!(!leaves(|c| {
+        let overlay = json!({"destination": "/x", "type": "overlay", "source": "overlay", "options": ["lowerdir=/a:/b"]});
+        c["mounts"].as_array_mut().unwrap().push(overlay);
+    }));
+    assert!(!leaves(|c| {
+        c["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+        c["linux"]["uidMappings"] = json!([{"containerID": 0, "hostID": 1000, "size": 10}]);
+        c["linux"]["gidMappings"] = json!([{"containerID": 0, "hostID": 2000, "size": 20}]);
+    }));
 }
 
 #[test]

@@ -6,9 +6,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{CWD, Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, UnmountFlags, move_mount, unmount};
-use rustix::process::{chdir, chroot as change_root, fchdir, pivot_root as pivot};
+use rustix::process::{
+    PidfdFlags, chdir, chroot as change_root, fchdir, getpid, pidfd_open, pivot_root as pivot,
+};
 
 use super::{mount, release};
+use crate::namespaces::Kind;
+use crate::process::join;
 use crate::sys::mount::{MountAttr, mount_setattr_of_root};
 use crate::sys::{During, Failure};
 
@@ -20,6 +24,29 @@ pub fn pivot_root(root: BorrowedFd<'_>) -> Result<(), Failure> {
     // Nothing in the old root is shared since Step::Propagation: what goes away here stays on the host.
     unmount(c".", UnmountFlags::DETACH).during("umount2")?;
     chdir(c"/").during("chdir")
+}
+
+/// Takes the host's tree away from this mount namespace, before the container's root is attached. What is left as
+/// the namespace's root is the file system that the kernel has below the host's. The container's root comes to
+/// lie directly on that, which is what pivot_root(2) does in the end; but it also looks at every process
+/// of the machine for one that has the old root.
+///
+/// False where the host's root cannot be taken away, being none of the namespace's mounts or locked: nothing has
+/// changed then.
+pub fn leave_host() -> Result<bool, Failure> {
+    let own = pidfd_open(getpid(), PidfdFlags::empty()).during("pidfd_open")?;
+    // Nothing in it is shared since Step::Propagation: what goes away here stays on the host.
+    let left = match unmount(c"/", UnmountFlags::DETACH) {
+        Err(Errno::INVAL | Errno::PERM) => false,
+        gone => {
+            gone.during("umount2")?;
+            // To the namespace's root, as whoever joins it.
+            join::container(own.as_fd(), Kind::Mount.flag())?;
+            true
+        }
+    };
+    release(own);
+    Ok(left)
 }
 
 /// chroot(2) into `root` instead; with `move_mount`, which needs `root` to be a mount, it lies over
@@ -97,6 +124,36 @@ mod tests {
             readonly_root().unwrap();
             assert_eq!(fs::write("/new", "").unwrap_err().kind(), ErrorKind::ReadOnlyFilesystem);
         });
+    }
+
+    #[test]
+    fn who_has_left_the_host_finds_the_root_alone() {
+        play(|_| {
+            fs::write("/tmp/root/in_root", "").unwrap();
+            fs::create_dir("/tmp/root/proc").unwrap();
+            let root = tree(ROOT);
+            assert!(leave_host().unwrap());
+            assert!(!fs::exists("/tmp").unwrap() && !fs::exists("/proc/self").unwrap());
+            let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+            mount::attach_root(root.as_fd(), slave).unwrap();
+            perform_at(root.as_fd(), &new(c"proc", "/proc"), None).unwrap();
+            chroot(root.as_fd(), false).unwrap();
+            only_the_root_is_left();
+            assert_eq!(fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count(), 2);
+        });
+    }
+
+    #[test]
+    fn the_host_is_not_left_from_below_its_root() {
+        play(|root| {
+            fs::write("/tmp/root/in_root", "").unwrap();
+            fchdir(root).unwrap();
+            change_root(c".").unwrap();
+            assert!(!leave_host().unwrap());
+            assert!(fs::exists("/in_root").unwrap());
+        });
+        // What came along into a user namespace's mount namespace is locked.
+        play_unprivileged(|_| assert!(!leave_host().unwrap() && fs::exists("/tmp/root").unwrap()));
     }
 
     #[test]
