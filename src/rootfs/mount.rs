@@ -16,7 +16,7 @@ use rustix::mount::{
 use rustix::process::fchdir;
 
 use super::long_options::{self, Long};
-use super::path::{is_entry, trimmed};
+use super::path::{is_entry, relative, trimmed};
 use super::{Place, copy_up, pins, release, resolve};
 use crate::plan::step::{Attributes, FsOption, MountFrom, MountStep, TargetKind, takes_mode};
 use crate::sys::mount::{MountAttr, mount_setattr};
@@ -161,9 +161,11 @@ pub(super) fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()
 /// Most are directories with a single name there. That is taken as it is, never followed if it is a link,
 /// and is neither opened nor looked up twice; what does not go so is resolved.
 fn attach_at(mount: BorrowedFd<'_>, at: Place<'_>, kind: TargetKind) -> Result<(), Failure> {
-    let name = at.1.to_bytes();
-    let directory = kind == TargetKind::Directory && !name.contains(&b'/') && is_entry(name);
-    if directory && attach_to_name(mount, at).is_ok() {
+    let single = |name: &&CStr| !name.to_bytes().contains(&b'/') && is_entry(name.to_bytes());
+    if kind == TargetKind::Directory
+        && let Some(name) = relative(at.1).filter(single)
+        && attach_to_name(mount, (at.0, name)).is_ok()
+    {
         return Ok(());
     }
     let target = resolve::open_or_make(at.0, at.1, kind)?;

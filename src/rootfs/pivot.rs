@@ -174,16 +174,22 @@ mod tests {
             mount_change(c"/tmp/outside", MountPropagationFlags::SHARED).unwrap();
             fs::create_dir("/tmp/outside/below").unwrap();
             tmpfs_on(path_fd("/tmp/outside/below").as_fd());
-            run(UnshareFlags::NEWNS, || {
-                assert!(mountinfo("/tmp/outside").unwrap().contains(" shared:"));
-                let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
-                mount::set_propagation(slave).unwrap();
-                let root = attach();
-                pivot_root(root.as_fd()).unwrap();
-                only_the_root_is_left();
-            });
-            assert!(mountinfo("/tmp/outside").is_some());
-            assert!(mountinfo("/tmp/outside/below").is_some());
+            for early in [false, true] {
+                run(UnshareFlags::NEWNS, || {
+                    assert!(mountinfo("/tmp/outside").unwrap().contains(" shared:"));
+                    let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+                    mount::set_propagation(slave).unwrap();
+                    if early {
+                        assert!(leave_host().unwrap());
+                        return;
+                    }
+                    let root = attach();
+                    pivot_root(root.as_fd()).unwrap();
+                    only_the_root_is_left();
+                });
+                assert!(mountinfo("/tmp/outside").is_some());
+                assert!(mountinfo("/tmp/outside/below").is_some());
+            }
         });
     }
 

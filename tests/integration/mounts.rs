@@ -186,6 +186,19 @@ fn no_pivot_changes_the_root_as_well() {
     assert_eq!(bundle.run_with(&["--no-pivot"]).success().stdout.lines().next(), plain.lines().next());
 }
 
+/// A createRuntime hook is to find the root on the host: with one the host's tree goes away last, by
+/// pivot_root(2), without one first.
+#[test]
+fn whether_the_hosts_tree_goes_first_or_last_the_container_is_the_same() {
+    let look = "awk '{$1 = $2 = $3 = \"\"; sub(/ master:[0-9]+/, \"\"); print}' /proc/self/mountinfo; \
+        ls -a /; unshare -U true; echo $?; umount -l / 2>&1; cd ..; pwd; ls -a ../..";
+    let bundle = busybox!().script(look);
+    let first = bundle.run().success().stdout;
+    assert!(first.contains("\n0\n") && first.lines().count() > 20, "{first}");
+    let bundle = bundle.hook("createRuntime", "cat >/dev/null");
+    assert_eq!(bundle.run().success().stdout, first);
+}
+
 #[test]
 fn the_roots_propagation_does_not_reach_the_host() {
     for propagation in ["private", "rprivate", "slave", "rslave"] {
