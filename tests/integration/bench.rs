@@ -35,7 +35,7 @@ fn left(bundle: &Bundle) -> Vec<PathBuf> {
 fn figures_of_two_runtimes_are_side_by_side() {
     let bundle = busybox!();
     let calls = bundle.file("calls");
-    let script = format!("echo \"$@\" >>{}; exec {} \"$@\"", calls.display(), binary().display());
+    let script = format!("echo \"$@\" >>{}; exec '{}' \"$@\"", calls.display(), binary().display());
     let other = runtime(&bundle, "other", &script);
     let options = ["--runtime", &other, "--count", "5", "--parallel", "2", "--format", "json"];
     let report = bench(&bundle, &options).success().json();
