@@ -1,5 +1,6 @@
 //! Facts about the host and about rcrun's own process, each read once and only where needed.
 
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -23,7 +24,6 @@ pub fn in_user_namespace() -> bool {
 
 /// Does the network namespace that rcrun is in belong to its user namespace, or to one below it?
 pub fn owns_network() -> bool {
-    use std::os::fd::AsFd;
     let file = std::fs::File::open("/proc/self/ns/net");
     file.is_ok_and(|file| crate::sys::process::owner_of_namespace(file.as_fd()).is_ok())
 }
@@ -54,11 +54,25 @@ pub fn program_identity() -> Option<[u64; 6]> {
 
 /// A file of procfs, whose size nobody knows before, in as few calls as it takes.
 pub fn read_proc(path: &str) -> Result<Vec<u8>, Errno> {
-    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    let mut bytes = Vec::with_capacity(4096);
-    while rustix::io::read(&file, rustix::buffer::spare_capacity(&mut bytes))? > 0 {
-        bytes.reserve(1024);
+    read_all(rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// The whole of an open file of the kernel's, from its start.
+pub fn read_all(file: impl AsFd) -> Result<Vec<u8>, Errno> {
+    let mut bytes = vec![0; 4096];
+    let mut filled = 0;
+    loop {
+        if filled == bytes.len() {
+            bytes.resize(2 * filled, 0);
+        }
+        match rustix::io::pread(&file, &mut bytes[filled..], filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
     }
+    bytes.truncate(filled);
     Ok(bytes)
 }
 

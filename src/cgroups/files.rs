@@ -5,6 +5,8 @@ use std::os::fd::BorrowedFd;
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 
+use crate::host;
+
 /// Writes `value` in one write(2): the kernel takes a cgroup's value whole or not at all.
 pub(crate) fn write(directory: BorrowedFd<'_>, file: &str, value: &str) -> Result<(), Errno> {
     let fd = openat(directory, file, OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())?;
@@ -24,22 +26,8 @@ pub(crate) fn read(directory: BorrowedFd<'_>, file: &str) -> Result<String, Errn
 
 /// The whole of an open file, from its start.
 pub(super) fn read_all(fd: impl std::os::fd::AsFd) -> Result<String, Errno> {
-    let mut bytes = vec![0; 4096];
-    let mut filled = 0;
-    loop {
-        if filled == bytes.len() {
-            bytes.resize(2 * filled, 0);
-        }
-        match rustix::io::pread(&fd, &mut bytes[filled..], filled as u64) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    bytes.truncate(filled);
     // The kernel's own words are ASCII; the names in rdma.max are a driver's.
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(String::from_utf8_lossy(&host::read_all(fd)?).into_owned())
 }
 
 /// The number after `key ` in a file of lines `key number`.
