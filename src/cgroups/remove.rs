@@ -23,7 +23,8 @@ impl Cgroup {
     /// call. What is gone already is removed.
     pub fn remove_unused(&self) -> Result<bool, CgroupError> {
         match unlinkat(&self.root, self.path.relative(), AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOENT) => {
+            // NODEV: somebody else removes it at this moment.
+            Ok(()) | Err(Errno::NOENT | Errno::NODEV) => {
                 remove_marked(self.root.as_fd(), self.path.parent());
                 Ok(true)
             }
