@@ -7,7 +7,6 @@ use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
 use super::mounts::container_path;
 use super::step::{DeviceStep, Step};
 use super::{Builder, PlanError, mounts};
-use crate::namespaces::Kind;
 
 /// The devices that every container has: path, major, minor.
 const DEFAULT_DEVICES: [(&str, u32, u32); 6] = [
@@ -52,7 +51,7 @@ pub(super) fn plan(b: &mut Builder<'_>) -> Result<(), PlanError> {
 
 fn push(b: &mut Builder<'_>, path: &Path, mode: u32, device: u64, uid: u32, gid: u32) {
     // mknod(2) needs CAP_MKNOD in the initial user namespace; a FIFO does not.
-    let unprivileged = b.creates(Kind::User) || b.joins(Kind::User) || b.facts.in_user_namespace;
+    let unprivileged = b.user_namespace() || b.facts.in_user_namespace;
     let bind =
         (unprivileged && mode & libc::S_IFMT != libc::S_IFIFO).then(|| b.tree(PathBuf::from(path), false));
     b.steps.push(Step::Device(DeviceStep { path: container_path(path), mode, device, uid, gid, bind }));

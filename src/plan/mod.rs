@@ -19,10 +19,11 @@ mod namespaces;
 mod net_devices;
 mod process;
 mod propagation;
+mod root;
 pub mod step;
 mod tuning;
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -38,7 +39,7 @@ pub use mount_options::mount_option_names;
 pub use namespaces::{Mappings, Namespaces, path_of};
 pub use net_devices::{NetDevice, NetDevices};
 pub use process::{Program, notifying_filter};
-use step::{Attributes, MountFrom, MountStep, ResourceLimit, Source, SourceId, Step, TargetKind};
+use step::{ResourceLimit, Source, SourceId, Step};
 pub use tuning::{MEMORY_POLICY_FLAGS, MEMORY_POLICY_MODES, Tuning};
 
 use crate::cgroups::systemd::ScopePlan;
@@ -47,7 +48,7 @@ use crate::id::ContainerId;
 use crate::namespaces::Kind;
 use crate::resctrl::GroupPlan;
 use crate::seccomp::Filter;
-use crate::spec::{SpecError, has_namespace, joins_namespace, sysctl_path};
+use crate::spec::{SpecError, has_namespace, joins_namespace};
 
 /// Everything that a launch does, decided.
 #[derive(Clone, Debug)]
@@ -168,7 +169,11 @@ impl Facts<'_> {
 
     /// May rcrun mount, and make namespaces without a user namespace of their own?
     fn may_administer(&self) -> bool {
-        self.permitted_capabilities & caps::Capability::CAP_SYS_ADMIN.bitmask() != 0
+        self.permits(caps::Capability::CAP_SYS_ADMIN)
+    }
+
+    fn permits(&self, capability: caps::Capability) -> bool {
+        self.permitted_capabilities & capability.bitmask() != 0
     }
 }
 
@@ -303,6 +308,11 @@ impl<'a> Builder<'a> {
         has_namespace(self.linux(), kind) && !self.joins(kind)
     }
 
+    /// Is the container in a user namespace that is not rcrun's?
+    fn user_namespace(&self) -> bool {
+        self.creates(Kind::User) || self.joins(Kind::User)
+    }
+
     /// Are there mounts and no mount namespace? They are made in rcrun's own, on a mount of the root that
     /// goes away with the container.
     fn mounts_on_host(&self) -> bool {
@@ -338,7 +348,7 @@ pub fn plan(request: Request<'_>, facts: &Facts<'_>) -> Result<Plan, PlanError> 
         None => return Err(SpecError::missing_process().into()),
     };
     let hooks = hooks(spec);
-    let user_namespace = b.creates(Kind::User) || b.joins(Kind::User);
+    let user_namespace = b.user_namespace();
     let oom_score_adj = process.oom_score_adj();
 
     // A scope is made around a process that exists, and a resctrl group takes no other.
@@ -363,7 +373,7 @@ pub fn plan(request: Request<'_>, facts: &Facts<'_>) -> Result<Plan, PlanError> 
     b.steps.extend(labels.keyring.filter(|_| !request.no_new_keyring));
     identity(&mut b, &request);
     let unhooked = b.steps.len();
-    file_systems(&mut b, &request, &hooks)?;
+    root::file_systems(&mut b, &request, &hooks)?;
     if process.terminal() == Some(true) {
         let size = terminal_size(process, facts);
         b.steps.push(Step::Terminal { size, console: has_namespace(b.linux(), Kind::Mount) });
@@ -372,7 +382,7 @@ pub fn plan(request: Request<'_>, facts: &Facts<'_>) -> Result<Plan, PlanError> 
         b.steps.push(Step::RuntimeHooks);
     }
     b.steps.extend(hooks.create_container.iter().cloned().map(Step::Hook));
-    enter_root(&mut b, &request, process.cwd());
+    root::enter(&mut b, &request, process.cwd());
     labels::mounts(&mut b)?;
     b.steps.extend(labels.program);
     b.steps.push(Step::CloseDescriptors(3 + facts.listen_fds + request.preserve_fds));
@@ -433,176 +443,16 @@ fn identity(b: &mut Builder<'_>, request: &Request<'_>) {
     }
 }
 
-/// The container's tree: root, mounts, devices.
-fn file_systems(b: &mut Builder<'_>, request: &Request<'_>, hooks: &Hooks) -> Result<(), PlanError> {
-    if b.joins(Kind::Mount) && b.spec.root().as_ref().is_some_and(|r| r.readonly() == Some(true)) {
-        let reason =
-            "in a joined mount namespace the root is no mount of the container's own: set it to false";
-        return Err(SpecError::invalid("root.readonly", reason).into());
-    }
-    let before_root = b.steps.len();
-    let may_mount = has_namespace(b.linux(), Kind::Mount) || b.mounts_on_host();
-    check_mounts_on_host(b)?;
-    root(b, request.root);
-    mounts::plan(b)?;
-    if let Some(directory) = request.notify.as_deref().filter(|_| may_mount) {
-        notify_mount(b, directory);
-    }
-    if may_mount {
-        devices::plan(b)?;
-    }
-    // All of them before the first is attached: each shows the host as it was.
-    let open_trees = std::mem::take(&mut b.open_trees);
-    if open_trees.is_empty()
-        && may_leave_host(b, request, hooks)
-        && let Some(attach) = b.steps.iter().position(|step| matches!(step, Step::AttachRoot(..)))
-    {
-        b.steps.insert(attach, Step::LeaveHost);
-    }
-    b.steps.splice(before_root..before_root, open_trees);
-    Ok(())
-}
-
-/// Does the child need nothing of the host's file systems for its mounts, and do hooks not either, which find
-/// the root at its own path on the host until pivot_root(2)?
-fn may_leave_host(b: &Builder<'_>, request: &Request<'_>, hooks: &Hooks) -> bool {
-    // What names no file of the host: an overlay has its layers by path, ext4 its device.
-    const SELF_CONTAINED: [&CStr; 9] =
-        [c"proc", c"sysfs", c"tmpfs", c"devpts", c"mqueue", c"cgroup2", c"ramfs", c"hugetlbfs", c"bpf"];
-    let self_contained = |step: &Step| match step {
-        Step::Mount(mount) => match &mount.from {
-            MountFrom::New { fstype, .. } => SELF_CONTAINED.contains(&fstype.as_c_str()),
-            MountFrom::Long { .. } => false,
-            _ => true,
-        },
-        _ => true,
-    };
-    let may_chroot = b.facts.permitted_capabilities & caps::Capability::CAP_SYS_CHROOT.bitmask() != 0;
-    let own_user = b.creates(Kind::User) || b.joins(Kind::User) || b.facts.in_user_namespace;
-    b.creates(Kind::Mount)
-        && !request.no_pivot
-        && b.facts.may_administer()
-        && may_chroot
-        && !own_user
-        && hooks.runtime.is_empty()
-        && hooks.create_container.is_empty()
-        && b.steps.iter().all(self_contained)
-}
-
-/// Mounts in rcrun's own mount namespace take its privileges there, and a root to be taken away with.
-fn check_mounts_on_host(b: &Builder<'_>) -> Result<(), PlanError> {
-    if !b.mounts_on_host() {
-        return Ok(());
-    }
-    let refuse = |reason: &str| Err(PlanError::Namespace { kind: Kind::Mount, reason: reason.into() });
-    if b.creates(Kind::User) || b.joins(Kind::User) || !b.facts.may_administer() {
-        return refuse("missing: a user namespace has no privileges to mount in the host's: add one");
-    }
-    let is_entry = |part| matches!(part, std::path::Component::Normal(_));
-    if b.spec.mounts().iter().flatten().any(|mount| !mount.destination().components().any(is_entry)) {
-        return refuse("missing: a mount over / needs one that goes away with the container: add one");
-    }
-    Ok(())
-}
-
 /// Without privileges there is no container but in a user namespace.
 fn check_privileges(b: &Builder<'_>) -> Result<(), PlanError> {
     let kinds = b.linux().and_then(|l| l.namespaces().as_deref()).unwrap_or_default();
-    let may_chroot =
-        b.facts.permitted_capabilities & caps::Capability::CAP_SYS_CHROOT.bitmask() != 0 && kinds.is_empty();
+    let may_chroot = b.facts.permits(caps::Capability::CAP_SYS_CHROOT) && kinds.is_empty();
     if b.facts.may_administer() || has_namespace(b.linux(), Kind::User) || may_chroot {
         return Ok(());
     }
     let reason = "missing: without CAP_SYS_ADMIN a container needs a user namespace: add one (rcrun spec \
                   --rootless writes such a config.json), or run rcrun as root";
     Err(PlanError::Namespace { kind: Kind::User, reason: reason.into() })
-}
-
-/// Brings the root file system into the container's mount namespace.
-fn root(b: &mut Builder<'_>, root: &Path) {
-    if !b.owns_root() {
-        b.steps.push(Step::EnterRoot(c_path(root)));
-        return;
-    }
-    let propagation = match b.creates(Kind::Mount) {
-        true => propagation::while_built(b),
-        // A slave of the mount that it covers would hear of being attached.
-        false => rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC,
-    };
-    if b.creates(Kind::Mount) {
-        b.steps.push(Step::Propagation(propagation));
-    }
-    let source = b.root_tree(root);
-    b.steps.push(Step::AttachRoot(source, propagation));
-    if !b.creates(Kind::Mount) {
-        // What is attached to a shared mount is shared then, and all of the container's mounts would be.
-        b.steps.push(Step::Mount(Box::new(MountStep {
-            from: MountFrom::Existing,
-            target: c"/".into(),
-            kind: TargetKind::Directory,
-            attributes: Attributes::default(),
-            propagation: Some(propagation),
-            copy_up: false,
-        })));
-    }
-}
-
-fn notify_mount(b: &mut Builder<'_>, directory: &Path) {
-    let source = b.tree(directory.into(), false);
-    b.steps.push(Step::Mount(Box::new(MountStep {
-        from: MountFrom::Tree(source),
-        target: c"/run/notify".into(),
-        kind: TargetKind::Directory,
-        attributes: Attributes::default(),
-        propagation: Some(rustix::mount::MountPropagationFlags::PRIVATE),
-        copy_up: false,
-    })));
-}
-
-/// From the assembled tree to a finished root: enter it, then forbid.
-fn enter_root(b: &mut Builder<'_>, request: &Request<'_>, cwd: &Path) {
-    let own_mounts = b.creates(Kind::Mount);
-    if own_mounts && request.no_pivot {
-        let below_root = |path: &PathBuf| path.starts_with(request.root);
-        let reachable = (b.facts.pseudo_mounts)().into_iter().filter(|path| !below_root(path));
-        b.steps.extend(reachable.map(|path| Step::DropHostMount(c_path(&path))));
-    }
-    b.steps.push(match own_mounts && !request.no_pivot {
-        true => Step::PivotRoot,
-        false => Step::Chroot { move_mount: own_mounts },
-    });
-    let linux = b.linux();
-    let mut sysctls: Vec<_> = linux.and_then(|l| l.sysctl().as_ref()).into_iter().flatten().collect();
-    sysctls.sort();
-    b.steps.extend(
-        sysctls.into_iter().map(|(key, value)| Step::Sysctl(c_text(&sysctl_path(key)), c_text(value))),
-    );
-    if cwd != Path::new("/") {
-        b.steps.push(Step::MakeDirectory(c_path(cwd)));
-    }
-    let later = std::mem::take(&mut b.readonly_later);
-    b.steps.extend(later.into_iter().map(|target| {
-        let attributes = Attributes { set: mount_options::MOUNT_ATTR_RDONLY, ..Attributes::default() };
-        let from = MountFrom::Existing;
-        Step::Mount(Box::new(MountStep {
-            from,
-            target,
-            kind: TargetKind::Directory,
-            attributes,
-            propagation: None,
-            copy_up: false,
-        }))
-    }));
-    if b.spec.root().as_ref().is_some_and(|r| r.readonly() == Some(true)) {
-        b.steps.push(Step::ReadonlyRoot);
-    }
-    let paths = |list: Option<&Vec<String>>, step: fn(CString) -> Step| -> Vec<Step> {
-        list.into_iter().flatten().map(|p| step(mounts::container_path(Path::new(p)))).collect()
-    };
-    b.steps.extend(paths(linux.and_then(|l| l.readonly_paths().as_ref()), Step::ReadonlyPath));
-    let mask = |path| Step::MaskPath { path, options: vec![] };
-    b.steps.extend(paths(linux.and_then(|l| l.masked_paths().as_ref()), mask));
-    b.steps.extend(propagation::when_built(b).map(Step::RootPropagation));
 }
 
 /// The size that a process's terminal begins with: set before its program runs, which may ask at once.
