@@ -1,5 +1,5 @@
-//! `trace OUT LOW HIGH PROGRAM [ARGUMENT]...`: executes PROGRAM one instruction at a time and writes to OUT each
-//! address from LOW up to HIGH (hexadecimal) when it is executed for the first time, one a line.
+//! `trace OUT PROGRAM [ARGUMENT]...`: executes PROGRAM one instruction at a time and writes to OUT each address
+//! when it is executed for the first time, one a line, in hexadecimal.
 //!
 //! Processes that PROGRAM makes are followed until they execute another program; they are let go when PROGRAM
 //! ends. Its exit status is passed on. `benches/order/run` makes the order of functions in the binary from it.
@@ -18,11 +18,7 @@ use nix::unistd::Pid;
 
 fn main() -> anyhow::Result<ExitCode> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [out, low, high, program @ ..] = words.as_slice() else {
-        bail!("usage: trace OUT LOW HIGH PROGRAM [ARGUMENT]...")
-    };
-    let address = |word: &str| u64::from_str_radix(word, 16).with_context(|| format!("address {word}"));
-    let range = address(low)?..address(high)?;
+    let [out, program @ ..] = words.as_slice() else { bail!("usage: trace OUT PROGRAM [ARGUMENT]...") };
     let mut out = BufWriter::new(File::create(out).with_context(|| format!("create {out}"))?);
     // Stops itself, so that it can be seized before the program's first instruction.
     let shell = ["-c", "kill -STOP $$; exec \"$@\"", "sh"];
@@ -64,7 +60,6 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         if started
             && let Ok(registers) = ptrace::getregs(pid)
-            && range.contains(&registers.rip)
             && seen.insert(registers.rip)
         {
             writeln!(out, "{:x}", registers.rip)?;
