@@ -11,6 +11,7 @@ pub mod checkpoint;
 mod fault;
 pub mod host;
 pub mod id;
+pub mod image;
 pub mod launch;
 pub mod lifecycle;
 pub mod namespaces;

@@ -20,6 +20,10 @@ pub struct Global {
     /// Directory of the containers' state [default: /run/rcrun; not as root: $XDG_RUNTIME_DIR/rcrun]
     #[arg(long, global = true, value_name = "DIR")]
     root: Option<PathBuf>,
+    /// Directory of images and their layers
+    /// [default: $RCRUN_STORAGE, or /var/lib/rcrun; not as root: $XDG_DATA_HOME/rcrun or ~/.local/share/rcrun]
+    #[arg(long, global = true, value_name = "DIR")]
+    storage: Option<PathBuf>,
     /// File to append errors and warnings to; errors go to stderr as well
     #[arg(long, global = true, value_name = "FILE")]
     log: Option<PathBuf>,
@@ -92,6 +96,7 @@ pub struct Context {
     pub rootless: Option<bool>,
     root: PathBuf,
     root_given: bool,
+    storage: Option<PathBuf>,
     cgroup_manager: CgroupManager,
 }
 
@@ -115,7 +120,8 @@ impl Context {
         };
         let cgroup_manager =
             if global.systemd_cgroup { CgroupManager::Systemd } else { global.cgroup_manager };
-        Ok(Self { missing_controllers, rootless: global.rootless.0, root, root_given, cgroup_manager })
+        let (rootless, storage) = (global.rootless.0, global.storage);
+        Ok(Self { missing_controllers, rootless, root, root_given, storage, cgroup_manager })
     }
 
     /// A directory beside that of all containers' state, `ROOT-NAME`, for a state of its own.
@@ -137,6 +143,17 @@ impl Context {
             Ok(_) => Ok(Some(self.store())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.root_given => Ok(None),
             Err(error) => Err(error).with_context(|| format!("open state directory {}", self.root.display())),
+        }
+    }
+
+    /// The directory of images: absolute.
+    pub fn storage(&self) -> anyhow::Result<PathBuf> {
+        let given = self.storage.clone().or_else(|| variable("RCRUN_STORAGE").map(PathBuf::from));
+        match given {
+            Some(storage) => {
+                std::path::absolute(&storage).with_context(|| format!("--storage {}", storage.display()))
+            }
+            None => default_storage(),
         }
     }
 
@@ -175,6 +192,24 @@ fn default_root() -> PathBuf {
         Some(dir) if !dir.is_empty() && !is_host_root() => PathBuf::from(dir).join("rcrun"),
         _ => PathBuf::from("/run/rcrun"),
     }
+}
+
+/// /var/lib/rcrun for root, else where the XDG base directory specification has a user's data.
+fn default_storage() -> anyhow::Result<PathBuf> {
+    if is_host_root() {
+        return Ok(PathBuf::from("/var/lib/rcrun"));
+    }
+    let data = variable("XDG_DATA_HOME").map(PathBuf::from);
+    let data = data.or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(".local/share")));
+    match data {
+        Some(data) => Ok(data.join("rcrun")),
+        None => bail!("neither HOME nor XDG_DATA_HOME is set: say --storage DIR"),
+    }
+}
+
+/// A variable of the environment that is not empty.
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
 /// Root of the machine, and not of a user namespace that somebody else owns.
