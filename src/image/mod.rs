@@ -12,6 +12,7 @@ pub mod limits;
 pub mod manifest;
 pub mod platform;
 pub mod reference;
+pub mod registry;
 
 pub use digest::{Digest, DigestError};
 pub use limits::{LimitError, Limits};
