@@ -8,6 +8,7 @@ pub mod clone;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod entry;
 pub mod mount;
+pub mod names;
 pub mod process;
 pub mod seccomp;
 pub mod spawn;
