@@ -3,6 +3,7 @@
 mod error;
 mod proxy;
 mod resolver;
+pub mod settings;
 mod timeouts;
 mod tls;
 mod transport;

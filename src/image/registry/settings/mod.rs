@@ -1,0 +1,107 @@
+//! What the machine and its user say about registries: where a name may be had, with which credentials and
+//! certificates, and why.
+//!
+//! In: registries.conf and its drop-ins ([`conf`] one file, [`registries`] all of them), certs.d, authentication
+//! files and credential helpers ([`auth`]); [`SettingsOptions`] says where they are. Out: answers for one name.
+//! registries.conf is read once; certificates and credentials are read when they are asked for.
+
+pub mod auth;
+mod certificates;
+mod conf;
+mod endpoints;
+mod error;
+mod files;
+mod options;
+mod registries;
+mod short;
+
+use std::path::{Path, PathBuf};
+
+pub use error::{HelperProblem, SettingsError};
+pub use options::{AuthFiles, RegistriesFiles, SettingsOptions};
+pub use short::Candidate;
+
+use super::{Certificates, Credentials, Directory, DirectoryError, Endpoint};
+use crate::image::{Name, Reference};
+use registries::Registries;
+
+/// The settings of one command.
+#[derive(Debug)]
+pub struct Settings {
+    options: SettingsOptions,
+    registries: Registries,
+}
+
+impl Settings {
+    /// Reads registries.conf.
+    pub fn load(options: &SettingsOptions) -> Result<Self, SettingsError> {
+        let registries = Registries::load(&options.registries)?;
+        Ok(Self { options: options.clone(), registries })
+    }
+
+    /// The whole names that `name` may stand for, in the order of trying. Only a short name can have several.
+    pub fn candidates(&self, name: &Name) -> Result<Vec<Reference>, SettingsError> {
+        let candidates = self.explained_candidates(name)?;
+        Ok(candidates.into_iter().map(|candidate| candidate.reference).collect())
+    }
+
+    /// The same with the reason of each.
+    pub fn explained_candidates(&self, name: &Name) -> Result<Vec<Candidate>, SettingsError> {
+        self.registries.candidates(name)
+    }
+
+    /// Where to ask for `reference`, in order: mirrors, then the registry itself.
+    pub fn endpoints(&self, reference: &Reference) -> Result<Vec<Endpoint>, SettingsError> {
+        self.registries.endpoints(reference)
+    }
+
+    /// Where to push `reference`.
+    pub fn push_endpoint(&self, reference: &Reference) -> Result<Endpoint, SettingsError> {
+        self.registries.push_endpoint(reference)
+    }
+
+    /// What is known to `registry` for its `repository`. Of the sources that are set up the first that has
+    /// anything counts; a broken one is an error only where no other has an answer.
+    pub fn credentials(
+        &self,
+        registry: &str,
+        repository: &str,
+    ) -> Result<Option<Credentials>, SettingsError> {
+        auth::find(&self.options, &self.registries, registry, repository)
+    }
+
+    /// What `registry`'s TLS needs beside the system's roots.
+    pub fn certificates(&self, registry: &str) -> Result<Certificates, SettingsError> {
+        self.certificates_directory(registry)
+            .map_or_else(|| Ok(Certificates::default()), |directory| certificates::read(&directory))
+    }
+
+    /// The directory that those certificates are from.
+    pub fn certificates_directory(&self, registry: &str) -> Option<PathBuf> {
+        certificates::directory(&self.options.certificates, registry)
+    }
+
+    /// What of the files was ignored, a line each.
+    pub fn notes(&self) -> &[String] {
+        &self.registries.notes
+    }
+
+    /// The files of registries.conf that were read, in their order.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.registries.read.iter().map(PathBuf::as_path)
+    }
+}
+
+impl Directory for Settings {
+    fn endpoints(&self, reference: &Reference) -> Result<Vec<Endpoint>, DirectoryError> {
+        Ok(self.endpoints(reference)?)
+    }
+
+    fn credentials(&self, registry: &str, repository: &str) -> Result<Option<Credentials>, DirectoryError> {
+        Ok(self.credentials(registry, repository)?)
+    }
+
+    fn certificates(&self, registry: &str) -> Result<Certificates, DirectoryError> {
+        Ok(self.certificates(registry)?)
+    }
+}
