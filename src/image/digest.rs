@@ -118,7 +118,7 @@ impl fmt::Debug for Digest {
 }
 
 /// Computes a digest of bytes that come in pieces.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub enum Hasher {
     /// SHA-256.
     Sha256(sha2::Sha256),

@@ -13,9 +13,11 @@ pub mod manifest;
 pub mod platform;
 pub mod reference;
 pub mod registry;
+pub mod store;
 
 pub use digest::{Digest, DigestError};
 pub use limits::{LimitError, Limits};
 pub use manifest::{Descriptor, Document, Index, Manifest, ManifestError};
 pub use platform::{Platform, PlatformError};
 pub use reference::{Name, Reference, ReferenceError};
+pub use store::{Store, StoreError};

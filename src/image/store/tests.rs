@@ -1,0 +1,1 @@
+//! Blobs, layers and images on a real file system.
