@@ -28,20 +28,12 @@ impl Store {
         }
     }
 
-    /// A small blob, verified. `what` it is, `most` bytes of it and the `variable` that raises that limit are for
-    /// messages.
-    pub fn read_blob(
-        &self,
-        descriptor: &Descriptor,
-        (what, most, variable): (&'static str, u64, &'static str),
-    ) -> Result<Vec<u8>, StoreError> {
+    /// A small blob, verified; `what` it is is for messages. Never more than the descriptor's size is read.
+    pub fn read_blob(&self, what: &'static str, descriptor: &Descriptor) -> Result<Vec<u8>, StoreError> {
         let digest = descriptor.digest.clone();
         let Some(file) = self.blob(&digest)? else { return Err(StoreError::NoBlob { what, digest }) };
         let path = self.blob_path(&digest);
         let size = file.metadata().map_err(|error| StoreError::file("stat", &path, error))?.len();
-        if size > most {
-            return Err(StoreError::LargeBlob { what, digest, size, most, variable });
-        }
         if size != descriptor.size {
             let reason = format!("it has {size} bytes instead of {}", descriptor.size);
             return Err(StoreError::BadBlob { digest, reason });
@@ -106,7 +98,9 @@ impl Store {
     pub(super) fn remove_blob(&self, digest: &Digest) -> Result<(), StoreError> {
         let path = self.blob_path(digest);
         match fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(StoreError::file("remove", &path, error)),
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(StoreError::file("remove", &path, error))
+            }
             _ => Ok(()),
         }
     }

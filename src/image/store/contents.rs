@@ -7,6 +7,18 @@ use super::{Image, Store, StoreError};
 use crate::image::manifest::{DOCKER_INDEX, OCI_INDEX};
 use crate::image::{Descriptor, Digest, Document, Limits, Manifest, Platform};
 
+/// What is in the store was within its limits when it came, whatever they are today.
+const NONE: Limits = Limits {
+    manifest_bytes: u64::MAX,
+    config_bytes: u64::MAX,
+    layers: usize::MAX,
+    index_entries: usize::MAX,
+    layer_bytes: u64::MAX,
+    ratio: u64::MAX,
+    layer_files: u64::MAX,
+    header_bytes: u64::MAX,
+};
+
 /// An image's documents, verified.
 #[derive(Clone, Debug)]
 pub struct Contents {
@@ -129,19 +141,19 @@ impl Contents {
 impl Store {
     /// Reads an image's documents.
     pub fn contents(&self, image: &Image) -> Result<Contents, StoreError> {
-        self.contents_of(&image.manifest, &Limits::from_environment().unwrap_or_default())
+        self.contents_of(&image.manifest)
     }
 
     /// Reads the documents of a manifest; of an index that another program has put there, of its manifest for this machine.
-    pub fn contents_of(&self, descriptor: &Descriptor, limits: &Limits) -> Result<Contents, StoreError> {
+    pub fn contents_of(&self, descriptor: &Descriptor) -> Result<Contents, StoreError> {
         let mut descriptor = descriptor.clone();
-        let manifest = match self.document(&descriptor, limits)? {
+        let manifest = match self.document(&descriptor)? {
             Document::Manifest(manifest) => manifest,
             Document::Index(index) => {
                 let failed = |error| StoreError::Manifest { digest: descriptor.digest.clone(), error };
                 let chosen = index.choose(&Platform::host()).map_err(failed)?.clone();
                 descriptor = chosen;
-                match self.document(&descriptor, limits)? {
+                match self.document(&descriptor)? {
                     Document::Manifest(manifest) => manifest,
                     Document::Index(_) => {
                         let reason = "an index in an index".to_owned();
@@ -150,18 +162,17 @@ impl Store {
                 }
             }
         };
-        let limit = ("configuration", limits.config_bytes, "CONFIG_BYTES");
-        let config = self.read_blob(&manifest.config, limit)?;
-        let facts = manifest.is_image().then(|| Facts::parse(&manifest.config.digest, &config)).transpose()?;
+        let config = self.read_blob("configuration", &manifest.config)?;
+        let facts =
+            manifest.is_image().then(|| Facts::parse(&manifest.config.digest, &config)).transpose()?;
         Ok(Contents { descriptor, manifest, config, facts })
     }
 
     /// Reads a manifest or an index.
-    pub fn document(&self, descriptor: &Descriptor, limits: &Limits) -> Result<Document, StoreError> {
-        let limit = ("manifest", limits.manifest_bytes, "MANIFEST_BYTES");
-        let bytes = self.read_blob(descriptor, limit)?;
+    pub fn document(&self, descriptor: &Descriptor) -> Result<Document, StoreError> {
+        let bytes = self.read_blob("manifest", descriptor)?;
         let media_type = Some(descriptor.media_type.as_str()).filter(|media_type| !media_type.is_empty());
-        Document::parse(&bytes, media_type, limits)
+        Document::parse(&bytes, media_type, &NONE)
             .map_err(|error| StoreError::Manifest { digest: descriptor.digest.clone(), error })
     }
 }

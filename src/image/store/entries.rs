@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use super::contents::{Contents, is_index};
 use super::index::Entry;
 use super::{Store, StoreError};
-use crate::image::{Descriptor, Digest, Limits, Reference};
+use crate::image::{Descriptor, Digest, Reference};
 use crate::state::rfc3339;
 
 /// The name of an image in an OCI image layout: annotations.md.
@@ -124,14 +124,13 @@ pub(super) fn name(text: &str) -> Option<Reference> {
 impl Store {
     /// All entries, in the order of index.json. Reads that file alone, and manifests of what other programs added.
     pub fn images(&self) -> Result<Vec<Image>, StoreError> {
-        let limits = Limits::from_environment().unwrap_or_default();
         let index = self.index()?;
-        Ok(index.descriptors().map(|descriptor| self.image(descriptor, &limits)).collect())
+        Ok(index.descriptors().map(|descriptor| self.image(descriptor)).collect())
     }
 
-    fn image(&self, descriptor: &Descriptor, limits: &Limits) -> Image {
+    fn image(&self, descriptor: &Descriptor) -> Image {
         Image::ours(descriptor).unwrap_or_else(|| {
-            let contents = self.contents_of(descriptor, limits).ok();
+            let contents = self.contents_of(descriptor).ok();
             Image {
                 id: contents.as_ref().map_or(&descriptor.digest, Contents::id).clone(),
                 name: descriptor.annotations.get(NAME).and_then(|text| name(text)),
@@ -148,13 +147,10 @@ impl Store {
     }
 
     /// Makes an image of what is in the store: [`Store::put_image`] without an entry.
-    pub(super) fn new_image(&self, new: &NewImage, limits: &Limits) -> Result<Image, StoreError> {
-        let contents = self.contents_of(&new.manifest, limits)?;
-        let mut manifest = Descriptor::new(
-            &contents.manifest.media_type,
-            new.manifest.digest.clone(),
-            new.manifest.size,
-        );
+    pub(super) fn new_image(&self, new: &NewImage) -> Result<Image, StoreError> {
+        let contents = self.contents_of(&new.manifest)?;
+        let mut manifest =
+            Descriptor::new(&contents.manifest.media_type, new.manifest.digest.clone(), new.manifest.size);
         manifest.platform = contents.facts.as_ref().map(|facts| facts.platform());
         manifest.artifact_type = contents.manifest.artifact_type.clone();
         let there = new.index.as_ref().unwrap_or(&manifest.digest);
@@ -175,7 +171,8 @@ impl Store {
     /// Bytes of the unpacked layers; of those that are not unpacked, and of artifacts, of the blobs.
     fn size_of(&self, contents: &Contents) -> u64 {
         let blobs = contents.manifest.layers.iter().map(|layer| layer.size);
-        let unpacked = contents.diff_ids().iter().map(|diff_id| Some(self.layer(diff_id)?.record().ok()?.bytes));
+        let unpacked =
+            contents.diff_ids().iter().map(|diff_id| Some(self.layer(diff_id)?.record().ok()?.bytes));
         let unpacked = unpacked.map(Some).chain(std::iter::repeat(None));
         blobs.zip(unpacked).map(|(blob, unpacked)| unpacked.flatten().unwrap_or(blob)).sum()
     }

@@ -29,8 +29,6 @@ pub enum StoreError {
     NoBlob { what: &'static str, digest: Digest },
     #[error("blob {digest} is damaged: {reason}; pull or load the image again")]
     BadBlob { digest: Digest, reason: String },
-    #[error("{what} {digest} has {size} bytes, more than {most}: RCRUN_IMAGE_MAX_{variable} raises the limit")]
-    LargeBlob { what: &'static str, digest: Digest, size: u64, most: u64, variable: &'static str },
     #[error("the blob that came as {expected} is {found}: it was changed on its way, or its source is wrong")]
     WrongDigest { expected: Digest, found: Digest },
     #[error("blob {digest} came with {found} bytes instead of {expected}")]
@@ -47,10 +45,20 @@ pub enum StoreError {
     Ambiguous { prefix: String, first: Digest, second: Digest },
     #[error("image {name} is used by {state} container {container}: {cure}")]
     InUse { name: String, state: &'static str, container: String, cure: &'static str },
+    #[error(
+        "container id {id} is in use by a {state} container: delete that container, or choose another id"
+    )]
+    ContainerInUse { id: String, state: &'static str },
     #[error("image {id} has {count} names, {names}: remove them by name, or all of them with -f")]
     ManyNames { id: String, count: usize, names: String },
     #[error("{} is a mount point: unmount it, then run `rcrun image prune`", path.display())]
     MountPoint { path: PathBuf },
+    #[error(
+        "image {name} cannot be read, and with it what it needs: {error}; `rcrun rmi {name}` gives it up"
+    )]
+    Root { name: String, error: Box<StoreError> },
+    #[error("settings {}: {reason}", path.display())]
+    Settings { path: PathBuf, reason: String },
     #[error("environment variable {name} is {value:?}: expected true or false")]
     Variable { name: &'static str, value: String },
 }

@@ -42,7 +42,9 @@ fn has_digest(image: &Image, wanted: &Reference, digest: &Digest) -> bool {
 
 fn by_id<'i>(images: &'i [Image], text: &str) -> Result<Option<&'i Image>, StoreError> {
     let prefix = text.strip_prefix("sha256:").unwrap_or(text);
-    if prefix.is_empty() || prefix.len() > 64 || !prefix.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    if prefix.is_empty()
+        || prefix.len() > 64
+        || !prefix.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     {
         return Ok(None);
     }

@@ -86,8 +86,9 @@ impl Ingest {
             Err(Errno::NOENT) => return Ok(None),
             Err(error) => return Err(StoreError::file("open", path, error)),
         };
-        flock(&fd, FlockOperation::LockExclusive).map_err(|error| StoreError::file("lock", path, error))?;
         let target = self.path.join(unused_name("gone"));
+        // Before the rename, or a sweep could begin with it: which would do no harm.
+        let _ = try_exclusive(&fd);
         match fs::rename(path, &target) {
             Ok(()) => Ok(Some(Taken { fd, path: target, was: path.to_owned() })),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -147,7 +148,10 @@ impl Taken {
     /// Errors name what could not be removed as it was called.
     pub(super) fn remove(self) -> Result<(), StoreError> {
         remove::empty(self.fd.as_fd(), &self.was)?;
-        rustix::fs::rmdir(&self.path).map_err(|error| StoreError::file("remove", &self.path, error))
+        match rustix::fs::rmdir(&self.path) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(StoreError::file("remove", &self.path, error)),
+        }
     }
 }
 

@@ -82,7 +82,8 @@ impl Layer {
             reason,
             cure: "remove the images that use this layer, and pull them again",
         };
-        let record: LayerRecord = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+        let record: LayerRecord =
+            serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
         match record.schema {
             LAYER_SCHEMA if record.diff_id == self.diff_id => Ok(record),
             LAYER_SCHEMA => Err(damaged(format!("it is of {}", record.diff_id))),

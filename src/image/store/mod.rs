@@ -20,25 +20,35 @@
 //! holds a blob's claim claims nothing else.
 
 mod blobs;
+mod containers;
 mod contents;
 mod entries;
 mod error;
 mod find;
+mod garbage;
 mod index;
 mod ingest;
 mod layers;
 mod layout;
 mod lock;
 mod names;
+mod removal;
 mod remove;
+mod settings;
+mod usage;
 
 pub use blobs::{BlobClaim, BlobWriter};
+pub use containers::{Container, ContainerDirectory, ContainerRecord, Liveness};
 pub use contents::{Contents, Facts, History};
 pub use entries::{Image, NewImage};
 pub use error::StoreError;
 pub use find::find_in;
+pub use garbage::Collected;
 pub use layers::{LAYER_SCHEMA, Layer, LayerClaim, LayerRecord, LayerWriter};
 pub use lock::Use;
+pub use removal::Removed;
+pub use settings::keep_blobs;
+pub use usage::{ImageUsage, Usage};
 
 use std::path::{Path, PathBuf};
 use std::sync::Once;

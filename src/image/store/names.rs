@@ -3,14 +3,14 @@
 use super::entries::{NAME, one_kind};
 use super::index::IndexFile;
 use super::{Image, NewImage, Store, StoreError};
-use crate::image::{Descriptor, Digest, Limits, Reference};
+use crate::image::{Descriptor, Digest, Reference};
 
 impl Store {
     /// Makes an image visible, under its name if it has one; another image of that name stays without it. Its
     /// documents, and the layers that it needs, are in the store; the caller holds [`Store::use_shared`] since
     /// before they came.
     pub fn put_image(&self, new: &NewImage) -> Result<Image, StoreError> {
-        let mut image = self.new_image(new, &Limits::from_environment().unwrap_or_default())?;
+        let mut image = self.new_image(new)?;
         self.change_index(|index| {
             for known in same_manifest(index, &image.manifest.digest) {
                 merge(&mut image, &known);
@@ -32,7 +32,7 @@ impl Store {
                 let manifest = self.contents(image)?.descriptor;
                 let index = image.index.clone().filter(|index| *index != manifest.digest);
                 let new = NewImage { name: tagged.name, manifest, index, source: None, keep_blobs: true };
-                self.new_image(&new, &Limits::from_environment().unwrap_or_default())?
+                self.new_image(&new)?
             }
         };
         self.change_index(|index| {
