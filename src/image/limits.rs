@@ -21,6 +21,8 @@ pub struct Limits {
     /// Of what a tar archive says about one file beside its content: PAX records and long names.
     /// `RCRUN_IMAGE_MAX_HEADER_BYTES`.
     pub header_bytes: u64,
+    /// Files, directories, links ... of an archive of images. `RCRUN_IMAGE_MAX_ARCHIVE_ENTRIES`.
+    pub archive_entries: usize,
 }
 
 impl Default for Limits {
@@ -34,6 +36,7 @@ impl Default for Limits {
             ratio: 1000,
             layer_files: 10_000_000,
             header_bytes: 1 << 20,
+            archive_entries: 100_000,
         }
     }
 }
@@ -73,6 +76,7 @@ impl Limits {
             ratio: read("RATIO", default.ratio)?,
             layer_files: read("LAYER_FILES", default.layer_files)?,
             header_bytes: read("HEADER_BYTES", default.header_bytes)?,
+            archive_entries: count("ARCHIVE_ENTRIES", default.archive_entries)?,
         })
     }
 }
