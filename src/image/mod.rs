@@ -6,6 +6,7 @@
 //! gone before any [`crate::plan`] is made.
 
 pub mod config;
+pub mod archive;
 pub mod digest;
 pub mod event;
 pub mod limits;
