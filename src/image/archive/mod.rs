@@ -12,12 +12,16 @@ mod error;
 mod input;
 mod names;
 mod oci;
+mod output;
+mod save;
 mod scan;
 
 pub use contents::{Content, Contents};
 pub use described::{Described, Layer, describe};
 pub use error::ArchiveError;
 pub use input::Input;
+pub use output::{Output, OutputError};
+pub use save::{Fetch, Format, SaveError, Wanted, save};
 
 #[cfg(test)]
 mod tests;

@@ -64,6 +64,11 @@ impl Store {
         self.root.join(LAYERS)
     }
 
+    /// Where files without a name are made on the store's file system.
+    pub fn ingest_path(&self) -> PathBuf {
+        self.root.join(INGEST)
+    }
+
     fn is_marked(&self) -> Result<bool, StoreError> {
         let path = self.root.join(MARK);
         let text = match fs::read(&path) {
