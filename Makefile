@@ -17,7 +17,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 CARGO_DENY := 0.20.2
 
-.PHONY: help build build-benches demo test test-unit test-integration test-clients test-faults test-robustness conformance test-vm fuzz bench bench-quick bench-peers order lint check install clean cargo
+.PHONY: help build build-benches demo test test-unit test-integration test-images test-clients test-faults test-robustness conformance test-vm fuzz bench bench-quick bench-peers order lint check install clean cargo
 
 help: ## List these targets
 	@sed -En 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 26
@@ -32,9 +32,9 @@ demo: build ## Run a real container made from Debian's busybox, with its timings
 	@tests/bin/require demo
 	@tests/bin/demo "$(RCRUN)" "$(TARGET)/demo"
 
-test: build ## Run all tests: unit, integration, clients, faults, robustness, conformance (root), VM, fuzzing
+test: build ## Run all tests: unit, integration, images, clients, faults, robustness, conformance (root), VM, fuzzing
 	@tests/bin/require test vm fuzz
-	@tests/bin/suites unit integration clients faults robustness conformance vm fuzz
+	@tests/bin/suites unit integration images clients faults robustness conformance vm fuzz
 
 test-unit: cargo ## Run the unit and documentation tests (no root needed)
 	@tests/bin/require build unit
@@ -43,6 +43,10 @@ test-unit: cargo ## Run the unit and documentation tests (no root needed)
 test-integration: build ## Run the tests with containers on this machine (root)
 	@tests/bin/require test
 	@tests/bin/suites integration
+
+test-images: build ## Pull images from Debian's docker-registry, with servers of ours in between that do wrong (root)
+	@tests/bin/require test
+	@tests/bin/suites images
 
 test-clients: build ## Run podman, containerd and docker with rcrun as their runtime (root)
 	@tests/bin/require test

@@ -21,7 +21,7 @@ pub use host::{
     NamespaceHolder, cgroup_mount, cgroup_of, cgroup_text, controllers, kernel_version, own_cgroup,
     process_exists, process_status_field,
 };
-pub use leaks::{KEPT_FILTERS, Traces, holds_kept_filters};
+pub use leaks::{KEPT_FILTERS, MARKER, Traces, holds_kept_filters};
 pub use terminal::{ConsoleSocket, Pty};
 
 use std::io::Write;

@@ -1,0 +1,8 @@
+//! Images from end to end: rcrun pulls them from Debian's docker-registry, with our own servers in between that do wrong.
+//! What the tests need beside rcrun is below target/clients/images (tests/clients/fetch); `make test-images` fetches it.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod fixtures;
+mod self_test;
