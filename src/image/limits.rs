@@ -50,6 +50,19 @@ pub struct LimitError {
 }
 
 impl Limits {
+    /// For what is in the store: it was within its limits when it came, whatever they are today.
+    pub const NONE: Self = Self {
+        manifest_bytes: u64::MAX,
+        config_bytes: u64::MAX,
+        layers: usize::MAX,
+        index_entries: usize::MAX,
+        layer_bytes: u64::MAX,
+        ratio: u64::MAX,
+        layer_files: u64::MAX,
+        header_bytes: u64::MAX,
+        archive_entries: usize::MAX,
+    };
+
     /// The defaults, changed by the environment.
     pub fn from_environment() -> Result<Self, LimitError> {
         Self::from_variables(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))

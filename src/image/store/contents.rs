@@ -7,18 +7,6 @@ use super::{Image, Store, StoreError};
 use crate::image::manifest::{DOCKER_INDEX, OCI_INDEX};
 use crate::image::{Descriptor, Digest, Document, Limits, Manifest, Platform};
 
-/// What is in the store was within its limits when it came, whatever they are today.
-const NONE: Limits = Limits {
-    manifest_bytes: u64::MAX,
-    config_bytes: u64::MAX,
-    layers: usize::MAX,
-    index_entries: usize::MAX,
-    layer_bytes: u64::MAX,
-    ratio: u64::MAX,
-    layer_files: u64::MAX,
-    header_bytes: u64::MAX,
-};
-
 /// An image's documents, verified.
 #[derive(Clone, Debug)]
 pub struct Contents {
@@ -172,7 +160,7 @@ impl Store {
     pub fn document(&self, descriptor: &Descriptor) -> Result<Document, StoreError> {
         let bytes = self.read_blob("manifest", descriptor)?;
         let media_type = Some(descriptor.media_type.as_str()).filter(|media_type| !media_type.is_empty());
-        Document::parse(&bytes, media_type, &NONE)
+        Document::parse(&bytes, media_type, &Limits::NONE)
             .map_err(|error| StoreError::Manifest { digest: descriptor.digest.clone(), error })
     }
 }
