@@ -106,6 +106,8 @@ pub enum Failure {
     Location(String),
     #[error("it leads from https to http at {0}, which is not followed")]
     Downgrade(String),
+    #[error("it leads a request with credentials to {0}, which does not get them")]
+    Elsewhere(String),
     #[error("no such {what}{words}")]
     NotFound { what: &'static str, words: Words },
     #[error("{}", unauthorized(registry, login.as_deref(), words))]
@@ -160,6 +162,7 @@ impl Failure {
             Self::Cut(_) | Self::Silence { .. } | Self::Slow { .. } | Self::Busy { .. } => true,
             Self::Status { status, .. } => *status >= 500 && *status != 501 && *status != 505,
             Self::Token { why, .. } => why.is_transient(),
+            Self::BothSchemes { https, http } => https.is_transient() || http.is_transient(),
             _ => false,
         }
     }

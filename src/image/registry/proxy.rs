@@ -9,7 +9,7 @@ use ureq::Proxy;
 use ureq::http::Uri;
 
 /// The proxies of this process and their exceptions.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Proxies {
     http: Option<Proxy>,
     https: Option<Proxy>,
@@ -17,7 +17,7 @@ pub(super) struct Proxies {
 }
 
 /// One entry of NO_PROXY.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Exception {
     /// `*`
     All,
@@ -30,7 +30,7 @@ enum Exception {
 }
 
 /// A variable that names no proxy that can be used. The value is not told: it may have a password.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("environment variable {variable} is no proxy: expected http://HOST:PORT or https://HOST:PORT")]
 pub(super) struct ProxyError {
     variable: String,

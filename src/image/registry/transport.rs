@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ureq::http::{Request, Response};
+use ureq::http::{Method, Request, Response};
 use ureq::tls::TlsConfig;
 use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body, SendBody};
@@ -27,7 +27,7 @@ const BUFFER: usize = 128 << 10;
 pub(super) struct Transport {
     pub(super) timeouts: Timeouts,
     directory: Arc<dyn Directory>,
-    proxies: Result<Proxies, ProxyError>,
+    pub(super) proxies: Result<Proxies, ProxyError>,
     roots: SystemRoots,
     names: Names,
     agents: Mutex<HashMap<Key, Agent>>,
@@ -91,17 +91,29 @@ impl Transport {
     ) -> Result<Response<Body>, Failure> {
         let uri = request.uri().clone();
         let agent = self.agent(party, &uri)?;
+        // The registry stores all of it before it answers.
+        let stores = matches!(*request.method(), Method::PUT | Method::PATCH);
+        let patience = match stores {
+            true => (self.timeouts.finish, "FINISH"),
+            false => (self.timeouts.silence, "SILENCE"),
+        };
         let answer = match sent {
             Sent::Nothing => agent.run(request),
-            Sent::Bytes(bytes) => agent.run(request.map(|()| bytes)),
+            Sent::Bytes(bytes) if !stores => agent.run(request.map(|()| bytes)),
+            Sent::Bytes(bytes) => {
+                let request = agent.configure_request(request.map(|()| bytes));
+                agent.run(request.timeout_per_read(Some(patience.0)).build())
+            }
             Sent::Stream(reader, size) => {
                 let mut payload = Payload { reader, left: size };
-                // The registry stores all of it before it answers.
-                let config = agent.configure_request(request.map(|()| SendBody::from_reader(&mut payload)));
-                agent.run(config.timeout_per_read(Some(self.timeouts.finish)).build())
+                let request = agent.configure_request(request.map(|()| SendBody::from_reader(&mut payload)));
+                agent.run(request.timeout_per_read(Some(patience.0)).build())
             }
         };
-        answer.map_err(|error| self.explain(error, self.proxies.as_ref().ok().and_then(|all| all.of(&uri))))
+        answer.map_err(|error| {
+            let proxy = self.proxies.as_ref().ok().and_then(|all| all.of(&uri));
+            self.explain(error, proxy, patience)
+        })
     }
 
     /// Waits, unless everything is stopped.
@@ -186,22 +198,26 @@ impl Transport {
 
     /// What a body's reader says.
     pub(super) fn explain_read(&self, error: io::Error) -> Failure {
-        self.explain(error.into(), None)
+        self.explain(error.into(), None, (self.timeouts.silence, "SILENCE"))
     }
 
-    fn explain(&self, error: ureq::Error, proxy: Option<&ureq::Proxy>) -> Failure {
+    fn explain(
+        &self,
+        error: ureq::Error,
+        proxy: Option<&ureq::Proxy>,
+        patience: (Duration, &'static str),
+    ) -> Failure {
         if self.running().is_err() {
             return Failure::Stopped;
         }
-        let timeouts = &self.timeouts;
         match error {
             ureq::Error::Io(error) => explain_io(&error),
             ureq::Error::Rustls(error) => tls::explain(&error),
             ureq::Error::Tls(why) => Failure::Tls(why.to_owned()),
             ureq::Error::Timeout(ureq::Timeout::Connect) => {
-                Failure::Silence { after: timeouts.connect, variable: "CONNECT" }
+                Failure::Silence { after: self.timeouts.connect, variable: "CONNECT" }
             }
-            ureq::Error::Timeout(_) => Failure::Silence { after: timeouts.silence, variable: "SILENCE" },
+            ureq::Error::Timeout(_) => Failure::Silence { after: patience.0, variable: patience.1 },
             ureq::Error::ConnectProxyFailed(why) => {
                 let name = proxy.map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
                 Failure::Proxy { proxy: name.unwrap_or_default(), why }
