@@ -12,6 +12,8 @@ mod events;
 mod exec;
 mod features;
 mod global;
+mod human;
+mod image;
 mod kill;
 mod list;
 pub mod log;
@@ -25,6 +27,7 @@ mod size;
 mod spec;
 mod start;
 mod state;
+mod system;
 mod table;
 mod target;
 mod update;
@@ -80,7 +83,7 @@ const fn entry<C: Command>() -> Entry {
     }
 }
 
-const COMMANDS: [Entry; 20] = [
+const COMMANDS: [Entry; 25] = [
     entry::<run::Run>(),
     entry::<create::Create>(),
     entry::<start::Start>(),
@@ -95,6 +98,11 @@ const COMMANDS: [Entry; 20] = [
     entry::<pause::Resume>(),
     entry::<update::Update>(),
     entry::<mounts::Mounts>(),
+    entry::<image::Images>(),
+    entry::<image::Image>(),
+    entry::<image::Rmi>(),
+    entry::<image::Tag>(),
+    entry::<system::System>(),
     entry::<spec::Spec>(),
     entry::<features::Features>(),
     entry::<version::Version>(),

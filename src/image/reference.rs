@@ -178,6 +178,11 @@ impl Reference {
         }
     }
 
+    /// The repository as people write it, without a tag or a digest.
+    pub fn familiar_name(&self) -> String {
+        Self { tag: None, digest: None, ..self.clone() }.familiar()
+    }
+
     /// As people write it: without `docker.io/` and `library/`.
     pub fn familiar(&self) -> String {
         let text = self.to_string();

@@ -27,7 +27,7 @@ pub use process::ProcessId;
 pub use record::{Record, SCHEMA};
 pub use status::Status;
 pub use store::{Reservation, Store};
-pub use time::rfc3339;
+pub use time::{parse_rfc3339, rfc3339};
 
 use std::path::PathBuf;
 

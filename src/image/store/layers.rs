@@ -28,10 +28,13 @@ pub struct LayerRecord {
     pub diff_id: Digest,
     /// The blob that it was unpacked from.
     pub blob: Descriptor,
-    /// Bytes of its regular files.
+    /// Bytes of its uncompressed tar archive.
     pub bytes: u64,
     /// Its entries: files, directories, links ...
     pub files: u64,
+    /// Does its root hide all layers below? overlayfs does not heed that of a root: who mounts leaves them out.
+    #[serde(default)]
+    pub opaque_root: bool,
     /// When it was unpacked, RFC 3339.
     pub created: String,
     /// Bytes that it takes on the disk, once they have been counted.
@@ -43,7 +46,7 @@ impl LayerRecord {
     /// That of a layer that is unpacked now.
     pub fn new(diff_id: Digest, blob: Descriptor, bytes: u64, files: u64) -> Self {
         let created = rfc3339(SystemTime::now());
-        Self { schema: LAYER_SCHEMA, diff_id, blob, bytes, files, created, disk: None }
+        Self { schema: LAYER_SCHEMA, diff_id, blob, bytes, files, opaque_root: false, created, disk: None }
     }
 }
 

@@ -1,0 +1,118 @@
+//! `image`: the commands about images, each also one of its own where docker has it so; and what they share.
+
+mod filter;
+mod history;
+mod images;
+mod inspect;
+mod prune;
+mod rmi;
+mod tag;
+
+pub use filter::Filter;
+pub use images::Images;
+pub use rmi::Rmi;
+pub use tag::Tag;
+
+use rcrun::image::store::{Image as Stored, Store, StoreError};
+use rcrun::image::{Name, Reference};
+
+use super::{Command, Context, log};
+
+/// `image ACTION`.
+#[derive(clap::Args)]
+pub struct Image {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(clap::Subcommand)]
+enum Action {
+    /// List images, as the command images does
+    #[command(visible_alias = "list")]
+    Ls(Images),
+    /// Remove images, as the command rmi does
+    #[command(visible_alias = "remove")]
+    Rm(Rmi),
+    /// Give an image one more name
+    Tag(Tag),
+    /// Print what is known of images as JSON
+    Inspect(inspect::Inspect),
+    /// List the steps by which an image was built
+    History(history::History),
+    /// Remove images that nobody uses
+    Prune(prune::Prune),
+}
+
+impl Command for Image {
+    const NAME: &'static str = "image";
+    const ABOUT: &'static str = "List, inspect, verify and remove images";
+
+    fn run(self, context: &Context) -> anyhow::Result<u8> {
+        match self.action {
+            Action::Ls(command) => command.run(context),
+            Action::Rm(command) => command.run(context),
+            Action::Tag(command) => command.run(context),
+            Action::Inspect(command) => command.run(context),
+            Action::History(command) => command.run(context),
+            Action::Prune(command) => command.run(context),
+        }
+    }
+}
+
+/// The store; None where there is none yet.
+pub fn existing(context: &Context) -> anyhow::Result<Option<Store>> {
+    Ok(Store::existing(&context.storage()?)?)
+}
+
+/// The store, or the error that there is no such image in it.
+pub fn existing_for(context: &Context, name: &str) -> anyhow::Result<Store> {
+    Ok(existing(context)?.ok_or_else(|| StoreError::NoImage { name: name.to_owned() })?)
+}
+
+/// The full names that a user's word may stand for; none of an id.
+pub fn candidates(text: &str) -> Vec<Reference> {
+    let name: Result<Name, _> = text.parse();
+    name.map(|name| name.in_registry(rcrun::image::reference::DOCKER_IO)).into_iter().collect()
+}
+
+/// The image that a word means.
+pub fn find(store: &Store, text: &str) -> Result<Stored, StoreError> {
+    // A word that is neither a name nor an id: why it is no name says most.
+    if let Err(error) = text.parse::<Name>()
+        && !text.trim_start_matches("sha256:").bytes().all(|byte| byte.is_ascii_hexdigit())
+    {
+        return Err(StoreError::NoName(error));
+    }
+    store.find(text, &candidates(text))
+}
+
+/// Does `one` to each word, past errors: the last error is the result, those before it are printed.
+pub fn each<T>(
+    words: &[String],
+    mut one: impl FnMut(&str) -> anyhow::Result<T>,
+) -> (Vec<T>, anyhow::Result<u8>) {
+    let (mut done, mut failed) = (Vec::new(), None);
+    for word in words {
+        match one(word) {
+            Ok(value) => done.push(value),
+            Err(error) => {
+                if let Some(before) = failed.replace(error) {
+                    log::error(&format!("{before:#}"));
+                }
+            }
+        }
+    }
+    (done, failed.map_or(Ok(0), Err))
+}
+
+/// `--format` of commands whose docker namesakes also take Go templates.
+pub fn parsed_format(value: &str) -> Result<super::output::Format, String> {
+    match value {
+        "table" => Ok(super::output::Format::Table),
+        "json" => Ok(super::output::Format::Json),
+        _ if value.contains("{{") => {
+            Err("Go templates are not supported: take json, and jq or the like".to_owned())
+        }
+        _ => Err("expected table or json".to_owned()),
+    }
+}

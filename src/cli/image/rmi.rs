@@ -1,0 +1,58 @@
+//! `rmi`.
+
+use rcrun::image::store::Removed;
+
+use super::{candidates, each, existing_for};
+use crate::cli::{Command, Context, log, output};
+
+/// Flags of `rmi`.
+#[derive(clap::Args)]
+pub struct Rmi {
+    /// Names or ids of images
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<String>,
+    /// Also an image of several names by its id, and one that a stopped container uses
+    #[arg(short, long)]
+    force: bool,
+}
+
+impl Command for Rmi {
+    const NAME: &'static str = "rmi";
+    const ABOUT: &'static str = "Remove images, or names of them";
+
+    fn run(self, context: &Context) -> anyhow::Result<u8> {
+        let (_, result) = each(&self.images, |word| {
+            let store = existing_for(context, word)?;
+            super::find(&store, word)?;
+            let removed = store.remove_image(word, &candidates(word), self.force)?;
+            output::print(&report(&removed))?;
+            collected(&removed)
+        });
+        result
+    }
+}
+
+/// docker's lines.
+fn report(removed: &Removed) -> String {
+    let untagged = removed.untagged.iter().map(|name| format!("Untagged: {name}\n"));
+    let layers = &removed.collected.layers;
+    let deleted = removed.deleted.iter().chain(layers).map(|digest| format!("Deleted: {digest}\n"));
+    untagged.chain(deleted).collect()
+}
+
+/// Says what garbage collection could not do.
+pub fn collected(removed: &Removed) -> anyhow::Result<()> {
+    if removed.collected.deferred {
+        log::warning(
+            "the store is in use by a pull, a load or a beginning run: layers are left for the next removal",
+        );
+    }
+    for error in &removed.collected.errors {
+        log::warning(&error.to_string());
+    }
+    match removed.collected.errors.len() {
+        0 => Ok(()),
+        1 => anyhow::bail!("one thing could not be removed"),
+        count => anyhow::bail!("{count} things could not be removed"),
+    }
+}
