@@ -62,9 +62,7 @@ impl Command for Images {
             None => Vec::new(),
         };
         let text = if self.quiet {
-            let mut ids: Vec<String> = rows.into_iter().map(|row| row.id).collect();
-            ids.dedup();
-            ids.into_iter().map(|id| format!("{id}\n")).collect()
+            rows.into_iter().map(|row| format!("{}\n", row.id)).collect()
         } else {
             match self.format {
                 Format::Table => self.table(rows),

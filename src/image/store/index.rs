@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::ErrorKind;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Store, StoreError, layout};
@@ -20,7 +20,7 @@ const CURE: &str =
 /// The whole file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct IndexFile {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub manifests: Vec<Entry>,
     #[serde(flatten)]
     rest: Map<String, Value>,
@@ -28,37 +28,48 @@ pub(super) struct IndexFile {
 
 /// One image of it, or something that rcrun does not understand and leaves alone.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(untagged)]
-pub(super) enum Entry {
-    /// What has a digest and a size.
-    Known {
-        #[serde(flatten)]
-        descriptor: Descriptor,
-        #[serde(flatten)]
-        rest: Map<String, Value>,
-    },
-    /// What has not.
-    Other(Value),
+#[serde(from = "Value", into = "Value")]
+pub(super) struct Entry {
+    descriptor: Option<Descriptor>,
+    /// What is written: of another program's entry also what a [`Descriptor`] does not know.
+    value: Value,
+}
+
+impl From<Value> for Entry {
+    fn from(value: Value) -> Self {
+        Self { descriptor: Descriptor::deserialize(&value).ok(), value }
+    }
+}
+
+impl From<Entry> for Value {
+    fn from(entry: Entry) -> Self {
+        entry.value
+    }
 }
 
 impl Entry {
     pub(super) fn of(descriptor: Descriptor) -> Self {
-        Self::Known { descriptor, rest: Map::new() }
+        let value = serde_json::to_value(&descriptor).expect("a descriptor's keys are text");
+        Self { descriptor: Some(descriptor), value }
     }
 
+    /// None of what has no digest and size.
     pub(super) fn descriptor(&self) -> Option<&Descriptor> {
-        match self {
-            Self::Known { descriptor, .. } => Some(descriptor),
-            Self::Other(_) => None,
-        }
+        self.descriptor.as_ref()
     }
 
-    pub(super) fn descriptor_mut(&mut self) -> Option<&mut Descriptor> {
-        match self {
-            Self::Known { descriptor, .. } => Some(descriptor),
-            Self::Other(_) => None,
+    /// The same without an annotation.
+    pub(super) fn without(mut self, annotation: &str) -> Self {
+        if let Some(annotations) = self.value.get_mut("annotations").and_then(Value::as_object_mut) {
+            annotations.remove(annotation);
         }
+        Self::from(self.value)
     }
+}
+
+/// `null`, which Go writes for an empty list.
+fn null_is_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Entry>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 impl IndexFile {
