@@ -12,6 +12,7 @@ pub mod event;
 pub mod limits;
 pub mod manifest;
 pub mod platform;
+pub mod policy;
 pub mod reference;
 pub mod registry;
 pub mod store;
