@@ -17,10 +17,13 @@ mod image;
 mod kill;
 mod list;
 pub mod log;
+mod login;
 mod mounts;
 mod output;
 mod pause;
+mod prompt;
 mod ps;
+mod registry;
 mod run;
 mod signal;
 mod size;
@@ -84,6 +87,7 @@ const fn entry<C: Command>() -> Entry {
 }
 
 const COMMANDS: [Entry; 25] = [
+const COMMANDS: [Entry; 23] = [
     entry::<run::Run>(),
     entry::<create::Create>(),
     entry::<start::Start>(),
@@ -108,6 +112,9 @@ const COMMANDS: [Entry; 25] = [
     entry::<version::Version>(),
     entry::<checkpoint::Checkpoint>(),
     entry::<checkpoint::Restore>(),
+    entry::<login::Login>(),
+    entry::<login::Logout>(),
+    entry::<registry::Registry>(),
     entry::<bench::Bench>(),
 ];
 

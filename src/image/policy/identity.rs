@@ -16,7 +16,7 @@ pub enum Identity {
     /// Any of this repository: REGISTRY/REPOSITORY.
     ExactRepository(String),
     /// The image's with another beginning, then as [`Identity::MatchRepoDigestOrExact`].
-    RemapIdentity {
+    Remap {
         /// HOST[:PORT][/PATH] of the image.
         prefix: String,
         /// What stands in its place.
@@ -33,8 +33,7 @@ impl Identity {
             Self::MatchRepository => image.name() == signed.name(),
             Self::ExactReference(exact) => !is_bare(signed) && exact.to_string() == signed.to_string(),
             Self::ExactRepository(name) => *name == signed.name(),
-            Self::RemapIdentity { prefix, signed_prefix } => match image.name().strip_prefix(prefix.as_str())
-            {
+            Self::Remap { prefix, signed_prefix } => match image.name().strip_prefix(prefix.as_str()) {
                 Some(rest) if rest.is_empty() || rest.starts_with('/') => {
                     let image = &image.to_string()[prefix.len()..];
                     let remapped: Result<Reference, _> = format!("{signed_prefix}{image}").parse();
@@ -107,14 +106,12 @@ mod tests {
 
     #[test]
     fn a_mirrors_names_are_its_vendors() {
-        let remap = Identity::RemapIdentity {
-            prefix: "m.e:5000/vendor".into(),
-            signed_prefix: "vendor.example".into(),
-        };
+        let remap =
+            Identity::Remap { prefix: "m.e:5000/vendor".into(), signed_prefix: "vendor.example".into() };
         assert!(accepts(&remap, "m.e:5000/vendor/a/b:1", "vendor.example/a/b:1"));
         assert!(!accepts(&remap, "m.e:5000/vendor/a/b:1", "m.e:5000/vendor/a/b:1"));
         assert!(accepts(&remap, "m.e:5000/vendors/a:1", "m.e:5000/vendors/a:1"));
-        let registry = Identity::RemapIdentity { prefix: "m.e".into(), signed_prefix: "v.e".into() };
+        let registry = Identity::Remap { prefix: "m.e".into(), signed_prefix: "v.e".into() };
         assert!(accepts(&registry, "m.e/a:1", "v.e/a:1") && accepts(&registry, "m.e:5/a:1", "m.e:5/a:1"));
     }
 }

@@ -294,7 +294,7 @@ impl TryFrom<RawIdentity> for Identity {
                 if let Some(text) = [&prefix, &signed_prefix].into_iter().find(|text| !is_place(text)) {
                     return Err(format!("remapIdentity: {text:?} is no HOST[:PORT][/PATH]"));
                 }
-                Ok(Self::RemapIdentity { prefix, signed_prefix })
+                Ok(Self::Remap { prefix, signed_prefix })
             }
             _ => Err(format!(
                 "the signedIdentity {name:?} is unknown, or has fields of another or lacks its own"

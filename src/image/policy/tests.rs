@@ -77,7 +77,8 @@ fn a_signature_for_the_image_by_the_key_is_accepted() {
     let policy = signed_by(&signer.pem(), Value::Null);
     let good = signer.sign(&payload(IMAGE, &digest));
     check(&policy, IMAGE, &digest, std::slice::from_ref(&good)).unwrap();
-    check(&policy, &format!("r.example:5000/team/app@{digest}"), &digest, &[good.clone()]).unwrap();
+    check(&policy, &format!("r.example:5000/team/app@{digest}"), &digest, std::slice::from_ref(&good))
+        .unwrap();
     let others = [Signer::new().sign(&payload(IMAGE, &digest)), signer.sign(&json!({})), good];
     check(&policy, IMAGE, &digest, &others).unwrap();
 }

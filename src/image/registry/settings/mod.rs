@@ -10,15 +10,19 @@ mod certificates;
 mod conf;
 mod endpoints;
 mod error;
+mod explain;
 mod files;
 mod options;
+mod place;
 mod registries;
 mod short;
 
 use std::path::{Path, PathBuf};
 
 pub use error::{HelperProblem, SettingsError};
+pub use explain::{Asked, Certified, Explanation, Known, Meant};
 pub use options::{AuthFiles, RegistriesFiles, SettingsOptions};
+pub use place::{Place, PlaceError};
 pub use short::Candidate;
 
 use super::{Certificates, Credentials, Directory, DirectoryError, Endpoint};
@@ -52,12 +56,20 @@ impl Settings {
 
     /// Where to ask for `reference`, in order: mirrors, then the registry itself.
     pub fn endpoints(&self, reference: &Reference) -> Result<Vec<Endpoint>, SettingsError> {
-        self.registries.endpoints(reference)
+        let mut endpoints = self.registries.endpoints(reference)?;
+        endpoints.iter_mut().for_each(|endpoint| self.override_verification(endpoint));
+        Ok(endpoints)
     }
 
     /// Where to push `reference`.
     pub fn push_endpoint(&self, reference: &Reference) -> Result<Endpoint, SettingsError> {
-        self.registries.push_endpoint(reference)
+        let mut endpoint = self.registries.push_endpoint(reference)?;
+        self.override_verification(&mut endpoint);
+        Ok(endpoint)
+    }
+
+    fn override_verification(&self, endpoint: &mut Endpoint) {
+        endpoint.insecure = self.options.tls_verify.map_or(endpoint.insecure, |verify| !verify);
     }
 
     /// What is known to `registry` for its `repository`. Of the sources that are set up the first that has

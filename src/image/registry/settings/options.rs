@@ -21,6 +21,8 @@ pub struct SettingsOptions {
     pub helpers: Option<OsString>,
     /// How long a credential helper may take.
     pub helper_patience: Duration,
+    /// `--tls-verify`: stands above what registries.conf says of any registry.
+    pub tls_verify: Option<bool>,
 }
 
 /// The files that make up registries.conf.
@@ -102,7 +104,8 @@ impl SettingsOptions {
                 AuthFiles { primary, chosen_by: None, others }
             }
         };
-        Self { registries, auth, certificates, helpers: None, helper_patience: HELPER_PATIENCE }
+        let (helpers, helper_patience, tls_verify) = (None, HELPER_PATIENCE, None);
+        Self { registries, auth, certificates, helpers, helper_patience, tls_verify }
     }
 }
 

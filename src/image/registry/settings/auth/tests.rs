@@ -34,6 +34,7 @@ impl Home {
             certificates: Vec::new(),
             helpers: Some(helpers),
             helper_patience: Duration::from_secs(20),
+            tls_verify: None,
         };
         Self { directory, options }
     }
