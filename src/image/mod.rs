@@ -16,6 +16,7 @@ pub mod policy;
 pub mod reference;
 pub mod registry;
 pub mod store;
+pub mod unpack;
 
 pub use digest::{Digest, DigestError};
 pub use limits::{LimitError, Limits};
