@@ -43,6 +43,18 @@ impl Write for FixedText {
     }
 }
 
+/// `text` on one line, whatever it holds: control characters are escaped, so that no terminal obeys them.
+pub fn on_one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_control() {
+            true => line.extend(c.escape_default()),
+            false => line.push(c),
+        }
+    }
+    line
+}
+
 /// A C string as text, control and undecodable bytes escaped: one line whatever it holds.
 pub struct Text<'a>(pub &'a CStr);
 
@@ -119,6 +131,11 @@ mod tests {
     #[test]
     fn a_c_string_stays_on_one_line() {
         assert_eq!(Text(c"a\nb\xff").to_string(), "a\\nb\\xff");
+    }
+
+    #[test]
+    fn no_text_makes_a_terminal_do_anything() {
+        assert_eq!(on_one_line("é\n\u{1b}[2J"), "é\\n\\u{1b}[2J");
     }
 
     #[test]

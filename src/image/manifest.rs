@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::digest::Digest;
 use super::limits::Limits;
 use super::platform::Platform;
+use crate::text::on_one_line;
 
 /// What a manifest is called.
 pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -166,7 +167,7 @@ impl Index {
         names.dedup();
         match names.is_empty() {
             true => "none that is named".to_owned(),
-            false => names.join(", "),
+            false => on_one_line(&names.join(", ")),
         }
     }
 }
@@ -185,7 +186,7 @@ pub enum Document {
 #[allow(missing_docs)]
 pub enum ManifestError {
     #[error("the manifest is no JSON of its kind: {0}")]
-    Json(#[from] serde_path_to_error::Error<serde_json::Error>),
+    Json(String),
     #[error("the manifest has both `manifests` and `layers` or `config`: is it an index or an image?")]
     Both,
     #[error("the manifest says it is {said:?} but has what belongs to {is}")]
@@ -241,7 +242,9 @@ impl Document {
             return Err(ManifestError::TooLarge { what, size, most, variable: "MANIFEST_BYTES" });
         }
         let mut json = serde_json::Deserializer::from_slice(bytes);
-        let raw: Raw = serde_path_to_error::deserialize(&mut json)?;
+        // It names keys of the document, which may be anything.
+        let raw: Raw = serde_path_to_error::deserialize(&mut json)
+            .map_err(|error| ManifestError::Json(on_one_line(&error.to_string())))?;
         if raw.fs_layers.is_some() || raw.schema_version == 1 {
             return Err(ManifestError::Schema1);
         }
