@@ -18,9 +18,10 @@ use serde::de::DeserializeOwned;
 use super::ArchiveError;
 use super::scan::{Kind, Scan};
 use crate::image::Limits;
+use crate::text::on_one_line;
 
 /// What no archive's metadata ever name is not kept in memory.
-const LONGEST_NAME: usize = 255;
+pub(super) const LONGEST_NAME: usize = 255;
 /// As many links lead from one to the next as the kernel follows.
 const MOST_LINKS: usize = 40;
 
@@ -115,8 +116,10 @@ impl Contents {
 /// `bytes` as JSON of the file `name`.
 pub(super) fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, ArchiveError> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    serde_path_to_error::deserialize(&mut json)
-        .map_err(|source| ArchiveError::Json { name: name.to_owned(), source })
+    serde_path_to_error::deserialize(&mut json).map_err(|error| ArchiveError::Json {
+        name: name.to_owned(),
+        reason: on_one_line(&error.to_string()),
+    })
 }
 
 impl Content {

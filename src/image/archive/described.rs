@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-
-use super::{ArchiveError, Contents, contents, docker, oci};
+use super::{ArchiveError, Contents, docker, oci};
+use crate::image::config::{self, ConfigError};
 use crate::image::manifest::Compression;
 use crate::image::{Descriptor, Digest, Limits, Manifest, Platform, Reference};
+use crate::text::on_one_line;
 
 /// An image, or an artifact, of an archive.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub struct Described {
     pub descriptor: Descriptor,
     /// Byte for byte.
     pub manifest: Vec<u8>,
+    /// Was it made here, because the archive has none?
+    pub made: bool,
     /// Parsed.
     pub parsed: Manifest,
     /// Byte for byte; of an artifact often `{}`.
@@ -43,59 +45,35 @@ pub struct Layer {
     pub unpack: Option<(Compression, Digest)>,
 }
 
-/// The part of an image's configuration that loading needs: OCI image specification, config.md.
-#[derive(Debug, Deserialize)]
+/// What loading needs of an image's configuration.
 pub(super) struct Configuration {
-    #[serde(default)]
-    os: String,
-    #[serde(default)]
-    architecture: String,
-    #[serde(default)]
-    variant: Option<String>,
-    rootfs: RootFs,
-}
-
-#[derive(Debug, Deserialize)]
-struct RootFs {
-    #[serde(rename = "type")]
-    kind: String,
-    // Go writes an empty list so.
-    #[serde(default)]
-    diff_ids: Option<Vec<Digest>>,
+    /// Of the layers, from the lowest to the highest.
+    pub diff_ids: Vec<Digest>,
+    /// What it was built for.
+    pub platform: Platform,
 }
 
 impl Configuration {
     /// That of the file `name`, which must have as many layers as `within` says.
     pub fn parse(name: &str, bytes: &[u8], within: &str, layers: usize) -> Result<Self, ArchiveError> {
-        let configuration: Self = contents::parse(name, bytes)?;
-        let rootfs = &configuration.rootfs;
-        if rootfs.kind != "layers" {
-            return Err(ArchiveError::Rootfs { config: name.to_owned(), said: rootfs.kind.clone() });
+        let wrong = |error: ConfigError| ArchiveError::Json {
+            name: name.to_owned(),
+            reason: on_one_line(&error.to_string()),
+        };
+        let configuration = config::parse(bytes).map_err(wrong)?;
+        let kind = configuration.rootfs().typ();
+        if kind != "layers" {
+            return Err(ArchiveError::Rootfs { config: name.to_owned(), said: kind.clone() });
         }
-        let diff_ids = configuration.diff_ids().len();
-        match diff_ids == layers {
-            true => Ok(configuration),
+        let diff_ids = config::diff_ids(&configuration).map_err(wrong)?;
+        let platform = config::platform(&configuration).normalized();
+        match diff_ids.len() == layers {
+            true => Ok(Self { diff_ids, platform }),
             false => {
                 let (config, within) = (name.to_owned(), within.to_owned());
-                Err(ArchiveError::LayerCount { config, diff_ids, within, layers })
+                Err(ArchiveError::LayerCount { config, diff_ids: diff_ids.len(), within, layers })
             }
         }
-    }
-
-    /// Of the layers, from the lowest to the highest.
-    pub fn diff_ids(&self) -> &[Digest] {
-        self.rootfs.diff_ids.as_deref().unwrap_or_default()
-    }
-
-    /// What it was built for; what old configurations do not say is taken for Linux and this machine's processor.
-    pub fn platform(&self) -> Platform {
-        let host = Platform::host();
-        let or = |said: &str, otherwise: String| match said {
-            "" => otherwise,
-            said => said.to_owned(),
-        };
-        let (os, architecture) = (or(&self.os, host.os), or(&self.architecture, host.architecture));
-        Platform { os, architecture, variant: self.variant.clone().filter(|v| !v.is_empty()) }.normalized()
     }
 }
 

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::contents::LONGEST_NAME;
 use super::described::{Configuration, Described, Layer};
 use super::{ArchiveError, Content, Contents, names};
 use crate::image::digest::{Algorithm, Hasher};
@@ -28,11 +29,24 @@ pub(super) struct Listed {
 pub(super) fn listed(contents: &Contents, limits: &Limits) -> Result<Option<Vec<Listed>>, ArchiveError> {
     let Some(listed) = contents.json::<Vec<Listed>>(FILE, limits.manifest_bytes)? else { return Ok(None) };
     let (count, most) = (listed.len(), limits.index_entries);
-    match count {
-        0 => Err(ArchiveError::EmptyList { name: FILE }),
+    let wrong = listed.iter().flat_map(Listed::files).find(|name| !is_file_name(name));
+    match wrong {
+        _ if count == 0 => Err(ArchiveError::EmptyList { name: FILE }),
         _ if count > most => Err(ArchiveError::Images { name: FILE, count, most }),
-        _ => Ok(Some(listed)),
+        Some(name) => Err(ArchiveError::FileName(name.chars().take(LONGEST_NAME).collect())),
+        None => Ok(Some(listed)),
     }
+}
+
+impl Listed {
+    fn files(&self) -> impl Iterator<Item = &String> {
+        self.layers.iter().flatten().chain([&self.config])
+    }
+}
+
+/// Names stand in messages as they are.
+fn is_file_name(name: &str) -> bool {
+    (1..=LONGEST_NAME).contains(&name.len()) && !name.chars().any(char::is_control)
 }
 
 /// The images that manifest.json lists.
@@ -72,7 +86,7 @@ fn image(contents: &Contents, listed: &Listed, limits: &Limits) -> Result<Descri
     }
     let bytes = config(contents, listed, limits)?;
     let configuration = Configuration::parse(&listed.config, &bytes, FILE, files.len())?;
-    let layers = files.iter().zip(configuration.diff_ids());
+    let layers = files.iter().zip(&configuration.diff_ids);
     let layers: Vec<Layer> =
         layers.map(|(file, diff_id)| layer(contents, file, diff_id)).collect::<Result<_, _>>()?;
     let parsed = Manifest {
@@ -88,11 +102,12 @@ fn image(contents: &Contents, listed: &Listed, limits: &Limits) -> Result<Descri
         names: names_of(listed)?,
         descriptor: Descriptor::of(OCI_MANIFEST, &manifest),
         manifest,
+        made: true,
         parsed,
         config: bytes,
         layers,
         index: None,
-        platform: Some(configuration.platform()),
+        platform: Some(configuration.platform),
     })
 }
 

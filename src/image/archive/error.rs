@@ -46,8 +46,12 @@ pub enum ArchiveError {
     Missing { name: String, needed_by: String },
     #[error("{name} has {size} bytes, more than {most}: RCRUN_IMAGE_MAX_{variable} raises the limit")]
     TooLarge { name: String, size: u64, most: u64, variable: &'static str },
-    #[error("{name} is no JSON of its kind: {source}")]
-    Json { name: String, source: serde_path_to_error::Error<serde_json::Error> },
+    #[error("{name} is no JSON of its kind: {reason}")]
+    Json { name: String, reason: String },
+    #[error(
+        "manifest.json names the file {0:?}, which no archive of images has: at most 255 bytes, none of them a control character"
+    )]
+    FileName(String),
     #[error("it is no archive of images: it has neither manifest.json nor index.json with oci-layout")]
     NoImages,
     #[error("it was made by a Docker older than 1.10: load and save it with a newer one")]

@@ -167,6 +167,7 @@ impl Layout<'_> {
             names: Vec::new(),
             descriptor,
             manifest,
+            made: false,
             config,
             layers: Vec::new(),
             index,
@@ -179,8 +180,8 @@ impl Layout<'_> {
                 let name = blob_name(&described.parsed.config.digest);
                 let layers = described.parsed.layers.len();
                 let configuration = Configuration::parse(&name, &described.config, &within, layers)?;
-                described.platform = Some(configuration.platform());
-                Some(configuration.diff_ids().to_vec())
+                described.platform = Some(configuration.platform);
+                Some(configuration.diff_ids)
             }
         };
         let at = |at: usize| diff_ids.as_ref().map(|ids| ids[at].clone());

@@ -16,6 +16,7 @@ use serde_json::json;
 
 use super::output::{Output, OutputError, Verified};
 use super::{input, names, oci};
+use crate::image::event::{Event, Listener, Progress};
 use crate::image::manifest::OCI_INDEX;
 use crate::image::store::{Contents, Image};
 use crate::image::{Descriptor, Digest, Reference, Store, StoreError};
@@ -60,13 +61,14 @@ pub enum SaveError {
     Blob { digest: Digest, reason: String },
 }
 
-/// Writes `images` to `output`.
+/// Writes `images` to `output`; `listener` hears of each blob.
 pub fn save(
     store: &Store,
     images: &[Wanted],
     format: Format,
     output: Output,
     fetch: &Fetch<'_>,
+    listener: Listener<'_>,
 ) -> Result<(), SaveError> {
     let _use = store.use_shared()?;
     let layout = Layout::of(store, images, format)?;
@@ -85,6 +87,7 @@ pub fn save(
         };
         let mut verified = Verified::new(source, descriptor);
         output.file(&oci::blob_name(digest), descriptor.size, &mut verified)?;
+        listener(Event::Blob(descriptor, Progress::Done));
     }
     Ok(output.finish()?)
 }

@@ -177,8 +177,11 @@ fn what_manifest_json_says_wrong_is_one_line() {
     layer(docker(json!([]))).file("a/./layer.tar", "x").refused("two entries called \"a/layer.tar\"");
     list(json!([])).refused("lists no image");
     list(json!({"Config": "x"})).refused("manifest.json is no JSON of its kind");
+    list(json!([{"Config": "a\nb"}])).refused("at most 255 bytes");
+    list(json!([{"Config": "c", "Layers": [""]}])).refused("at most 255 bytes");
     list(json!([{"Config": "../../etc/passwd"}])).refused("leads out of the archive");
-    list(json!([{"Config": "c"}])).file("c", r#"{"rootfs":{"type":"tar"}}"#).refused("\"tar\"");
+    list(json!([{"Config": "c"}])).file("c", config(&[]).replace("\"layers\"", "\"tar\"")).refused("\"tar\"");
+    list(json!([{"Config": "c"}])).file("c", "{}").refused("c is no JSON of its kind");
     list(json!([{"Config": "c"}])).file("c", config(&[&Digest::of(b"")])).refused("c lists 1 layers");
     list(json!([{"Config": "c", "Layers": vec!["x"; 501]}])).refused("RCRUN_IMAGE_MAX_LAYERS");
     list(json!(vec![json!({"Config": "c"}); 1001])).refused("RCRUN_IMAGE_MAX_INDEX_ENTRIES");
@@ -187,7 +190,8 @@ fn what_manifest_json_says_wrong_is_one_line() {
     Tar::new().file("repositories", "{}").refused("older than 1.10");
     Tar::new().file("x", "").refused("no archive of images");
     let one = config(&[]);
-    let other = json!({"os": "windows", "rootfs": {"type": "layers"}}).to_string();
+    let rootfs = json!({"type": "layers", "diff_ids": []});
+    let other = json!({"os": "windows", "architecture": "arm", "rootfs": rootfs}).to_string();
     let twice = json!([{"Config": "1", "RepoTags": ["a"]}, {"Config": "2", "RepoTags": ["a:latest"]}]);
     list(twice).file("1", one).file("2", other).refused("calls two images a:latest");
 }
