@@ -86,8 +86,7 @@ const fn entry<C: Command>() -> Entry {
     }
 }
 
-const COMMANDS: [Entry; 25] = [
-const COMMANDS: [Entry; 23] = [
+const COMMANDS: &[Entry] = &[
     entry::<run::Run>(),
     entry::<create::Create>(),
     entry::<start::Start>(),

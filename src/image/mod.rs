@@ -5,8 +5,8 @@
 //! store. All of it runs in the caller's process; threads live within a pull, a push, a load or a save and are
 //! gone before any [`crate::plan`] is made.
 
-pub mod config;
 pub mod archive;
+pub mod config;
 pub mod digest;
 pub mod event;
 pub mod limits;
