@@ -56,7 +56,7 @@ pub struct Exec {
     apparmor: Option<String>,
     /// Set no_new_privs: execve(2) grants nothing
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        value_parser = parsed_boolean)]
+        value_parser = words::parsed_boolean)]
     no_new_privs: Option<bool>,
     /// Capability to add, such as CAP_NET_ADMIN (repeatable)
     #[arg(short, long, value_name = "NAME")]
@@ -108,10 +108,6 @@ impl Exec {
         };
         Ok((id, options))
     }
-}
-
-fn parsed_boolean(word: &str) -> Result<bool, &'static str> {
-    words::boolean(word.as_ref()).ok_or("expected true or false")
 }
 
 impl Command for Exec {

@@ -29,7 +29,7 @@ pub struct Login {
     authfile: Option<PathBuf>,
     /// Verify the registry's certificate, and speak https alone [default: as registries.conf says]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        value_parser = parsed_boolean)]
+        value_parser = words::parsed_boolean)]
     tls_verify: Option<bool>,
     /// Print who is logged in, and do nothing
     #[arg(long, conflicts_with_all = ["username", "password", "password_stdin"])]
@@ -160,6 +160,3 @@ impl Command for Logout {
     }
 }
 
-fn parsed_boolean(word: &str) -> Result<bool, &'static str> {
-    words::boolean(word.as_ref()).ok_or("expected true or false")
-}

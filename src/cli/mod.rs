@@ -21,8 +21,11 @@ mod login;
 mod mounts;
 mod output;
 mod pause;
+mod progress;
 mod prompt;
 mod ps;
+mod pull;
+mod push;
 mod registry;
 mod run;
 mod signal;
@@ -33,6 +36,7 @@ mod state;
 mod system;
 mod table;
 mod target;
+mod transfer;
 mod update;
 mod version;
 mod words;
@@ -101,6 +105,8 @@ const COMMANDS: &[Entry] = &[
     entry::<pause::Resume>(),
     entry::<update::Update>(),
     entry::<mounts::Mounts>(),
+    entry::<pull::Pull>(),
+    entry::<push::Push>(),
     entry::<image::Images>(),
     entry::<image::Image>(),
     entry::<image::Rmi>(),

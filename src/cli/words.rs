@@ -155,6 +155,11 @@ pub fn boolean(word: &OsStr) -> Option<bool> {
     }
 }
 
+/// The same for clap.
+pub fn parsed_boolean(word: &str) -> Result<bool, &'static str> {
+    boolean(word.as_ref()).ok_or("expected true or false")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

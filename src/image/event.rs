@@ -1,5 +1,8 @@
 //! What happens during a pull, a push, a load or a save, told as it happens. Whoever listens decides what people see.
 
+use std::io::{self, Read};
+use std::sync::Arc;
+
 use super::digest::Digest;
 use super::manifest::Descriptor;
 
@@ -31,4 +34,27 @@ pub enum Progress {
 }
 
 /// Gets the events.
-pub type Listener<'a> = &'a (dyn Fn(Event<'_>) + Sync);
+pub type Listener = Arc<dyn Fn(Event<'_>) + Send + Sync>;
+
+/// Tells the listener how much of a blob has been read.
+pub(super) struct Watched<R> {
+    inner: R,
+    blob: Descriptor,
+    listener: Listener,
+    done: u64,
+}
+
+impl<R> Watched<R> {
+    pub(super) fn new(inner: R, blob: &Descriptor, listener: &Listener) -> Self {
+        Self { inner, blob: blob.clone(), listener: Arc::clone(listener), done: 0 }
+    }
+}
+
+impl<R: Read> Read for Watched<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.done += read as u64;
+        (self.listener)(Event::Blob(&self.blob, Progress::Transferred(self.done)));
+        Ok(read)
+    }
+}

@@ -68,7 +68,7 @@ pub fn save(
     format: Format,
     output: Output,
     fetch: &Fetch<'_>,
-    listener: Listener<'_>,
+    listener: &Listener,
 ) -> Result<(), SaveError> {
     let _use = store.use_shared()?;
     let layout = Layout::of(store, images, format)?;
