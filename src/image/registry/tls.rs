@@ -83,7 +83,9 @@ pub(super) fn explain(error: &rustls::Error) -> Failure {
     match error {
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => Failure::NoTls,
         rustls::Error::InvalidCertificate(why) => Failure::Certificate(match why {
-            CertificateError::UnknownIssuer => "by an unknown authority".to_owned(),
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                "by an unknown authority".to_owned()
+            }
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                 "it has expired".to_owned()
             }

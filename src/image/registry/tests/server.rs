@@ -145,7 +145,16 @@ fn serve(
         }
     };
     let mut reader = BufReader::new(stream);
-    while let Some(request) = read_request(&mut reader)? {
+    loop {
+        let request = match read_request(&mut reader) {
+            Ok(Some(request)) => request,
+            Ok(None) => break,
+            // A handshake, say.
+            Err(error) => {
+                reader.get_mut().write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")?;
+                return Err(error);
+            }
+        };
         let before = {
             let mut seen = seen.lock().unwrap();
             seen.push(request.clone());
