@@ -5,4 +5,7 @@
 mod support;
 
 mod fixtures;
+mod login;
+mod registries;
 mod self_test;
+mod signatures;

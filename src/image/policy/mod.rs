@@ -10,6 +10,7 @@
 
 mod attached;
 mod error;
+mod fetch;
 mod identity;
 mod key;
 mod parse;
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 pub use attached::{Attachment, attached, signature_tag};
 pub use error::PolicyError;
+pub use fetch::signatures;
 pub use signature::Signature;
 
 use super::{Digest, Reference};

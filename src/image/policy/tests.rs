@@ -401,3 +401,18 @@ fn signatures_are_layers_of_an_artifact_beside_the_image() {
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].with(b"{}".to_vec()), Signature { payload: b"{}".to_vec(), base64: "c2ln".into() });
 }
+
+#[test]
+fn skopeos_signature_is_verified() {
+    // Of `skopeo copy --sign-by-sigstore-private-key`, version 1.22.
+    let key = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAENqVJM8UtKQbILuDxQVEGGmqwv81D\ny4gMeBevh7pQTKFZV8dxg8xbVhuiF6rExURhA1xbT2UcwKmaJidbWuaGgQ==\n-----END PUBLIC KEY-----\n";
+    let digest = "sha256:418c30b6638cf7fbd7f8851059845330db9053d7b6b20a2b31259e37fe39a801".parse().unwrap();
+    let payload = r#"{"critical":{"identity":{"docker-reference":"r.example:5000/team/app:1"},"image":{"docker-manifest-digest":"sha256:418c30b6638cf7fbd7f8851059845330db9053d7b6b20a2b31259e37fe39a801"},"type":"cosign container image signature"},"optional":{"creator":"containers/image 5.39.1","timestamp":1795656601}}"#;
+    let base64 =
+        "MEUCIGeDUflGL42YuC3MWuhU8ORGxW2/OJGs7q2we/V8y6dyAiEArd+yIIm4TUfK4OlzYwp4X9VRjdOZh0776Tz1AklicvI=";
+    let signature = [Signature { payload: payload.into(), base64: base64.into() }];
+    let policy = signed_by(key, Value::Null);
+    check(&policy, IMAGE, &digest, &signature).unwrap();
+    assert!(check(&policy, "r.example:5000/team/app:2", &digest, &signature).is_err());
+    assert!(check(&policy, IMAGE, &Digest::of(b"another"), &signature).is_err());
+}
