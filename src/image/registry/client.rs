@@ -241,6 +241,12 @@ impl Client {
         }
     }
 
+    /// Where `reference` is pushed to.
+    pub(super) fn home(&self, reference: &Reference) -> Result<Endpoint, RegistryError> {
+        let found = self.directory.home(reference);
+        found.map_err(|source| RegistryError::Directory { reference: reference.clone(), source })
+    }
+
     /// Asks one endpoint after the other. Only the last one is asked several times.
     pub(super) fn first<T>(
         &self,

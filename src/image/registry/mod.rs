@@ -84,8 +84,7 @@ impl Registry {
             failed(Failures(vec![(registry.to_owned(), why)]))
         })?;
         let client = &*self.client;
-        let endpoints: Vec<Endpoint> =
-            client.endpoints(&reference)?.into_iter().filter(|endpoint| !endpoint.mirror).collect();
+        let endpoint = client.home(&reference)?;
         let directory = Arc::new(Only { directory: Arc::clone(&client.directory), credentials });
         let proxies = client.transport.proxies.clone();
         let other =
@@ -96,7 +95,7 @@ impl Registry {
             ask.scopes.clear();
             successful(other.client.send(endpoint, &ask)?, "registry").map(drop)
         };
-        other.client.first(&endpoints, greet).map_err(failed)
+        other.client.first(&[endpoint], greet).map_err(failed)
     }
 }
 
@@ -109,6 +108,10 @@ struct Only {
 impl Directory for Only {
     fn endpoints(&self, reference: &Reference) -> Result<Vec<Endpoint>, DirectoryError> {
         self.directory.endpoints(reference)
+    }
+
+    fn home(&self, reference: &Reference) -> Result<Endpoint, DirectoryError> {
+        self.directory.home(reference)
     }
 
     fn credentials(&self, _: &str, _: &str) -> Result<Option<Credentials>, DirectoryError> {

@@ -54,7 +54,7 @@ impl Registry {
         mount_from: Option<&Reference>,
     ) -> Result<Pushed, RegistryError> {
         let client = &*self.client;
-        let endpoint = primary(client, reference)?;
+        let endpoint = client.home(reference)?;
         let from = mount_from.filter(|from| {
             from.registry() == reference.registry() && from.repository() != reference.repository()
         });
@@ -77,20 +77,13 @@ impl Registry {
         bytes: &[u8],
     ) -> Result<(), RegistryError> {
         let client = &*self.client;
-        let endpoint = primary(client, reference)?;
+        let endpoint = client.home(reference)?;
         let tries = client.transport.timeouts.tries;
         client.patiently(tries, || push_manifest(client, &endpoint, media_type, bytes)).map_err(|failure| {
             let failures = Failures(vec![(endpoint_name(&endpoint), failure)]);
             RegistryError::PushManifest { reference: reference.clone(), failures }
         })
     }
-}
-
-/// The registry that `reference` says, as the settings reach it.
-fn primary(client: &Client, reference: &Reference) -> Result<Endpoint, RegistryError> {
-    let endpoints = client.endpoints(reference)?;
-    let found = endpoints.into_iter().rev().find(|endpoint| !endpoint.mirror);
-    found.ok_or_else(|| RegistryError::Nowhere { reference: reference.clone() })
 }
 
 fn push_manifest(

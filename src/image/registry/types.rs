@@ -63,6 +63,9 @@ pub struct ClientCertificate {
 pub trait Directory: Send + Sync {
     /// Where `reference` may be had: mirrors first. Blocked is an error.
     fn endpoints(&self, reference: &Reference) -> Result<Vec<Endpoint>, DirectoryError>;
+    /// The registry that `reference` says, for what is no pull: mirrors and other locations are not for pushes and
+    /// logins. Blocked is an error.
+    fn home(&self, reference: &Reference) -> Result<Endpoint, DirectoryError>;
     /// What `registry` wants to see for `repository`, if anything is known.
     fn credentials(&self, registry: &str, repository: &str) -> Result<Option<Credentials>, DirectoryError>;
     /// What `registry`'s TLS needs.

@@ -31,8 +31,8 @@ impl Registries {
         Ok(endpoints)
     }
 
-    /// Where to push `reference`: to what its name says. Mirrors and other locations are for reading.
-    pub fn push_endpoint(&self, reference: &Reference) -> Result<Endpoint, SettingsError> {
+    /// What `reference` itself says, to push and to log in to. Mirrors and other locations are for reading.
+    pub fn home(&self, reference: &Reference) -> Result<Endpoint, SettingsError> {
         let namespace = self.namespace(reference)?;
         Ok(namespace.map_or_else(
             || as_it_is(reference),
@@ -153,7 +153,7 @@ mod tests {
         let endpoints = all.endpoints(&"example.com/foo:1".parse().unwrap()).unwrap();
         assert_eq!(endpoints.iter().map(|one| one.insecure).collect::<Vec<_>>(), [false, true, false]);
         assert!(endpoints[1].why.contains("/r.conf, line 6"), "{}", endpoints[1].why);
-        let push = all.push_endpoint(&"example.com/foo:1".parse().unwrap()).unwrap();
+        let push = all.home(&"example.com/foo:1".parse().unwrap()).unwrap();
         assert_eq!(push.reference.to_string(), "example.com/foo:1");
     }
 
@@ -188,7 +188,7 @@ mod tests {
         let all = registries("[[registry]]\nlocation = \"a.b\"\nblocked = true");
         let error = all.endpoints(&"a.b/c".parse().unwrap()).unwrap_err().to_string();
         assert!(error.contains("a.b/c is blocked by") && error.contains("/r.conf, line 1"), "{error}");
-        assert!(all.push_endpoint(&"a.b/c".parse().unwrap()).is_err());
+        assert!(all.home(&"a.b/c".parse().unwrap()).is_err());
     }
 
     #[test]

@@ -61,9 +61,9 @@ impl Settings {
         Ok(endpoints)
     }
 
-    /// Where to push `reference`.
-    pub fn push_endpoint(&self, reference: &Reference) -> Result<Endpoint, SettingsError> {
-        let mut endpoint = self.registries.push_endpoint(reference)?;
+    /// What `reference` itself says, to push and to log in to: mirrors and other locations are for pulls.
+    pub fn home(&self, reference: &Reference) -> Result<Endpoint, SettingsError> {
+        let mut endpoint = self.registries.home(reference)?;
         self.override_verification(&mut endpoint);
         Ok(endpoint)
     }
@@ -107,6 +107,10 @@ impl Settings {
 impl Directory for Settings {
     fn endpoints(&self, reference: &Reference) -> Result<Vec<Endpoint>, DirectoryError> {
         Ok(self.endpoints(reference)?)
+    }
+
+    fn home(&self, reference: &Reference) -> Result<Endpoint, DirectoryError> {
+        Ok(self.home(reference)?)
     }
 
     fn credentials(&self, registry: &str, repository: &str) -> Result<Option<Credentials>, DirectoryError> {

@@ -40,6 +40,11 @@ impl Directory for Given {
         Ok(self.endpoints.iter().map(rewritten).collect())
     }
 
+    fn home(&self, reference: &Reference) -> Result<Endpoint, DirectoryError> {
+        let last = self.endpoints(reference)?.pop();
+        last.ok_or_else(|| "nowhere".into())
+    }
+
     fn credentials(&self, _: &str, _: &str) -> Result<Option<Credentials>, DirectoryError> {
         Ok(self.credentials.clone())
     }
