@@ -9,3 +9,4 @@ mod login;
 mod registries;
 mod self_test;
 mod signatures;
+mod store;

@@ -25,8 +25,7 @@ impl Command for Inspect {
     fn run(self, context: &Context) -> anyhow::Result<u8> {
         let (found, result) = each(&self.images, |word| {
             let store = existing_for(context, word)?;
-            let image = find(&store, word)?;
-            report(&store, &image)
+            report(&store, &find(&store, word)?.image)
         });
         let text = match self.format {
             Some(Format::Json) => found.iter().map(output::json_line).collect::<anyhow::Result<String>>()?,

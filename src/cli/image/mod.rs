@@ -13,6 +13,8 @@ pub use images::Images;
 pub use rmi::Rmi;
 pub use tag::Tag;
 
+use rcrun::image::reference::DOCKER_IO;
+use rcrun::image::registry::settings::{Settings, SettingsOptions};
 use rcrun::image::store::{Image as Stored, Store, StoreError};
 use rcrun::image::{Name, Reference};
 
@@ -69,21 +71,45 @@ pub fn existing_for(context: &Context, name: &str) -> anyhow::Result<Store> {
     Ok(existing(context)?.ok_or_else(|| StoreError::NoImage { name: name.to_owned() })?)
 }
 
-/// The full names that a user's word may stand for; none of an id.
-pub fn candidates(text: &str) -> Vec<Reference> {
-    let name: Result<Name, _> = text.parse();
-    name.map(|name| name.in_registry(rcrun::image::reference::DOCKER_IO)).into_iter().collect()
+/// An image of the store, and the full names that the word which found it may stand for.
+pub struct Found {
+    pub image: Stored,
+    pub candidates: Vec<Reference>,
 }
 
-/// The image that a word means.
-pub fn find(store: &Store, text: &str) -> Result<Stored, StoreError> {
-    // A word that is neither a name nor an id: why it is no name says most.
-    if let Err(error) = text.parse::<Name>()
-        && !text.trim_start_matches("sha256:").bytes().all(|byte| byte.is_ascii_hexdigit())
-    {
-        return Err(StoreError::NoName(error));
+/// The image that a word means: a name, a name with a digest, an id or its beginning.
+pub fn find(store: &Store, text: &str) -> anyhow::Result<Found> {
+    let (candidates, ambiguous) = candidates(text)?;
+    match store.find(text, &candidates) {
+        Ok(image) => Ok(Found { image, candidates }),
+        // Why a word is no name, or one of several, says most.
+        Err(error @ StoreError::NoImage { .. }) => Err(ambiguous.unwrap_or(error.into())),
+        Err(error) => Err(error.into()),
     }
-    store.find(text, &candidates(text))
+}
+
+/// What a word may stand for: registries.conf says it of a short name, and in docker.io is what `tag` makes of one. An id
+/// can look like a short name, so what speaks against the name counts only where no image is found.
+fn candidates(text: &str) -> anyhow::Result<(Vec<Reference>, Option<anyhow::Error>)> {
+    let is_id = text.trim_start_matches("sha256:").bytes().all(|byte| byte.is_ascii_hexdigit());
+    let name: Name = match text.parse() {
+        Ok(name) => name,
+        Err(_) if is_id && !text.is_empty() => return Ok((Vec::new(), None)),
+        Err(error) => return Err(error.into()),
+    };
+    let tagged = name.in_registry(DOCKER_IO);
+    if let Name::Qualified(_) = name {
+        return Ok((vec![tagged], None));
+    }
+    let settings = Settings::load(&SettingsOptions::from_environment(None))?;
+    let (mut candidates, ambiguous) = match settings.candidates(&name) {
+        Ok(candidates) => (candidates, None),
+        Err(error) => (Vec::new(), Some(error.into())),
+    };
+    if !candidates.contains(&tagged) {
+        candidates.push(tagged);
+    }
+    Ok((candidates, ambiguous))
 }
 
 /// Does `one` to each word, past errors: the last error is the result, those before it are printed.

@@ -2,7 +2,7 @@
 
 use rcrun::image::store::Removed;
 
-use super::{candidates, each, existing_for};
+use super::{each, existing_for, find};
 use crate::cli::{Command, Context, log, output};
 
 /// Flags of `rmi`.
@@ -23,8 +23,8 @@ impl Command for Rmi {
     fn run(self, context: &Context) -> anyhow::Result<u8> {
         let (_, result) = each(&self.images, |word| {
             let store = existing_for(context, word)?;
-            super::find(&store, word)?;
-            let removed = store.remove_image(word, &candidates(word), self.force)?;
+            let found = find(&store, word)?;
+            let removed = store.remove_image(word, &found.candidates, self.force)?;
             output::print(&report(&removed))?;
             collected(&removed)
         });

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use crate::image::{Digest, ManifestError, ReferenceError};
+use crate::image::{Digest, ManifestError};
 
 /// One failed operation and its object.
 #[derive(Debug, thiserror::Error)]
@@ -39,8 +39,6 @@ pub enum StoreError {
     Config { digest: Digest, reason: String },
     #[error("the unpacked layer {diff_id} is not in the store: pull or load the image again")]
     NoLayer { diff_id: Digest },
-    #[error(transparent)]
-    NoName(ReferenceError),
     #[error("image {name:?} is not in the store{}", suggestion(name))]
     NoImage { name: String },
     #[error("image id {prefix} is ambiguous: it begins both {} and {}", first.hex(), second.hex())]
