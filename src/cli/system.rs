@@ -117,7 +117,7 @@ fn verbose(usage: &Usage) -> String {
     for (container, bytes) in &usage.containers {
         let record = &container.record;
         let status = container.liveness.word().to_owned();
-        containers.push([record.id.clone(), record.name.clone(), status, human::size(*bytes)]);
+        containers.push([record.id.clone(), record.image.clone(), status, human::size(*bytes)]);
     }
     let mut blobs = vec![["BLOB", "SIZE"].map(String::from)];
     blobs.extend(usage.kept.iter().map(|(digest, bytes)| [digest.to_string(), human::size(*bytes)]));

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::contents::{Contents, is_index};
 use super::ingest::Taken;
-use super::{Container, Image, Liveness, Store, StoreError, layout};
+use super::{Container, Image, Store, StoreError, layout};
 use crate::image::{Descriptor, Digest, Document};
 
 /// What garbage collection has done.
@@ -45,15 +45,13 @@ impl Store {
         let Some(lock) = self.try_collecting()? else {
             return Ok(Collected { deferred: true, ..collected });
         };
-        let containers = self.containers()?;
-        let (gone, alive): (Vec<_>, Vec<_>) =
-            containers.into_iter().partition(|container| container.liveness == Liveness::Gone);
-        let needed = self.needed(&self.images()?, &alive)?;
+        let containers = self.all_containers()?;
+        let needed = self.needed(&self.images()?, &containers.alive)?;
         self.collect_blobs(&needed, &mut collected)?;
         let mut taken = self.collect_layers(&needed, &mut collected)?;
-        for container in gone {
-            let moved = self.ingest.take_away(&container.path);
-            collected.containers.push(container.record.id);
+        for (id, path) in containers.gone {
+            let moved = self.ingest.take_away(&path);
+            collected.containers.push(id);
             collected.keep(moved.map(|moved| taken.extend(moved)));
         }
         drop(lock);
@@ -80,8 +78,7 @@ impl Store {
         for container in containers {
             let record = &container.record;
             needed.layers.extend(record.layers.iter().cloned());
-            needed.blobs.insert(record.manifest.digest.clone());
-            needed.blobs.insert(record.image.clone());
+            needed.blobs.insert(record.image_id.clone());
         }
         Ok(needed)
     }

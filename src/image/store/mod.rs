@@ -38,7 +38,7 @@ mod settings;
 mod usage;
 
 pub use blobs::{BlobClaim, BlobWriter};
-pub use containers::{Container, ContainerDirectory, ContainerRecord, Liveness};
+pub use containers::{Container, ContainerRecord, Liveness};
 pub use contents::{Contents, Facts, History};
 pub use entries::{Image, NewImage};
 pub use error::StoreError;

@@ -54,9 +54,7 @@ impl Store {
     /// Removes the images of `ids` with all their names, but those that a container uses.
     pub fn prune(&self, ids: &[Digest]) -> Result<Removed, StoreError> {
         let containers = self.containers()?;
-        let is_used = |id: &Digest| {
-            containers.iter().any(|user| user.record.image == *id && user.liveness != Liveness::Gone)
-        };
+        let is_used = |id: &Digest| containers.iter().any(|user| user.record.image_id == *id);
         let leaving: Vec<Image> =
             self.images()?.into_iter().filter(|image| ids.contains(&image.id)).collect();
         let leaving: Vec<Image> = leaving.into_iter().filter(|image| !is_used(&image.id)).collect();
@@ -70,13 +68,6 @@ impl Store {
         }
         removed.collected = self.collect_garbage()?;
         Ok(removed)
-    }
-
-    /// The containers that use an image and are not gone.
-    pub fn users_of(&self, id: &Digest) -> Result<Vec<Container>, StoreError> {
-        let containers = self.containers()?.into_iter();
-        let alive = containers.filter(|container| container.liveness != Liveness::Gone);
-        Ok(alive.filter(|container| container.record.image == *id).collect())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +11,6 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
-use crate::id::ContainerId;
 use crate::image::manifest::{OCI_CONFIG, OCI_INDEX, OCI_MANIFEST};
 use crate::image::{Descriptor, Digest, Reference};
 
@@ -99,12 +99,23 @@ impl Scene {
         fs::read_dir(self.store.root().join("ingest")).unwrap().map(|entry| entry.unwrap().path()).collect()
     }
 
-    fn container(&self, id: &str, image: &Image) -> ContainerDirectory {
-        let contents = self.store.contents(image).unwrap();
-        let id = ContainerId::parse(id).unwrap();
-        let state = self.directory.path().join("run");
-        let record = ContainerRecord::new(&id, image, "web", contents.diff_ids(), &state);
-        self.store.make_container(&record).unwrap()
+    /// The directory of a container, held as by who runs it.
+    fn container(&self, id: &str, image: &Image) -> OwnedFd {
+        let path = self.store.root().join("containers").join(id);
+        fs::create_dir_all(path.join("upper")).unwrap();
+        let directory = remove::open_directory(rustix::fs::CWD, &path).unwrap();
+        lock::flock(&directory, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        let record = ContainerRecord {
+            schema: 1,
+            id: id.to_owned(),
+            image: "web".into(),
+            image_id: image.id.clone(),
+            layers: self.store.contents(image).unwrap().diff_ids().to_vec(),
+            state: self.directory.path().join("run"),
+            created: String::new(),
+        };
+        fs::write(path.join("container.json"), serde_json::to_vec(&record).unwrap()).unwrap();
+        directory
     }
 }
 
@@ -396,7 +407,6 @@ fn a_container_keeps_its_layers_and_a_running_one_its_image() {
     let scene = Scene::new();
     let web = scene.pulled("web", &["a"]);
     let directory = scene.container("c1", &web);
-    assert!(directory.upper().is_dir() && directory.work().is_dir());
     let error = scene.remove("web", false).unwrap_err().to_string();
     assert!(error.contains("used by running container c1") && error.contains("-f"), "{error}");
     assert!(scene.remove(web.id.short(), true).is_err());
@@ -405,7 +415,7 @@ fn a_container_keeps_its_layers_and_a_running_one_its_image() {
     assert!(scene.store.prune(std::slice::from_ref(&web.id)).unwrap().deleted.is_empty());
     assert!(scene.has_layer("a"));
     // Its end without a state left makes it garbage, and the image with it.
-    fs::write(directory.upper().join("written"), "x").unwrap();
+    fs::write(scene.store.root().join("containers/c1/upper/written"), "x").unwrap();
     drop(directory);
     let removed = scene.store.prune(std::slice::from_ref(&web.id)).unwrap();
     assert_eq!((removed.deleted, removed.collected.containers), (vec![web.id], vec!["c1".to_owned()]));
@@ -425,23 +435,27 @@ fn a_stopped_container_needs_force() {
     assert!(error.contains("used by stopped container c1"), "{error}");
     assert_eq!(scene.remove("web", true).unwrap().deleted, [web.id]);
     assert!(scene.has_layer("a") && scene.titles().is_empty());
-    scene.store.remove_container(&ContainerId::parse("c1").unwrap()).unwrap();
+    fs::remove_dir(scene.directory.path().join("run/c1")).unwrap();
     scene.store.collect_garbage().unwrap();
     assert!(!scene.has_layer("a"));
 }
 
 #[test]
-fn a_containers_name_is_taken_once_and_free_when_it_is_gone() {
+fn a_container_that_was_not_finished_is_garbage_once_nobody_makes_it() {
     let scene = Scene::new();
     let web = scene.pulled("web", &["a"]);
-    let first = scene.container("c1", &web);
-    let id = ContainerId::parse("c1").unwrap();
-    let record = ContainerRecord::new(&id, &web, "web", &[], &scene.directory.path().join("run"));
-    let error = scene.again().make_container(&record).unwrap_err().to_string();
-    assert!(error.contains("c1 is in use by a running container"), "{error}");
-    drop(first);
-    scene.again().make_container(&record).unwrap();
-    assert!(scene.ingest().is_empty());
+    let held = scene.container("c1", &web);
+    let record = scene.store.root().join("containers/c1/container.json");
+    let text = fs::read_to_string(&record).unwrap();
+    fs::write(&record, text.replace("\"schema\":1", "\"schema\":7")).unwrap();
+    assert!(scene.store.collect_garbage().unwrap_err().to_string().contains("schema 7"));
+    fs::write(&record, "{").unwrap();
+    assert!(scene.store.collect_garbage().unwrap_err().to_string().contains("remove its directory"));
+    fs::remove_file(&record).unwrap();
+    assert!(scene.store.collect_garbage().unwrap().containers.is_empty());
+    drop(held);
+    assert_eq!(scene.store.collect_garbage().unwrap().containers, ["c1"]);
+    assert!(!scene.store.root().join("containers/c1").exists());
 }
 
 #[test]

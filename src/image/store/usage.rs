@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::{Container, Image, Layer, Liveness, Store, StoreError, layout, remove};
+use super::{Container, Image, Layer, Store, StoreError, layout, remove};
 use crate::image::Digest;
 
 /// Bytes on the disk of each image, container and blob.
@@ -105,9 +105,7 @@ impl Store {
             for layer in &layers {
                 *users.entry(layer.clone()).or_default() += 1;
             }
-            let is_user = |container: &&Container| {
-                container.record.image == image.id && container.liveness != Liveness::Gone
-            };
+            let is_user = |container: &&Container| container.record.image_id == image.id;
             let containers = containers.iter().filter(is_user).count();
             usage.images.push(ImageUsage { image, layers, containers, unique: 0, shared: 0 });
         }
