@@ -7,6 +7,7 @@ mod inspect;
 mod prune;
 mod rmi;
 mod tag;
+mod verify;
 
 pub use filter::Filter;
 pub use images::Images;
@@ -43,6 +44,8 @@ enum Action {
     History(history::History),
     /// Remove images that nobody uses
     Prune(prune::Prune),
+    /// Compare images with their digests: documents, kept blobs, and each file of the layers
+    Verify(verify::Verify),
 }
 
 impl Command for Image {
@@ -57,6 +60,7 @@ impl Command for Image {
             Action::Inspect(command) => command.run(context),
             Action::History(command) => command.run(context),
             Action::Prune(command) => command.run(context),
+            Action::Verify(command) => command.run(context),
         }
     }
 }

@@ -115,7 +115,10 @@ impl Containers {
             Some(record) => record,
             // One that is just being made uses nothing yet; one that was not finished is garbage.
             None if is_held(directory) => return Ok(()),
-            None => return Ok(self.gone.push((name, directory.to_owned()))),
+            None => {
+                self.gone.push((name, directory.to_owned()));
+                return Ok(());
+            }
         };
         match liveness(directory, &record) {
             Liveness::Gone => self.gone.push((name, directory.to_owned())),

@@ -36,6 +36,7 @@ mod removal;
 mod remove;
 mod settings;
 mod usage;
+mod verify;
 
 pub use blobs::{BlobClaim, BlobWriter};
 pub use containers::{Container, ContainerRecord, Liveness};
@@ -49,6 +50,7 @@ pub use lock::Use;
 pub use removal::Removed;
 pub use settings::keep_blobs;
 pub use usage::{ImageUsage, Usage};
+pub use verify::{Finding, Verified};
 
 use std::path::{Path, PathBuf};
 use std::sync::Once;

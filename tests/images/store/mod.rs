@@ -4,6 +4,7 @@ mod commands;
 mod killed;
 mod layout;
 mod room;
+mod verify;
 
 use std::fs::{self, File};
 use std::io::Write;

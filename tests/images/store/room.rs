@@ -5,8 +5,8 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::process::Command;
 
+use rcrun::image::Digest;
 use rcrun::image::store::{BlobClaim, LayerClaim, Store};
-use rcrun::image::{Descriptor, Digest};
 
 use super::put;
 use crate::fixtures::{Image, Layer, Node, Packing};
