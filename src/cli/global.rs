@@ -213,7 +213,7 @@ fn variable(name: &str) -> Option<OsString> {
 }
 
 /// Root of the machine, and not of a user namespace that somebody else owns.
-fn is_host_root() -> bool {
+pub(super) fn is_host_root() -> bool {
     if !rustix::process::geteuid().is_root() {
         return false;
     }

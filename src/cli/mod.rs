@@ -16,6 +16,7 @@ mod human;
 mod image;
 mod kill;
 mod list;
+mod load;
 pub mod log;
 mod login;
 mod mounts;
@@ -28,6 +29,7 @@ mod pull;
 mod push;
 mod registry;
 mod run;
+mod save;
 mod signal;
 mod size;
 mod spec;
@@ -120,6 +122,8 @@ const COMMANDS: &[Entry] = &[
     entry::<login::Login>(),
     entry::<login::Logout>(),
     entry::<registry::Registry>(),
+    entry::<load::Load>(),
+    entry::<save::Save>(),
     entry::<bench::Bench>(),
 ];
 

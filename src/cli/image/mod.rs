@@ -19,6 +19,8 @@ use rcrun::image::registry::settings::{Settings, SettingsOptions};
 use rcrun::image::store::{Image as Stored, Store, StoreError};
 use rcrun::image::{Name, Reference};
 
+use super::load::Load;
+use super::save::Save;
 use super::{Command, Context, log};
 
 /// `image ACTION`.

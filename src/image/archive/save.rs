@@ -53,7 +53,7 @@ pub enum SaveError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Output(#[from] OutputError),
-    #[error("{image}: the store has not all of its blobs, which are needed as they were pulled: {why}")]
+    #[error("{image} cannot be saved: blobs are missing, which are needed as they were pulled: {why}")]
     Missing { image: String, why: String },
     #[error("keep fetched blobs in {}", directory.display())]
     Spool { directory: PathBuf, source: io::Error },
@@ -170,7 +170,7 @@ impl Layout {
         for (reason, digests) in &reasons {
             let digests: Vec<String> = digests.iter().map(|digest| digest.to_string()).collect();
             let separator = if why.is_empty() { "" } else { "; " };
-            let _ = write!(why, "{separator}{reason}: {}", digests.join(", "));
+            let _ = write!(why, "{separator}{} ({reason})", digests.join(", "));
         }
         Err(SaveError::Missing { image: image.title(), why })
     }
@@ -184,7 +184,7 @@ fn fetch_one(
     fetch: &Fetch<'_>,
 ) -> Result<Result<File, String>, SaveError> {
     if image.sources.is_empty() {
-        return Ok(Err("no registry is known to have".to_owned()));
+        return Ok(Err("no registry is known to have it".to_owned()));
     }
     let blob = match fetch(image, descriptor) {
         Ok(blob) => blob,
