@@ -5,6 +5,7 @@
 mod support;
 
 mod archives;
+mod clients;
 mod fixtures;
 mod login;
 mod registries;
