@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::fixtures::{Built, Image, Layer, Node, Packing, artifact, busybox, index, noise, sha256};
+use crate::fixtures::{
+    Built, Fault, Image, Layer, Node, Packing, Proxy, Registry, artifact, busybox, index, noise, sha256,
+};
 use crate::support::{Outcome, Pty, require};
 
 /// The image as an OCI layout in a tar archive, where it is called `name`.
@@ -427,4 +429,50 @@ fn a_full_disk_is_said_and_nothing_is_left() {
         assert!(outcome.stderr.contains("o space left on"), "{outcome}");
         assert_eq!(outcome.stdout.trim(), "", "{outcome}");
     }
+}
+
+/// Makes the store forget a layer's blob, and remember that `source` has the image.
+fn drop_blob(node: &Node, built: &Built, layer: usize, source: &str) {
+    let index = node.storage().join("index.json");
+    let mut value: Value = serde_json::from_str(&fs::read_to_string(&index).unwrap()).unwrap();
+    for entry in value["manifests"].as_array_mut().unwrap() {
+        entry["annotations"]["org.rcrun.image.sources"] = json!(format!("{source}@{}", built.digest()));
+    }
+    fs::write(&index, value.to_string()).unwrap();
+    let blob = built.layers()[layer].replace(':', "/");
+    fs::remove_file(node.storage().join("blobs").join(blob)).unwrap();
+}
+
+#[test]
+fn a_dropped_blob_is_fetched_again_and_is_not_kept() {
+    let registry = require!(Registry::start());
+    let proxy = Proxy::before(registry.address());
+    let node = Node::new();
+    let address = proxy.address();
+    node.insecure(&[&address]);
+    let built = Image::busybox().layer(Layer::new().file("a", noise(3, 300_000)), Packing::Gzip).build();
+    registry.push("team/app", "1", &built);
+    let name = format!("{address}/team/app");
+    load(&node, &oci_archive(&node, &built, &format!("{name}:1"))).success();
+    let (first, second) = (node.file("first"), node.file("second"));
+    save(&node, &first, &[&format!("{name}:1")]).success();
+    drop_blob(&node, &built, 1, &name);
+    // Once more from where it was cut.
+    proxy.times(1, "/blobs/", Fault::Cut(100_000));
+    save(&node, &second, &[&format!("{name}:1")]).success();
+    assert!(fs::read(&first).unwrap() == fs::read(&second).unwrap());
+    assert_eq!(proxy.count(&built.layers()[0]), 0);
+    assert!(!node.stored("blobs/sha256").contains(&built.layers()[1]["sha256:".len()..].to_owned()));
+
+    fs::remove_file(&second).unwrap();
+    let refused = |reason: &str| {
+        let outcome = save(&node, &second, &[&format!("{name}:1")]).exits_with(1);
+        assert!(outcome.stderr.contains(reason) && outcome.stderr.contains(&built.layers()[1]), "{outcome}");
+        assert_eq!(outcome.stderr.trim_end().lines().count(), 1, "{outcome}");
+        assert!(!second.exists());
+    };
+    proxy.times(1, "/blobs/", Fault::Flip(1000));
+    refused("it is damaged");
+    proxy.times(1, "/blobs/", Fault::Answer(404, Vec::new(), Vec::new()));
+    refused("no such blob");
 }
