@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use rcrun::image::archive::{self, Input, LoadOptions, Loaded};
-use rcrun::image::{Limits, Platform, Store};
+use rcrun::image::{Limits, Platform, Reference, Store};
+use serde_json::json;
 
+use super::progress::{self, Format};
 use super::{Command, Context, output};
 
 const ARCHIVES: &str = "\
@@ -23,6 +25,9 @@ pub struct Load {
     /// Print no progress, only what was loaded
     #[arg(short, long)]
     quiet: bool,
+    /// Format of the progress and of what was loaded
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: Format,
     /// Which of an image's platforms, as OS/ARCHITECTURE[/VARIANT] [default: this machine's, or the only one]
     #[arg(long)]
     platform: Option<Platform>,
@@ -46,18 +51,26 @@ impl Command for Load {
             limits: Limits::from_environment()?,
             rootless: !super::global::is_host_root(),
         };
+        let listener = progress::listener("loading", self.format, self.quiet);
         let loaded =
-            archive::load(&store, &input, &options, &|_| {}).with_context(|| format!("load {name}"))?;
-        let lines: String = loaded.iter().map(line).collect();
+            archive::load(&store, &input, &options, &listener).with_context(|| format!("load {name}"))?;
+        drop(listener);
+        let lines =
+            loaded.iter().map(|loaded| line(loaded, self.format)).collect::<anyhow::Result<String>>()?;
         output::print(&lines)?;
         Ok(0)
     }
 }
 
-/// docker's words.
-fn line(loaded: &Loaded) -> String {
-    match &loaded.name {
-        Some(name) => format!("Loaded image: {}\n", name.familiar()),
-        None => format!("Loaded image ID: {}\n", loaded.id),
+/// What was loaded: docker's words, or an object.
+fn line(loaded: &Loaded, format: Format) -> anyhow::Result<String> {
+    let Loaded { name, id } = loaded;
+    match (format, name) {
+        (Format::Text, Some(name)) => Ok(format!("Loaded image: {}\n", name.familiar())),
+        (Format::Text, None) => Ok(format!("Loaded image ID: {id}\n")),
+        (Format::Json, name) => {
+            let name = name.as_ref().map(Reference::to_string);
+            output::json_line(&json!({"event": "loaded", "name": name, "id": id}))
+        }
     }
 }

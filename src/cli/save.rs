@@ -3,16 +3,15 @@
 use std::cell::OnceCell;
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::bail;
 use clap::ValueEnum;
 use rcrun::image::archive::{self, Format, Output, Wanted};
-use rcrun::image::registry::settings::{Settings, SettingsOptions};
-use rcrun::image::registry::{Registry, Timeouts};
 use rcrun::image::store::Image;
-use rcrun::image::{Descriptor, Limits, Reference, Store, StoreError};
+use rcrun::image::{Descriptor, Reference, Store, StoreError, missing};
 
+use super::progress::{self, Format as Progress};
+use super::transfer::{RegistryFlags, Source};
 use super::{Command, Context, image};
 
 const NAMES: &str = "\
@@ -29,6 +28,11 @@ pub struct Save {
     /// Kind of the archive
     #[arg(long, value_name = "FORMAT", default_value = "docker-archive")]
     format: Kind,
+    /// Print no progress of layers that are fetched again
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    registry: RegistryFlags,
     /// Names or IDs of images
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<String>,
@@ -64,27 +68,22 @@ impl Command for Save {
         };
         let store = image::existing_for(context, &self.images[0])?;
         let images = self.images.iter().map(|text| wanted(&store, text)).collect::<Result<Vec<_>, _>>()?;
-        let registry = OnceCell::new();
+        let source = OnceCell::new();
         let fetch = |image: &Image, blob: &Descriptor| {
             // Whoever saves what is there needs no configuration of registries.
-            let registry = match registry.get() {
-                Some(registry) => registry,
+            let source = match source.get() {
+                Some(source) => source,
                 None => {
-                    let new = client().map_err(|error| format!("{error:#}"))?;
-                    registry.get_or_init(|| new)
+                    let new = Source::new(&self.registry, None).map_err(|error| format!("{error:#}"))?;
+                    source.get_or_init(|| new)
                 }
             };
-            archive::fetch(registry, image, blob)
+            Ok(missing::fetch(source.registry(), image, blob)?)
         };
-        archive::save(&store, &images, format, output, &fetch, &|_| {})?;
+        let listener = progress::listener("fetching", Progress::Text, self.quiet);
+        archive::save(&store, &images, format, output, &fetch, &listener)?;
         Ok(0)
     }
-}
-
-/// A client for the registries that the user's configuration names.
-fn client() -> anyhow::Result<Registry> {
-    let settings = Settings::load(&SettingsOptions::from_environment(None))?;
-    Ok(Registry::new(Arc::new(settings), Timeouts::from_environment()?, Limits::from_environment()?))
 }
 
 /// The image that `text` means, under that name; under none where it is an ID.

@@ -41,12 +41,12 @@ fn docker_archive(node: &Node, built: &Built, name: &str, change: impl FnOnce(&m
 }
 
 fn load(node: &Node, archive: &Path) -> Outcome {
-    node.rcrun(&["load".as_ref(), "--input".as_ref(), archive.as_os_str()]).wait()
+    node.rcrun(&["load".as_ref(), "--quiet".as_ref(), "--input".as_ref(), archive.as_os_str()]).wait()
 }
 
 fn save(node: &Node, to: &Path, args: &[&str]) -> Outcome {
     let to = to.to_str().unwrap();
-    node.rcrun(&[&["save", "--output", to], args].concat()).wait()
+    node.rcrun(&[&["save", "--quiet", "--output", to], args].concat()).wait()
 }
 
 /// Names and manifests of index.json.

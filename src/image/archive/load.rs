@@ -6,12 +6,12 @@
 
 use std::io::{self, Read, Write};
 use std::num::NonZero;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 
 use super::{ArchiveError, Contents, Described, Input, Layer, describe};
 use crate::image::event::{Event, Listener, Progress};
 use crate::image::manifest::Compression;
+use crate::image::parallel::{self, Cancel, Cancellable};
 use crate::image::store::{self, BlobClaim, BlobWriter, LayerClaim, LayerRecord, NewImage};
 use crate::image::unpack::{UnpackError, UnpackOptions, unpack_layer};
 use crate::image::{Descriptor, Digest, Limits, Platform, Reference, Store, StoreError};
@@ -60,7 +60,7 @@ pub fn load(
     store: &Store,
     input: &Input,
     options: &LoadOptions,
-    listener: Listener<'_>,
+    listener: &Listener,
 ) -> Result<Vec<Loaded>, LoadError> {
     let used = store.use_shared()?;
     let loaded = input
@@ -84,7 +84,7 @@ struct Load<'a> {
     store: &'a Store,
     contents: &'a Contents,
     options: &'a LoadOptions,
-    listener: Listener<'a>,
+    listener: &'a Listener,
 }
 
 impl Load<'_> {
@@ -108,48 +108,30 @@ impl Load<'_> {
         Ok(loaded)
     }
 
-    /// Copies the layers, several at a time; the first error counts and stops the others after the layer that they
-    /// are at.
     fn layers(&self, layers: &[&Layer]) -> Result<(), LoadError> {
-        let next = AtomicUsize::new(0);
-        let failed = Mutex::new(None);
-        let work = || {
-            while let Some(layer) = layers.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if let Err(error) = self.layer(layer) {
-                    next.store(layers.len(), Ordering::Relaxed);
-                    failed.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(error);
-                }
-            }
-        };
         layers.iter().for_each(|layer| self.tell(layer, Progress::Waiting));
-        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-        std::thread::scope(|scope| {
-            for _ in 1..processors.min(layers.len()).min(MOST_LAYERS_AT_ONCE) {
-                // Without more threads this one does it alone.
-                let _ = std::thread::Builder::new().spawn_scoped(scope, work);
-            }
-            work();
-        });
-        failed.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()).map_or(Ok(()), Err)
+        let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_LAYERS_AT_ONCE);
+        parallel::for_each(layers, threads, |layer, cancel| self.layer(layer, cancel))
     }
 
     /// First the blob, then what is in it: a claim of each, one after the other.
-    fn layer(&self, layer: &Layer) -> Result<(), LoadError> {
+    fn layer(&self, layer: &Layer, cancel: &Arc<Cancel>) -> Result<(), LoadError> {
         let present = match self.store.claim_blob(&layer.descriptor.digest)? {
             BlobClaim::Present(_) => true,
-            BlobClaim::Missing(writer) => self.copy(layer, writer).map(|()| false)?,
+            BlobClaim::Missing(writer) => self.copy(layer, writer, cancel).map(|()| false)?,
         };
         let unpacked = match &layer.unpack {
-            Some((compression, diff_id)) => self.unpack(layer, *compression, diff_id)?,
+            Some((compression, diff_id)) => self.unpack(layer, (*compression, diff_id), cancel)?,
             None => false,
         };
         self.tell(layer, if present && !unpacked { Progress::Present } else { Progress::Done });
         Ok(())
     }
 
-    fn copy(&self, layer: &Layer, mut writer: BlobWriter) -> Result<(), LoadError> {
+    fn copy(&self, layer: &Layer, mut writer: BlobWriter, cancel: &Arc<Cancel>) -> Result<(), LoadError> {
         let Layer { file, descriptor, .. } = layer;
-        let mut content = self.contents.need(file, "the image")?;
+        let inner = self.contents.need(file, "the image")?;
+        let mut content = Cancellable { inner, cancel: Arc::clone(cancel) };
         let mut buffer = vec![0; 256 << 10];
         loop {
             match content.read(&mut buffer) {
@@ -168,7 +150,12 @@ impl Load<'_> {
     }
 
     /// Unpacks a layer whose blob is in the store, unless that was done before.
-    fn unpack(&self, layer: &Layer, compression: Compression, diff_id: &Digest) -> Result<bool, LoadError> {
+    fn unpack(
+        &self,
+        layer: &Layer,
+        (compression, diff_id): (Compression, &Digest),
+        cancel: &Arc<Cancel>,
+    ) -> Result<bool, LoadError> {
         let LayerClaim::Missing(writer) = self.store.claim_layer(diff_id)? else { return Ok(false) };
         let Layer { file, descriptor, .. } = layer;
         let missing = || StoreError::NoBlob { what: "layer", digest: descriptor.digest.clone() };
@@ -181,11 +168,10 @@ impl Load<'_> {
             diff_algorithm: diff_id.algorithm(),
             copy: None,
         };
-        let mut digests = io::BufWriter::new(writer.digests()?);
+        let blob = Cancellable { inner: blob, cancel: Arc::clone(cancel) };
+        let mut digests = writer.digests()?;
         let unpacked = unpack_layer(blob, compression, writer.diff(), &mut digests, options)
             .map_err(|source| LoadError::Layer { file: file.clone(), source })?;
-        let flushed = digests.into_inner().map_err(|error| error.into_error());
-        flushed.map_err(|source| LoadError::Write { source })?;
         if unpacked.diff_id != *diff_id {
             let (found, expected) = (unpacked.diff_id, diff_id.clone());
             return Err(LoadError::DiffId { file: file.clone(), found, expected });

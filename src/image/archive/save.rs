@@ -6,6 +6,7 @@
 //! before the first byte is written, and compared with its digest while it is.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -16,8 +17,9 @@ use serde_json::json;
 
 use super::output::{Output, OutputError, Verified};
 use super::{input, names, oci};
-use crate::image::event::{Event, Listener, Progress};
+use crate::image::event::{Event, Listener, Progress, Watched};
 use crate::image::manifest::OCI_INDEX;
+use crate::image::registry::Blob;
 use crate::image::store::{Contents, Image};
 use crate::image::{Descriptor, Digest, Reference, Store, StoreError};
 
@@ -41,9 +43,8 @@ pub struct Wanted {
     pub name: Option<Reference>,
 }
 
-/// Gets a blob that the store has not from one of the image's [`Image::sources`]. What it answers is not trusted.
-pub type Fetch<'a> = dyn Fn(&Image, &Descriptor) -> Result<Box<dyn Read + Send>, Box<dyn std::error::Error + Send + Sync>>
-    + 'a;
+/// Gets a blob that the store has not: [`crate::image::missing::fetch`]. What it answers is not trusted.
+pub type Fetch<'a> = dyn Fn(&Image, &Descriptor) -> Result<Blob, Box<dyn Error + Send + Sync>> + 'a;
 
 /// Why images could not be saved.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +62,7 @@ pub enum SaveError {
     Blob { digest: Digest, reason: String },
 }
 
-/// Writes `images` to `output`; `listener` hears of each blob.
+/// Writes `images` to `output`; `listener` hears of each blob that is fetched.
 pub fn save(
     store: &Store,
     images: &[Wanted],
@@ -72,7 +73,7 @@ pub fn save(
 ) -> Result<(), SaveError> {
     let _use = store.use_shared()?;
     let layout = Layout::of(store, images, format)?;
-    let fetched = layout.fetch_missing(store, fetch)?;
+    let fetched = layout.fetch_missing(store, fetch, listener)?;
     let mut output = output.start(format)?;
     for (name, bytes) in layout.documents() {
         output.file(name, bytes.len() as u64, &mut bytes.as_slice())?;
@@ -87,7 +88,6 @@ pub fn save(
         };
         let mut verified = Verified::new(source, descriptor);
         output.file(&oci::blob_name(digest), descriptor.size, &mut verified)?;
-        listener(Event::Blob(descriptor, Progress::Done));
     }
     Ok(output.finish()?)
 }
@@ -149,7 +149,12 @@ impl Layout {
     }
 
     /// Gets what the store has not into files without a name.
-    fn fetch_missing(&self, store: &Store, fetch: &Fetch<'_>) -> Result<BTreeMap<Digest, File>, SaveError> {
+    fn fetch_missing(
+        &self,
+        store: &Store,
+        fetch: &Fetch<'_>,
+        listener: &Listener,
+    ) -> Result<BTreeMap<Digest, File>, SaveError> {
         let mut fetched = BTreeMap::new();
         let mut reasons: BTreeMap<String, Vec<&Digest>> = BTreeMap::new();
         let mut concerned = None;
@@ -157,7 +162,7 @@ impl Layout {
             if store.blob(digest)?.is_some() {
                 continue;
             }
-            match fetch_one(store, image, descriptor, fetch)? {
+            match fetch_one(store, (image, descriptor), fetch, listener)? {
                 Ok(file) => drop(fetched.insert(digest.clone(), file)),
                 Err(reason) => {
                     reasons.entry(reason).or_default().push(digest);
@@ -179,9 +184,9 @@ impl Layout {
 /// The file with the blob's bytes, or why there is none.
 fn fetch_one(
     store: &Store,
-    image: &Image,
-    descriptor: &Descriptor,
+    (image, descriptor): (&Image, &Descriptor),
     fetch: &Fetch<'_>,
+    listener: &Listener,
 ) -> Result<Result<File, String>, SaveError> {
     if image.sources.is_empty() {
         return Ok(Err("no registry is known to have it".to_owned()));
@@ -191,7 +196,7 @@ fn fetch_one(
         Err(error) => return Ok(Err(chain(&*error))),
     };
     let mut file = input::unnamed(&store.ingest_path()).map_err(|source| spool(store, source))?;
-    let mut verified = Verified::new(blob, descriptor);
+    let mut verified = Verified::new(Watched::new(blob, descriptor, listener), descriptor);
     let mut buffer = vec![0; 256 << 10];
     loop {
         match verified.read(&mut buffer) {
@@ -202,6 +207,7 @@ fn fetch_one(
         }
     }
     io::Seek::rewind(&mut file).map_err(|source| spool(store, source))?;
+    listener(Event::Blob(descriptor, Progress::Done));
     Ok(Ok(file))
 }
 
@@ -210,7 +216,7 @@ fn spool(store: &Store, source: io::Error) -> SaveError {
 }
 
 /// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
+fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
