@@ -159,4 +159,3 @@ impl Command for Logout {
         Ok(0)
     }
 }
-

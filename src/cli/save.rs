@@ -8,7 +8,7 @@ use anyhow::bail;
 use clap::ValueEnum;
 use rcrun::image::archive::{self, Format, Output, Wanted};
 use rcrun::image::store::Image;
-use rcrun::image::{Descriptor, Reference, Store, StoreError, missing};
+use rcrun::image::{Descriptor, Reference, Store, missing};
 
 use super::progress::{self, Format as Progress};
 use super::transfer::{RegistryFlags, Source};
@@ -87,9 +87,9 @@ impl Command for Save {
 }
 
 /// The image that `text` means, under that name; under none where it is an ID.
-fn wanted(store: &Store, text: &str) -> Result<Wanted, StoreError> {
-    let image = image::find(store, text)?;
-    let name = name(&image, &image::candidates(text));
+fn wanted(store: &Store, text: &str) -> anyhow::Result<Wanted> {
+    let image::Found { image, candidates } = image::find(store, text)?;
+    let name = name(&image, &candidates);
     Ok(Wanted { image, name })
 }
 

@@ -20,6 +20,8 @@ use rcrun::image::store::{Image as Stored, Store, StoreError};
 use rcrun::image::{Name, Reference};
 
 use super::load::Load;
+use super::pull::Pull;
+use super::push::Push;
 use super::save::Save;
 use super::{Command, Context, log};
 
@@ -46,6 +48,14 @@ enum Action {
     History(history::History),
     /// Remove images that nobody uses
     Prune(prune::Prune),
+    /// Pull images from a registry, as the command pull does
+    Pull(Pull),
+    /// Push an image to a registry, as the command push does
+    Push(Push),
+    /// Load images from an archive, as the command load does
+    Load(Load),
+    /// Save images as an archive, as the command save does
+    Save(Save),
     /// Compare images with their digests: documents, kept blobs, and each file of the layers
     Verify(verify::Verify),
 }
@@ -62,6 +72,10 @@ impl Command for Image {
             Action::Inspect(command) => command.run(context),
             Action::History(command) => command.run(context),
             Action::Prune(command) => command.run(context),
+            Action::Pull(command) => command.run(context),
+            Action::Push(command) => command.run(context),
+            Action::Load(command) => command.run(context),
+            Action::Save(command) => command.run(context),
             Action::Verify(command) => command.run(context),
         }
     }
