@@ -115,7 +115,8 @@ fn append(
     header.set_size(size);
     header.set_mode(0o644);
     header.set_mtime(0);
-    (header.set_uid(0), header.set_gid(0));
+    header.set_uid(0);
+    header.set_gid(0);
     archive.append_data(&mut header, name, content)
 }
 
@@ -232,7 +233,7 @@ impl Unfinished {
         let path = beside(&target);
         let made = DirBuilder::new().mode(0o755).create(&path);
         let unfinished = Self { target, path: Some(path), kind: Kind::Directory };
-        made.map(|()| ()).map_err(|source| unfinished.failed("make", source))?;
+        made.map_err(|source| unfinished.failed("make", source))?;
         Ok(unfinished)
     }
 
