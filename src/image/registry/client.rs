@@ -111,7 +111,9 @@ impl Client {
         let mut proof = self.logins.known(self, endpoint, &home, &ask.scopes)?;
         for last in [false, true] {
             let answer = self.follow(&start, ask, proof.as_ref())?;
-            if answer.response.status() != StatusCode::UNAUTHORIZED || !answer.at_home {
+            let forbidden = answer.response.status() == StatusCode::FORBIDDEN && proof.is_some();
+            let unauthorized = answer.response.status() == StatusCode::UNAUTHORIZED;
+            if !answer.at_home || !(forbidden || unauthorized) {
                 return Ok(answer.response);
             }
             let challenge = Challenge::best(answer.response.headers());
@@ -122,6 +124,7 @@ impl Client {
                 words: said.clone(),
             };
             match challenge {
+                _ if forbidden => return Err(refused(proof.as_ref())),
                 Err(kinds) if !kinds.is_empty() => return Err(Failure::Challenge(kinds)),
                 Ok(challenge) if !last => {
                     let old = proof.take();

@@ -1,11 +1,12 @@
 //! Pushing: distribution specification, "Push". To the registry itself, never to a mirror.
 //!
 //! A blob goes whole in one PUT; to a registry that does not take it so, or that cuts the connection, in parts (PATCH),
-//! which go on where the registry says that it stands.
+//! each over a connection of its own. After a cut they go on where the registry says that it stands. One that does not
+//! say gets the blob anew, in smaller parts.
 
 use ureq::Body;
 use ureq::ResponseExt;
-use ureq::http::header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
+use ureq::http::header::{CONNECTION, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
 use ureq::http::{Method, Response, StatusCode, Uri};
 
 use crate::image::{Descriptor, Digest, Reference};
@@ -20,6 +21,9 @@ use super::url::{self, encode};
 
 /// What the body of an upload is.
 const OCTETS: &str = "application/octet-stream";
+
+/// How small the parts of an upload become, unless the registry wants larger ones.
+const LEAST_PART: u64 = 1 << 20;
 
 /// How a blob got into a registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,9 +62,9 @@ impl Registry {
         let from = mount_from.filter(|from| {
             from.registry() == reference.registry() && from.repository() != reference.repository()
         });
-        let mut in_parts = false;
+        let mut part = None;
         let pushed = client.patiently(client.transport.timeouts.tries, || {
-            push_once(client, &endpoint, descriptor, open, from, &mut in_parts)
+            push_once(client, &endpoint, descriptor, open, from, &mut part)
         });
         pushed.map_err(|failure| {
             let failures = Failures(vec![(endpoint_name(&endpoint), failure)]);
@@ -115,7 +119,7 @@ fn push_once(
     descriptor: &Descriptor,
     open: Open<'_>,
     from: Option<&Reference>,
-    in_parts: &mut bool,
+    part: &mut Option<u64>,
 ) -> Result<Pushed, Failure> {
     let scopes = vec![scope(&endpoint.reference, "pull,push")];
     let mut ask = Ask::get(&endpoint.reference, &format!("blobs/{}", descriptor.digest)).by(Method::HEAD);
@@ -135,20 +139,21 @@ fn push_once(
     let mut upload =
         Upload { client, endpoint, descriptor, scopes, location, least: least.unwrap_or_default() };
     let stream = Stream::new(open);
-    if *in_parts {
-        upload.parts(&stream)?;
-        return Ok(Pushed::Uploaded);
+    if let Some(length) = *part {
+        // What fails here fails earlier or not at all with less at once.
+        *part = Some((length / 2).max(LEAST_PART));
+        return upload.parts(&stream, length).map(|()| Pushed::Uploaded);
     }
     match upload.whole(&stream) {
         Ok(()) => Ok(Pushed::Uploaded),
         // The next try is a new upload.
         Err(failure @ (Failure::Cut(_) | Failure::Silence { .. })) => {
-            *in_parts = true;
+            *part = Some(client.part);
             Err(failure)
         }
         Err(Failure::Status { status: 405 | 411 | 413 | 415 | 501, .. }) => {
-            *in_parts = true;
-            push_once(client, endpoint, descriptor, open, None, in_parts)
+            *part = Some(client.part);
+            push_once(client, endpoint, descriptor, open, None, part)
         }
         Err(failure) => Err(failure),
     }
@@ -209,9 +214,9 @@ impl Upload<'_> {
         successful(self.client.send(self.endpoint, &ask)?, "upload").map(drop)
     }
 
-    fn parts(&mut self, stream: &Stream<'_>) -> Result<(), Failure> {
+    fn parts(&mut self, stream: &Stream<'_>, length: u64) -> Result<(), Failure> {
         let size = self.descriptor.size;
-        let part = self.client.part.max(self.least).max(1);
+        let part = length.max(self.least);
         let (mut offset, mut tried) = (0, 0);
         while offset < size {
             let length = part.min(size - offset);
@@ -236,6 +241,7 @@ impl Upload<'_> {
         let payload = Payload::Part { stream, from, size };
         let mut ask = self.ask(Method::PATCH, self.location.clone(), payload);
         ask.headers.push((CONTENT_TYPE, OCTETS.to_owned()));
+        ask.headers.push((CONNECTION, "close".to_owned()));
         // No unit: the distribution specification's own form.
         ask.headers.push((CONTENT_RANGE, format!("{from}-{}", from + size - 1)));
         let answer = successful(self.client.send(self.endpoint, &ask)?, "upload")?;
@@ -246,7 +252,13 @@ impl Upload<'_> {
     /// How many bytes the registry has.
     fn stands_at(&mut self, size: u64) -> Result<u64, Failure> {
         let ask = self.ask(Method::GET, self.location.clone(), Payload::Nothing);
-        let answer = successful(self.client.send(self.endpoint, &ask)?, "upload")?;
+        let answer = match successful(self.client.send(self.endpoint, &ask)?, "upload") {
+            // Docker's registry throws away an upload that it has more of than it said the last time.
+            Err(Failure::NotFound { .. }) => {
+                return Err(Failure::Cut("the registry has lost the upload".to_owned()));
+            }
+            answer => answer?,
+        };
         let range = header(answer.headers(), RANGE.as_str()).unwrap_or("0-0");
         let last = range.trim_start_matches("bytes=").split_once('-').and_then(|(_, last)| last.parse().ok());
         if answer.headers().contains_key(LOCATION) {

@@ -56,14 +56,17 @@ impl Directory for Given {
 
 impl Given {
     /// Insecure places, all but the last of them mirrors.
-    fn insecure(registries: &[String]) -> Self {
-        let endpoint = |(at, registry): (usize, &String)| Endpoint {
+    fn insecure(registries: &[impl AsRef<str>]) -> Self {
+        let endpoint = |(at, registry): (usize, &str)| Endpoint {
             reference: format!("{registry}/a").parse().unwrap(),
             insecure: true,
             mirror: at + 1 < registries.len(),
             why: "a test".to_owned(),
         };
-        Self { endpoints: registries.iter().enumerate().map(endpoint).collect(), ..Self::default() }
+        Self {
+            endpoints: registries.iter().map(AsRef::as_ref).enumerate().map(endpoint).collect(),
+            ..Self::default()
+        }
     }
 
     fn password(mut self) -> Self {

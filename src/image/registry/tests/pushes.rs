@@ -97,7 +97,7 @@ fn a_blob_is_sent_whole_once() {
         let push = || registry.push_blob(&reference(&server, "a"), &layer(&bytes), &opened(&bytes), None);
         assert_eq!(push().unwrap(), Pushed::Uploaded);
         assert_eq!(push().unwrap(), Pushed::Existed);
-        assert_eq!(store.lock().unwrap().blobs, [bytes.clone()]);
+        assert_eq!(store.lock().unwrap().blobs, [bytes.as_slice()]);
         let methods: Vec<String> = server.seen().into_iter().map(|seen| seen.method).collect();
         assert_eq!(methods, ["HEAD", "POST", "PUT", "HEAD"]);
     }
@@ -235,4 +235,26 @@ fn an_upload_elsewhere_goes_without_credentials() {
     registry.push_blob(&reference(&server, "a"), &layer(&bytes), &opened(&bytes), None).unwrap();
     let seen = &storage.seen()[0];
     assert_eq!((seen.header("authorization"), seen.body.as_slice()), (None, bytes.as_slice()));
+}
+
+#[test]
+fn an_upload_that_the_registry_lost_begins_anew() {
+    let bytes = noise(5 << 20);
+    let (parts, wanted) = (std::sync::atomic::AtomicUsize::new(0), bytes.len());
+    let server = Server::start(move |seen, _| match seen.method.as_str() {
+        "HEAD" | "GET" => Reply::new(404, ""),
+        "POST" => Reply::new(202, "").with("Location", "/u"),
+        "PATCH" => match parts.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+            1 => Reply { silence: Some(Duration::ZERO), ..Reply::default() },
+            _ => Reply::new(202, "").with("Location", "/u"),
+        },
+        _ if seen.body.len() == wanted => Reply::new(413, ""),
+        _ => Reply::new(201, ""),
+    });
+    let registry = in_parts_of(&server, 4 << 20);
+    registry.push_blob(&reference(&server, "a"), &layer(&bytes), &opened(&bytes), None).unwrap();
+    let ranges: Vec<String> =
+        server.seen().iter().filter_map(|seen| seen.header("content-range").map(str::to_owned)).collect();
+    assert_eq!(ranges[..2], ["0-4194303", "4194304-5242879"]);
+    assert_eq!(ranges[2..], ["0-2097151", "2097152-4194303", "4194304-5242879"]);
 }

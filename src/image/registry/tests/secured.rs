@@ -100,10 +100,10 @@ fn another_host_s_certificate_is_refused() {
 fn an_insecure_registry_may_have_any_certificate_or_none() {
     let server = serve(&Authority::new(), "other.example", false);
     let place = server.address.to_string();
-    manifest(Given::insecure(&[place.clone()]), &place).unwrap();
+    manifest(Given::insecure(&[place.as_str()]), &place).unwrap();
     let plain = Server::start(|_, _| Reply::new(200, MANIFEST));
     let place = plain.address.to_string();
-    manifest(Given::insecure(&[place.clone()]), &place).unwrap();
+    manifest(Given::insecure(&[place.as_str()]), &place).unwrap();
 }
 
 #[test]
