@@ -58,7 +58,7 @@ impl Filter {
     /// Those of `images` that meet it.
     pub fn chosen<'i>(&self, store: &Store, images: &'i [Image]) -> anyhow::Result<Vec<&'i Image>> {
         let moments = |names: &[String]| -> anyhow::Result<Vec<i64>> {
-            let found = names.iter().map(|name| Ok(created(&find(store, name)?.image)));
+            let found = names.iter().map(|name| Ok(created(&find(store, name)?)));
             found.collect()
         };
         let (before, since) = (moments(&self.before)?, moments(&self.since)?);

@@ -48,7 +48,7 @@ impl Command for History {
 
     fn run(self, context: &Context) -> anyhow::Result<u8> {
         let store = existing_for(context, &self.image)?;
-        let contents = store.contents(&find(&store, &self.image)?.image)?;
+        let contents = store.contents(&find(&store, &self.image)?)?;
         let rows = self.rows(&store, &contents);
         let text = if self.quiet {
             rows.into_iter().map(|row| format!("{}\n", row.id)).collect()

@@ -25,7 +25,7 @@ impl Command for Inspect {
     fn run(self, context: &Context) -> anyhow::Result<u8> {
         let (found, result) = each(&self.images, |word| {
             let store = existing_for(context, word)?;
-            report(&store, &find(&store, word)?.image)
+            report(&store, &find(&store, word)?)
         });
         let text = match self.format {
             Some(Format::Json) => found.iter().map(output::json_line).collect::<anyhow::Result<String>>()?,

@@ -98,7 +98,12 @@ pub struct Found {
 }
 
 /// The image that a word means: a name, a name with a digest, an id or its beginning.
-pub fn find(store: &Store, text: &str) -> anyhow::Result<Found> {
+pub fn find(store: &Store, text: &str) -> anyhow::Result<Stored> {
+    Ok(found(store, text)?.image)
+}
+
+/// The same with the names that the word may stand for.
+pub fn found(store: &Store, text: &str) -> anyhow::Result<Found> {
     let (candidates, ambiguous) = candidates(text)?;
     match store.find(text, &candidates) {
         Ok(image) => Ok(Found { image, candidates }),

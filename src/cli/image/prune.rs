@@ -36,9 +36,9 @@ impl Command for Prune {
             output::print(&report(&Removed::default()))?;
             return Ok(0);
         };
-        let removed = store.prune(&self.ids(&store, &filter)?)?;
+        let removed = store.prune(|images| self.ids(&store, images, &filter))?;
         output::print(&report(&removed))?;
-        rmi::collected(&removed)?;
+        rmi::collected(removed)?;
         Ok(0)
     }
 }
@@ -59,14 +59,13 @@ impl Prune {
     }
 
     /// Images without a tag; with `--all` every image. What another program has put there is its own.
-    fn ids(&self, store: &Store, filter: &Filter) -> anyhow::Result<Vec<Digest>> {
+    fn ids(&self, store: &Store, images: &[Image], filter: &Filter) -> anyhow::Result<Vec<Digest>> {
         let all = self.all || filter.dangling == Some(false);
-        let images = store.images()?;
         let of = |id: &Digest| images.iter().filter(|other| other.id == *id).collect::<Vec<_>>();
         // docker's dangling=false stands for --all and chooses nothing itself.
         let mut filter = filter.clone();
         filter.dangling = None;
-        let chosen = filter.chosen(store, &images)?;
+        let chosen = filter.chosen(store, images)?;
         let removable = chosen.into_iter().filter(|image| {
             let entries = of(&image.id);
             let untagged = entries.iter().all(|entry: &&Image| entry.is_untagged());

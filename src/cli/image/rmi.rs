@@ -2,7 +2,7 @@
 
 use rcrun::image::store::Removed;
 
-use super::{each, existing_for, find};
+use super::{each, existing_for, found};
 use crate::cli::{Command, Context, log, output};
 
 /// Flags of `rmi`.
@@ -23,10 +23,10 @@ impl Command for Rmi {
     fn run(self, context: &Context) -> anyhow::Result<u8> {
         let (_, result) = each(&self.images, |word| {
             let store = existing_for(context, word)?;
-            let found = find(&store, word)?;
+            let found = found(&store, word)?;
             let removed = store.remove_image(word, &found.candidates, self.force)?;
             output::print(&report(&removed))?;
-            collected(&removed)
+            collected(removed)
         });
         result
     }
@@ -41,18 +41,14 @@ fn report(removed: &Removed) -> String {
 }
 
 /// Says what garbage collection could not do.
-pub fn collected(removed: &Removed) -> anyhow::Result<()> {
+pub fn collected(removed: Removed) -> anyhow::Result<()> {
     if removed.collected.deferred {
         log::warning(
             "the store is in use by a pull, a load or a beginning run: layers are left for the next removal",
         );
     }
-    for error in &removed.collected.errors {
-        log::warning(&error.to_string());
-    }
-    match removed.collected.errors.len() {
-        0 => Ok(()),
-        1 => anyhow::bail!("one thing could not be removed"),
-        count => anyhow::bail!("{count} things could not be removed"),
-    }
+    let mut errors = removed.collected.errors.into_iter();
+    let last = errors.next_back();
+    errors.for_each(|error| log::error(&error.to_string()));
+    last.map_or(Ok(()), |error| Err(error.into()))
 }

@@ -27,7 +27,7 @@ impl Command for Tag {
         }
         let store = existing_for(context, &self.image)?;
         let _use = store.use_shared()?;
-        store.tag(&find(&store, &self.image)?.image, &name)?;
+        store.tag(&find(&store, &self.image)?, &name)?;
         Ok(0)
     }
 }

@@ -25,7 +25,7 @@ impl Command for Verify {
     fn run(self, context: &Context) -> anyhow::Result<u8> {
         let Some(first) = self.images.first() else { return all(context) };
         let store = existing_for(context, first)?;
-        let (found, result) = each(&self.images, |word| Ok(find(&store, word)?.image));
+        let (found, result) = each(&self.images, |word| find(&store, word));
         let (mut count, mut printed) = (0, Ok(()));
         let verified = store.verify(&found, &mut |finding| print(&finding, &mut count, &mut printed))?;
         printed?;

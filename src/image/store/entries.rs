@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::contents::{Contents, is_index};
-use super::index::Entry;
+use super::index::{Entry, IndexFile};
 use super::{Store, StoreError};
 use crate::image::{Descriptor, Digest, Reference};
 use crate::state::rfc3339;
@@ -124,8 +124,11 @@ pub(super) fn name(text: &str) -> Option<Reference> {
 impl Store {
     /// All entries, in the order of index.json. Reads that file alone, and manifests of what other programs added.
     pub fn images(&self) -> Result<Vec<Image>, StoreError> {
-        let index = self.index()?;
-        Ok(index.descriptors().map(|descriptor| self.image(descriptor)).collect())
+        Ok(self.images_in(&self.index()?))
+    }
+
+    pub(super) fn images_in(&self, index: &IndexFile) -> Vec<Image> {
+        index.descriptors().map(|descriptor| self.image(descriptor)).collect()
     }
 
     fn image(&self, descriptor: &Descriptor) -> Image {

@@ -114,10 +114,10 @@ impl Store {
     }
 
     /// Replaces index.json by what `change` makes of it; not if that fails.
-    pub(super) fn change_index<T>(
+    pub(super) fn change_index<T, E: From<StoreError>>(
         &self,
-        change: impl FnOnce(&mut IndexFile) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+        change: impl FnOnce(&mut IndexFile) -> Result<T, E>,
+    ) -> Result<T, E> {
         let _lock = self.changing()?;
         let mut index = self.index()?;
         let result = change(&mut index)?;

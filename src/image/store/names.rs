@@ -56,24 +56,18 @@ impl Store {
             Ok(())
         })
     }
+}
 
-    /// Takes the name of one entry away. The image's last entry stays without a name.
-    pub fn untag(&self, image: &Image) -> Result<(), StoreError> {
-        self.change_index(|index| {
-            drop_name(index, |descriptor| is_entry(descriptor, image));
-            Ok(())
-        })
-    }
+/// Takes the name of one entry away. The image's last entry stays without a name.
+pub(super) fn untag(index: &mut IndexFile, image: &Image) {
+    drop_name(index, |descriptor| is_entry(descriptor, image));
+}
 
-    /// Removes entries; what nothing names any more is left to garbage collection.
-    pub fn remove_entries(&self, images: &[Image]) -> Result<(), StoreError> {
-        self.change_index(|index| {
-            index.manifests.retain(|entry| {
-                !entry.descriptor().is_some_and(|known| images.iter().any(|image| is_entry(known, image)))
-            });
-            Ok(())
-        })
-    }
+/// Removes entries; what nothing names any more is left to garbage collection.
+pub(super) fn remove_entries(index: &mut IndexFile, images: &[Image]) {
+    index.manifests.retain(|entry| {
+        !entry.descriptor().is_some_and(|known| images.iter().any(|image| is_entry(known, image)))
+    });
 }
 
 /// Is it the entry that `image` was read from?

@@ -1,6 +1,8 @@
 //! Removing images as docker does: a name goes, and with its last name the image, unless a container uses it.
 
 use super::entries::one_kind;
+use super::index::IndexFile;
+use super::names::{remove_entries, untag};
 use super::{Collected, Container, Image, Liveness, Store, StoreError, find_in};
 use crate::image::{Digest, Reference};
 
@@ -24,51 +26,76 @@ impl Store {
         candidates: &[Reference],
         force: bool,
     ) -> Result<Removed, StoreError> {
-        let images = self.images()?;
-        let image = find_in(&images, text, candidates)?;
-        let entries: Vec<Image> = images.into_iter().filter(|other| other.id == image.id).collect();
-        let users: Vec<Container> = self.users_of(&image.id)?;
-        let by_name = candidates.iter().any(|candidate| is_called(&image, candidate));
-        let leaving = match by_name {
-            true => leaving_by_name(&image, &entries, &users, force)?,
-            false => leaving_by_id(&image, &entries, &users, force)?,
-        };
-        if leaving.is_empty() {
-            self.untag(&image)?;
-        } else {
-            self.remove_entries(&leaving)?;
-        }
-        let mut removed = Removed::default();
-        match leaving.is_empty() {
-            true => removed.untagged.extend(names(std::slice::from_ref(&image))),
-            false => removed.untagged.extend(names(&leaving)),
-        }
-        if leaving.len() == entries.len() {
-            removed.untagged.extend(repo_digests(&entries));
-            removed.deleted.push(image.id);
-        }
-        removed.collected = self.collect_garbage()?;
-        Ok(removed)
+        let removed = self.change_index(|index| {
+            let images = self.images_in(index);
+            let image = find_in(&images, text, candidates)?;
+            let entries: Vec<Image> = images.into_iter().filter(|other| other.id == image.id).collect();
+            let users: Vec<Container> = self.users_of(&image.id)?;
+            let leaving = match candidates.iter().any(|candidate| is_called(&image, candidate)) {
+                true => leaving_by_name(&image, &entries, &users, force)?,
+                false => leaving_by_id(&image, &entries, &users, force)?,
+            };
+            Ok(match leaving {
+                Leaving::Name => {
+                    untag(index, &image);
+                    Removed { untagged: names(&[image]), ..Removed::default() }
+                }
+                Leaving::Entry => {
+                    remove_entries(index, std::slice::from_ref(&image));
+                    Removed { untagged: names(&[image]), ..Removed::default() }
+                }
+                Leaving::Image => removed(index, &entries),
+            })
+        })?;
+        Ok(self.with_garbage(removed))
     }
 
-    /// Removes the images of `ids` with all their names, but those that a container uses.
-    pub fn prune(&self, ids: &[Digest]) -> Result<Removed, StoreError> {
-        let containers = self.containers()?;
-        let is_used = |id: &Digest| containers.iter().any(|user| user.record.image_id == *id);
-        let leaving: Vec<Image> =
-            self.images()?.into_iter().filter(|image| ids.contains(&image.id)).collect();
-        let leaving: Vec<Image> = leaving.into_iter().filter(|image| !is_used(&image.id)).collect();
-        let mut removed = Removed::default();
-        if !leaving.is_empty() {
-            self.remove_entries(&leaving)?;
-            removed.untagged.extend(names(&leaving));
-            removed.untagged.extend(repo_digests(&leaving));
-            removed.deleted.extend(leaving.into_iter().map(|image| image.id));
-            removed.deleted.dedup();
-        }
-        removed.collected = self.collect_garbage()?;
-        Ok(removed)
+    /// Removes the images whose ids `choose` gives, with all their names, but those that a container uses.
+    pub fn prune<E: From<StoreError>>(
+        &self,
+        choose: impl FnOnce(&[Image]) -> Result<Vec<Digest>, E>,
+    ) -> Result<Removed, E> {
+        let removed = self.change_index(|index| {
+            let mut images = self.images_in(index);
+            let chosen = choose(&images)?;
+            let containers = self.containers()?;
+            let is_used = |id: &Digest| containers.iter().any(|user| user.record.image_id == *id);
+            images.retain(|image| chosen.contains(&image.id) && !is_used(&image.id));
+            Ok::<_, E>(removed(index, &images))
+        })?;
+        Ok(self.with_garbage(removed))
     }
+
+    /// The entries are gone, whatever becomes of the rest.
+    fn with_garbage(&self, removed: Removed) -> Removed {
+        let collected = self.collect_garbage();
+        let collected =
+            collected.unwrap_or_else(|error| Collected { errors: vec![error], ..Collected::default() });
+        Removed { collected, ..removed }
+    }
+}
+
+/// Removes all entries of some images.
+fn removed(index: &mut IndexFile, entries: &[Image]) -> Removed {
+    remove_entries(index, entries);
+    let mut removed = Removed { untagged: names(entries), ..Removed::default() };
+    removed.untagged.extend(repo_digests(entries));
+    for entry in entries {
+        if !removed.deleted.contains(&entry.id) {
+            removed.deleted.push(entry.id.clone());
+        }
+    }
+    removed
+}
+
+/// What of an image goes.
+enum Leaving {
+    /// The name; the entry stays without one.
+    Name,
+    /// This entry, since the image has others.
+    Entry,
+    /// All of it.
+    Image,
 }
 
 /// Is this its name? A digest may also find an image that has a tag: then it stands for the image, as an id does.
@@ -76,33 +103,30 @@ fn is_called(image: &Image, candidate: &Reference) -> bool {
     image.name.as_ref() == Some(&one_kind(candidate.clone()))
 }
 
-/// The entries that go; none where only the name does.
 fn leaving_by_name(
     image: &Image,
     entries: &[Image],
     users: &[Container],
     force: bool,
-) -> Result<Vec<Image>, StoreError> {
-    let is_other = |other: &&Image| other.name != image.name && other.name.is_some();
-    if entries.iter().any(|other| is_other(&other) && !other.is_untagged()) {
-        return Ok(vec![image.clone()]);
+) -> Result<Leaving, StoreError> {
+    if entries.iter().any(|other| other.name != image.name && !other.is_untagged()) {
+        return Ok(Leaving::Entry);
     }
     match first_user(users) {
         Some(user) if !force => Err(in_use(image, user, "remove that first, or the name alone with -f")),
-        Some(user) if user.liveness == Liveness::Running => Ok(Vec::new()),
-        _ => Ok(entries.to_vec()),
+        Some(user) if user.liveness == Liveness::Running => Ok(Leaving::Name),
+        _ => Ok(Leaving::Image),
     }
 }
 
-/// All entries go.
 fn leaving_by_id(
     image: &Image,
     entries: &[Image],
     users: &[Container],
     force: bool,
-) -> Result<Vec<Image>, StoreError> {
-    let names: Vec<&Reference> =
-        entries.iter().filter(|entry| !entry.is_untagged()).filter_map(|entry| entry.name.as_ref()).collect();
+) -> Result<Leaving, StoreError> {
+    let tagged = entries.iter().filter(|entry| !entry.is_untagged());
+    let names: Vec<&Reference> = tagged.filter_map(|entry| entry.name.as_ref()).collect();
     let repositories_differ = names.windows(2).any(|pair| pair[0].name() != pair[1].name());
     if repositories_differ && !force {
         let count = names.len();
@@ -113,7 +137,7 @@ fn leaving_by_id(
     match first_user(users) {
         Some(user) if user.liveness == Liveness::Running => Err(in_use(image, user, "end that first")),
         Some(user) if !force => Err(in_use(image, user, "remove that first, or give -f")),
-        _ => Ok(entries.to_vec()),
+        _ => Ok(Leaving::Image),
     }
 }
 
