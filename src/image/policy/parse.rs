@@ -13,6 +13,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Vi
 use super::identity::{Identity, is_bare};
 use super::key::{self, PublicKey};
 use super::{PolicyError, Reference};
+use crate::text::on_one_line;
 
 /// The longest file that is read, in bytes.
 const LONGEST: u64 = 1 << 20;
@@ -125,7 +126,7 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, PolicyError> {
 /// The content of `path`.
 pub fn document(path: &Path, bytes: &[u8]) -> Result<Document, PolicyError> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let wrong = |reason: String| PolicyError::Parse { path: path.to_owned(), reason };
+    let wrong = |reason: String| PolicyError::Parse { path: path.to_owned(), reason: on_one_line(&reason) };
     let document = serde_path_to_error::deserialize(&mut json).map_err(|error| wrong(error.to_string()))?;
     json.end().map_err(|error| wrong(error.to_string()))?;
     Ok(document)

@@ -9,6 +9,7 @@ use serde::de::IgnoredAny;
 use super::identity::{Identity, is_bare};
 use super::key::PublicKey;
 use crate::image::{Digest, Reference};
+use crate::text::on_one_line;
 
 /// What a payload is called that says "this image is signed".
 const KIND: &str = "cosign container image signature";
@@ -68,10 +69,10 @@ impl Signature {
         }
         // From here on it is a signer's word, but perhaps about another image.
         let payload: Payload = serde_json::from_slice(&self.payload)
-            .map_err(|error| format!("a signed text is not what sigstore signs: {error}"))?;
+            .map_err(|error| on_one_line(&format!("a signed text is not what sigstore signs: {error}")))?;
         let Critical { r#type, image: signed_image, identity: named } = payload.critical;
         if r#type != KIND {
-            return Err(format!("a signed text is about {:?} and no image", shown(&r#type)));
+            return Err(format!("a signed text is about {} and no image", shown(&r#type)));
         }
         if signed_image.digest != digest.to_string() {
             return Err(format!(
@@ -95,5 +96,5 @@ impl Signature {
 
 /// As much of a text of unknown length as an error has room for.
 fn shown(text: &str) -> String {
-    text.chars().take(100).collect()
+    on_one_line(&text.chars().take(100).collect::<String>())
 }

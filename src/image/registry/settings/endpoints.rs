@@ -124,12 +124,10 @@ fn rewritten(
 mod tests {
     use std::path::Path;
 
-    use super::super::conf;
     use super::*;
 
     fn registries(text: &str) -> Registries {
-        let file = conf::parse(Path::new("/r.conf"), text).unwrap();
-        Registries { namespaces: file.namespaces, ..Registries::default() }
+        Registries::parse(Path::new("/r.conf"), text).unwrap()
     }
 
     fn asked(all: &Registries, name: &str) -> Vec<String> {

@@ -43,6 +43,15 @@ impl Settings {
         Ok(Self { options: options.clone(), registries })
     }
 
+    /// What `text`, the content of `path`, says alone; there are neither credentials nor certificates then.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, SettingsError> {
+        let registries = Registries::parse(path, text)?;
+        let mut options = SettingsOptions::from_variables(0, None, |_| None);
+        options.auth = AuthFiles { primary: None, chosen_by: None, others: Vec::new() };
+        options.certificates = Vec::new();
+        Ok(Self { options, registries })
+    }
+
     /// The whole names that `name` may stand for, in the order of trying. Only a short name can have several.
     pub fn candidates(&self, name: &Name) -> Result<Vec<Reference>, SettingsError> {
         let candidates = self.explained_candidates(name)?;

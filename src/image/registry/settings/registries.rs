@@ -62,6 +62,13 @@ impl Registries {
         Ok(all)
     }
 
+    /// What one file says, whose content is `text`.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, SettingsError> {
+        let mut all = Self::default();
+        all.add(path, conf::parse(path, text)?);
+        Ok(all)
+    }
+
     /// Adds what the file says; false where there is none.
     fn take(&mut self, path: &Path) -> Result<bool, SettingsError> {
         let Some(text) = files::read_text(path)? else { return Ok(false) };

@@ -66,20 +66,11 @@ fn with_ending(target: &Reference, short: &ShortName) -> Reference {
 mod tests {
     use std::path::Path;
 
-    use super::super::conf;
     use super::*;
     use crate::image::digest::Digest;
 
     fn registries(text: &str) -> Registries {
-        let file = conf::parse(Path::new("/r.conf"), text).unwrap();
-        let path: std::sync::Arc<Path> = Path::new("/r.conf").into();
-        let aliases = file.aliases.into_iter().filter_map(|(name, to)| Some((name, (to?, path.clone()))));
-        Registries {
-            search: file.search.map(|search| (search, path.clone())),
-            mode: file.mode.unwrap_or_default(),
-            aliases: aliases.collect(),
-            ..Registries::default()
-        }
+        Registries::parse(Path::new("/r.conf"), text).unwrap()
     }
 
     fn names(all: &Registries, name: &str) -> Vec<String> {

@@ -9,6 +9,7 @@ use toml::Spanned;
 use super::super::SettingsError;
 use super::{Mirror, Namespace, Origin, Pulls, RawMirror, RawNamespace};
 use crate::image::{Name, Reference};
+use crate::text::on_one_line;
 
 /// The file that is being read.
 pub(super) struct Source<'a> {
@@ -37,7 +38,7 @@ impl<'a> Source<'a> {
     pub(super) fn toml(&self, error: &toml::de::Error) -> SettingsError {
         let line = error.span().map_or(1, |span| self.line(&span));
         let message: Vec<&str> = error.message().split_whitespace().collect();
-        self.wrong(line, message.join(" "))
+        self.wrong(line, on_one_line(&message.join(" ")))
     }
 
     pub(super) fn hosts(&self, hosts: Spanned<Vec<String>>) -> Result<Vec<String>, SettingsError> {
