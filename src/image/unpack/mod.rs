@@ -100,3 +100,6 @@ pub fn unpack_layer(
 ) -> Result<Unpacked, UnpackError> {
     pipeline::run(blob, compression, diff, digests, options)
 }
+
+#[cfg(test)]
+mod tests;

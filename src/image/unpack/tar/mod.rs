@@ -93,7 +93,10 @@ pub struct Archive {
     padding: u64,
     /// Of the current entry's extended headers.
     header_bytes: u64,
+    /// Its name.
     current: Vec<u8>,
+    /// An extended header has come whose entry has not.
+    dangling: bool,
     ended: bool,
 }
 
@@ -101,14 +104,23 @@ impl Archive {
     /// The archive that `stream` brings.
     pub fn new(stream: Stream, limits: &Limits) -> Self {
         let limits = limits.clone();
-        Self { stream, limits, left: 0, padding: 0, header_bytes: 0, current: Vec::new(), ended: false }
+        Self {
+            stream,
+            limits,
+            left: 0,
+            padding: 0,
+            header_bytes: 0,
+            current: Vec::new(),
+            dangling: false,
+            ended: false,
+        }
     }
 
     /// The next entry; what was not read of the one before is skipped. None at the end of the archive.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, UnpackError> {
         self.skip_content()?;
         let mut extended = pax::Extended::default();
-        self.header_bytes = 0;
+        (self.header_bytes, self.dangling) = (0, false);
         loop {
             let at = self.stream.position();
             let Some(header) = self.header()? else { return Ok(None) };
@@ -120,6 +132,7 @@ impl Archive {
                 b'K' => extended.long_link = Some(until_nul(self.extension(size)?)),
                 _ => return self.entry(&header, extended, at).map(Some),
             }
+            self.dangling = true;
         }
     }
 
@@ -227,7 +240,7 @@ impl Archive {
             self.ended = true;
             let second = if block.is_some() { self.stream.block()? } else { None };
             return match second.is_none_or(|block| block.iter().all(|&byte| byte == 0)) {
-                true if self.header_bytes > 0 => Err(damaged("it ends behind an extended header")),
+                true if self.dangling => Err(damaged("it ends behind an extended header")),
                 true => Ok(None),
                 false => Err(damaged("a lone block of zeros is no end")),
             };

@@ -1,0 +1,124 @@
+//! `unpack BLOB DIRECTORY [RUNS]`: what unpacking a layer costs beside the least that it takes.
+//!
+//! The floor is what nobody can do without: one thread inflates the blob as a stream and computes both digests, and
+//! keeps nothing. Both are done in turns, RUNS times (3); the medians and their ratio are printed, with the processor time
+//! and the peak of memory of unpacking. DIRECTORY is made, filled and removed again for each run; what was unpacked by the
+//! last is compared with its list.
+
+use std::fs::{self, File};
+use std::io::{BufReader, Read};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use rcrun::image::manifest::Compression;
+use rcrun::image::unpack::{UnpackOptions, Unpacked, unpack_layer, verify_layer};
+use sha2::{Digest, Sha256};
+
+fn main() -> anyhow::Result<()> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let (blob, directory, runs) = match words.as_slice() {
+        [blob, directory] => (blob, directory, 3),
+        [blob, directory, runs] => (blob, directory, runs.parse().context("RUNS is a number")?),
+        _ => bail!("usage: unpack BLOB DIRECTORY [RUNS]"),
+    };
+    let (blob, directory) = (Path::new(blob), Path::new(directory));
+    let (mut floors, mut walls, mut processor) = (Vec::new(), Vec::new(), Vec::new());
+    for run in 0..runs {
+        let start = Instant::now();
+        let floor = floor(blob)?;
+        floors.push(start.elapsed());
+        let (start, used) = (Instant::now(), processor_time()?);
+        let unpacked = unpack(blob, directory)?;
+        walls.push(start.elapsed());
+        processor.push(processor_time()?.saturating_sub(used));
+        ensure!(unpacked.diff_id.hex() == floor, "the DiffIDs differ");
+        if run + 1 == runs {
+            report(&unpacked, &mut floors, &mut walls, &mut processor);
+            verify(directory)?;
+        }
+        fs::remove_dir_all(directory)?;
+    }
+    Ok(())
+}
+
+fn report(unpacked: &Unpacked, floors: &mut [Duration], walls: &mut [Duration], processor: &mut [Duration]) {
+    let (floor, wall, processor) = (median(floors), median(walls), median(processor));
+    println!("{} bytes of blob, {} of archive, {} files", unpacked.blob_size, unpacked.bytes, unpacked.files);
+    println!("floor   {floor:8.3} s (one thread: inflate and both digests)");
+    println!("unpack  {wall:8.3} s, {:.2} of the floor; {processor:.3} s of processor time", wall / floor);
+}
+
+fn median(times: &mut [Duration]) -> f64 {
+    times.sort_unstable();
+    times.get(times.len() / 2).map_or(0.0, Duration::as_secs_f64)
+}
+
+/// Reads, inflates and hashes; the DiffID in hexadecimal digits.
+fn floor(blob: &Path) -> anyhow::Result<String> {
+    let mut magic = [0; 4];
+    File::open(blob)?.read_exact(&mut magic)?;
+    let hashed = Hashed { from: File::open(blob)?, hasher: Sha256::new() };
+    let mut plain: Box<dyn Read> = match magic {
+        [0x1f, 0x8b, ..] => {
+            Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(256 << 10, hashed)))
+        }
+        [0x28, 0xb5, 0x2f, 0xfd] => {
+            Box::new(zstd::Decoder::with_buffer(BufReader::with_capacity(256 << 10, hashed))?)
+        }
+        _ => Box::new(hashed),
+    };
+    let (mut buffer, mut hasher) = (vec![0; 256 << 10], Sha256::new());
+    loop {
+        match plain.read(&mut buffer)? {
+            0 => break,
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+struct Hashed {
+    from: File,
+    hasher: Sha256,
+}
+
+impl Read for Hashed {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.from.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+fn unpack(blob: &Path, directory: &Path) -> anyhow::Result<Unpacked> {
+    fs::create_dir_all(directory.join("diff"))?;
+    let diff = File::open(directory.join("diff"))?;
+    let mut digests = File::create(directory.join("digests"))?;
+    let options = UnpackOptions { blob_size: Some(fs::metadata(blob)?.len()), ..UnpackOptions::default() };
+    Ok(unpack_layer(File::open(blob)?, Compression::Gzip, diff.as_fd(), &mut digests, options)?)
+}
+
+fn verify(directory: &Path) -> anyhow::Result<()> {
+    let diff = File::open(directory.join("diff"))?;
+    let list = File::open(directory.join("digests"))?;
+    let size = list.metadata()?.len();
+    let start = Instant::now();
+    let differences = verify_layer(diff.as_fd(), BufReader::new(list))?;
+    println!(
+        "verify  {:8.3} s, {} differences; list of {size} bytes",
+        start.elapsed().as_secs_f64(),
+        differences.len()
+    );
+    differences.iter().take(10).for_each(|difference| println!("  {difference}"));
+    let status = fs::read_to_string("/proc/self/status")?;
+    status.lines().filter(|line| line.starts_with("VmHWM")).for_each(|line| println!("{line}"));
+    Ok(())
+}
+
+/// Of all threads, in user and kernel mode.
+fn processor_time() -> anyhow::Result<Duration> {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Ok(Duration::new(time.tv_sec.try_into()?, time.tv_nsec.try_into()?))
+}
