@@ -43,7 +43,8 @@ impl Store {
 
     /// The store at `root`; None where there is none, and none is made.
     pub fn existing(root: &Path) -> Result<Option<Self>, StoreError> {
-        match Self::at(root).is_marked()? {
+        // Whose making was interrupted has no mark yet, and perhaps garbage.
+        match Self::at(root).is_marked()? || root.join(INGEST).is_dir() {
             true => Self::open(root).map(Some),
             false => Ok(None),
         }

@@ -3,6 +3,7 @@
 mod commands;
 mod killed;
 mod layout;
+mod pulls;
 mod room;
 mod verify;
 
