@@ -32,7 +32,7 @@ impl Command for Push {
 
     fn run(self, context: &Context) -> anyhow::Result<u8> {
         let store = image::existing_for(context, &self.image)?;
-        let found = image::find(&store, &self.image)?.image;
+        let found = image::find(&store, &self.image)?;
         let source = Source::new(&self.registry, None)?;
         let destination = match &self.destination {
             Some(name) => source.repository(name)?.or_latest(),

@@ -88,7 +88,7 @@ impl Command for Save {
 
 /// The image that `text` means, under that name; under none where it is an ID.
 fn wanted(store: &Store, text: &str) -> anyhow::Result<Wanted> {
-    let image::Found { image, candidates } = image::find(store, text)?;
+    let image::Found { image, candidates } = image::found(store, text)?;
     let name = name(&image, &candidates);
     Ok(Wanted { image, name })
 }
