@@ -87,7 +87,11 @@ const fn entry<C: Command>() -> Entry {
         name: C::NAME,
         about: C::ABOUT,
         failure: C::FAILURE,
-        declare: |command| with_help(C::augment_args(command), C::ABOUT).args_override_self(true),
+        declare: |command| {
+            with_help(C::augment_args(command), C::ABOUT)
+                .args_override_self(true)
+                .disable_help_subcommand(true)
+        },
         run: |matches, context| C::from_arg_matches(matches)?.run(context),
     }
 }
@@ -127,11 +131,17 @@ const COMMANDS: &[Entry] = &[
     entry::<bench::Bench>(),
 ];
 
-/// `about` in the place of what derive takes from a struct's comment, and `--help` with one line a flag.
+/// `about` in the place of what derive takes from a struct's comment, and `--help` with one line a flag; also of the
+/// actions of a group.
 fn with_help(command: clap::Command, about: &'static str) -> clap::Command {
     let help = clap::Arg::new("help").short('h').long("help").help("Print help");
     let help = help.action(clap::ArgAction::HelpShort).help_heading(None::<&'static str>);
-    command.about(about).disable_help_flag(true).arg(help)
+    let action = help.clone();
+    command
+        .about(about)
+        .disable_help_flag(true)
+        .arg(help)
+        .mut_subcommands(move |command| command.arg(action.clone()).args_override_self(true))
 }
 
 /// The whole command line as clap has it.

@@ -235,3 +235,13 @@ fn no_new_privs_can_be_taken_back() {
     assert_eq!(of("--no-new-privs=false").no_new_privileges, Some(false));
     assert_eq!(of("-d").no_new_privileges, None);
 }
+
+#[test]
+fn the_actions_of_a_group_have_help_of_their_own() {
+    for line in ["rcrun image ls --help", "rcrun image prune -h", "rcrun system df --help"] {
+        let refused = command_line().try_get_matches_from(line.split(' ')).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::DisplayHelp, "{line}");
+    }
+    assert!(refusal("rcrun image bogus").contains("unrecognized subcommand"));
+    assert!(refusal("rcrun image ls --format {{.ID}}").contains("Go templates are not supported"));
+}
