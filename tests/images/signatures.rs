@@ -145,5 +145,5 @@ fn a_registry_that_does_not_say_whether_there_are_signatures_is_an_error() {
     proxy.heal();
     proxy.always("/blobs/", Fault::Flip(7));
     let error = signed.check_at(&proxy.address(), "team/app:1", &requirement).unwrap_err();
-    assert!(error.contains("has the digest"), "{error}");
+    assert!(error.contains("has no signature"), "{error}");
 }

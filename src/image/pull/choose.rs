@@ -1,9 +1,9 @@
 //! From a name to the manifest of one image: through an index by platform, past the policy.
 
-use super::{Between, PullError, PullOptions, signatures};
+use super::{Between, PullError, PullOptions};
 use crate::image::manifest::{Descriptor, Document, Manifest};
 use crate::image::registry::Fetched;
-use crate::image::{Digest, Platform, Reference};
+use crate::image::{Digest, Platform, Reference, policy};
 
 /// Indexes within indexes are followed so deep.
 const DEEPEST: usize = 4;
@@ -66,7 +66,7 @@ fn check(
     digests: &[&Digest],
     options: &PullOptions,
 ) -> Result<(), PullError> {
-    let signed = |digest: &Digest| signatures::fetch(between.registry, reference, digest, &options.limits);
+    let signed = |digest: &Digest| policy::signatures(between.registry, reference, digest, &options.limits);
     Ok(between.policy.check(reference, digests, &signed)?)
 }
 

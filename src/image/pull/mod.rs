@@ -8,7 +8,6 @@ mod choose;
 mod error;
 mod layer;
 mod layers;
-mod signatures;
 
 pub use choose::{Chosen, choose};
 pub use error::PullError;
