@@ -82,9 +82,11 @@ impl Client {
         {
             let https = Box::new(std::mem::replace(https, Failure::NoTls));
             scheme = "http";
-            result = self.send_over(scheme, endpoint, ask).map_err(|http| match http.is_without_answer() {
-                true => Failure::BothSchemes { https, http: Box::new(http) },
-                false => http,
+            result = self.send_over(scheme, endpoint, ask).map_err(|http| match (&*https, &http) {
+                // The same twice.
+                (Failure::Resolve { .. }, Failure::Resolve { .. }) => http,
+                _ if http.is_without_answer() => Failure::BothSchemes { https, http: Box::new(http) },
+                _ => http,
             });
         }
         let answered = match &result {

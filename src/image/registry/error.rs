@@ -167,11 +167,13 @@ impl Failure {
         }
     }
 
-    /// Was there no HTTP answer at all, so that another scheme may do better?
+    /// Was there no HTTP answer at all, so that another scheme may do better? It may have another proxy, which knows other names.
     pub(super) fn is_without_answer(&self) -> bool {
         matches!(
             self,
-            Self::Connect(_)
+            Self::Resolve { .. }
+                | Self::Connect(_)
+                | Self::Proxy { .. }
                 | Self::NoTls
                 | Self::Tls(_)
                 | Self::Certificate(_)
