@@ -4,11 +4,18 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod access;
 mod archives;
 mod clients;
 mod fixtures;
+mod hostile;
 mod login;
+mod network;
+mod pull;
+mod real;
 mod registries;
 mod self_test;
 mod signatures;
 mod store;
+mod together;
+mod wrong;
