@@ -78,7 +78,7 @@ bench: build-benches ## Measure rcrun beside the floor and the peers in target/p
 bench-quick: build-benches ## The same in a minute, to see that it works
 	@benches/run "$(RCRUN)" "$(BUILD)" --quick $(CASES)
 
-bench-peers: cargo ## Build or fetch the newest runc, crun and youki into target/peers
+bench-peers: cargo ## Build or fetch the newest runc, crun, youki and containerd into target/peers
 	@tests/bin/require bench-peers
 	@benches/peers "$(TARGET)/peers"
 
