@@ -309,7 +309,8 @@ pub fn once(bench: &mut Bench, words: &[Word]) -> anyhow::Result<Result<(), Stri
 }
 
 impl Outcome {
-    fn left_out(why: &str) -> Self {
+    /// Of a case that cannot be measured.
+    pub fn left_out(why: &str) -> Self {
         Self { notes: vec![format!("left out: {why}")], ..Self::default() }
     }
 }

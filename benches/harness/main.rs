@@ -1,14 +1,15 @@
 //! `make bench`: what rcrun, its peers and the floor cost, case by case, in one run.
 //!
-//! `harness OUT FLOOR [--quick] [CASE]... NAME=PATH...`: the first runtime is the one that the others are compared with;
+//! `harness OUT FLOOR [--quick] [--images LAYOUTS] [CASE]... NAME=PATH...`: the first runtime is the one that the others are compared with;
 //! without CASEs all are measured, or those that are quick.
-//! Runs as root in benches/enter's view. OUT gets the bundles, results.json and a picture for each case.
+//! Runs as root in benches/enter's view; with --images, which is for the cases of images, in that of tests/clients/enter. OUT gets the bundles, results.json and a picture for each case.
 //! A runtime that fails a case is left out of it, with its error; everything else that fails ends it all.
 
 mod alive;
 mod bundles;
 mod cases;
 mod idmap;
+mod images;
 mod probe;
 mod results;
 mod runtimes;
@@ -46,6 +47,8 @@ pub struct Bench {
     pub bundles: PathBuf,
     /// How much is measured.
     pub amount: Amount,
+    /// Where the images are, for the cases of images.
+    pub images: Option<images::Images>,
 }
 
 fn main() -> ExitCode {
@@ -62,17 +65,19 @@ fn run() -> anyhow::Result<()> {
     // First, while this process is small.
     let spawner = Spawner::start()?;
     let mut words = std::env::args_os().skip(1);
+    let mut layouts = None;
     let (Some(out), Some(floor)) = (words.next(), words.next()) else {
-        bail!("usage: harness OUT FLOOR [--quick] [CASE]... NAME=PATH...")
+        bail!("usage: harness OUT FLOOR [--quick] [--images LAYOUTS] [CASE]... NAME=PATH...")
     };
     let (out, mut amount) = (PathBuf::from(out), Amount::Full);
     let (mut runtimes, mut chosen) = (Vec::new(), Vec::new());
-    for word in words {
+    while let Some(word) = words.next() {
         let word = word.to_str().context("arguments must be UTF-8")?;
         match word.split_once('=') {
             Some((name, path)) => runtimes.push(Runtime::new(name, path)?),
             None if word == "--quick" => amount = Amount::Quick,
-            None if cases::CASES.iter().any(|case| case.name == word) => chosen.push(word.to_owned()),
+            None if word == "--images" => layouts = Some(words.next().context("--images wants a directory")?),
+            None if all_cases().any(|case| case.name == word) => chosen.push(word.to_owned()),
             None => bail!("{word:?} is neither a case nor NAME=PATH"),
         }
     }
@@ -81,10 +86,14 @@ fn run() -> anyhow::Result<()> {
     }
     let bundles = bundles::make(&out)?;
     let floor = Floor { path: floor.into(), root: bundles.join("rootfs") };
-    same::check(&runtimes[0], &floor, &bundles)?;
-    let mut bench = Bench { spawner, runtimes, floor, bundles, amount };
+    let images = layouts.map(|layouts| images::Images { layouts: layouts.into(), out: out.clone() });
+    let cases = if images.is_some() { images::CASES } else { cases::CASES };
+    if images.is_none() {
+        same::check(&runtimes[0], &floor, &bundles)?;
+    }
+    let mut bench = Bench { spawner, runtimes, floor, bundles, amount, images };
     let mut results = Results::begin(&bench);
-    for case in cases::CASES {
+    for case in cases {
         let wanted = match chosen.is_empty() {
             true => amount == Amount::Full || case.quick,
             false => chosen.iter().any(|name| name == case.name),
@@ -95,4 +104,9 @@ fn run() -> anyhow::Result<()> {
         }
     }
     results.end(&bench, &out)
+}
+
+/// Those of containers and those of images.
+fn all_cases() -> impl Iterator<Item = &'static cases::Case> {
+    cases::CASES.iter().chain(images::CASES)
 }

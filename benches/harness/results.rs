@@ -17,6 +17,8 @@ pub struct Results {
     /// One line a series: its name, and medians of the first divided by those of the others.
     ratios: Vec<(String, Vec<(String, f64)>)>,
     load_before: String,
+    /// Whom the others are compared with.
+    first: String,
 }
 
 impl Results {
@@ -31,7 +33,8 @@ impl Results {
             println!("{}: {}", runtime.name, text.lines().next().unwrap_or("-"));
         }
         println!("Times in ms, peak in MiB, in brackets the ratio to {}.", bench.runtimes[0].name);
-        Self { cases: Vec::new(), ratios: Vec::new(), load_before: load() }
+        let first = bench.runtimes[0].name.clone();
+        Self { cases: Vec::new(), ratios: Vec::new(), load_before: load(), first }
     }
 
     /// Prints a case and draws it.
@@ -54,7 +57,8 @@ impl Results {
             let title = [case.title, &series.title].join(" ");
             fs::write(&file, svg::draw(title.trim(), &walls(series)))
                 .with_context(|| format!("write {}", file.display()))?;
-            if !outcome.one_by_one {
+            // Where the first one was left out there is nothing to compare with.
+            if !outcome.one_by_one && series.contenders[0].0 == self.first {
                 self.ratios.push((format!("{} {}", case.name, series.title), ratios(&report)));
             }
             self.cases.push(json!({
@@ -71,11 +75,15 @@ impl Results {
     /// Prints the ratios of all cases and writes results.json.
     pub fn end(self, bench: &Bench, out: &Path) -> anyhow::Result<()> {
         let name = &bench.runtimes[0].name;
-        let others = ["floor", "crun", "runc", "youki"];
+        let others = match bench.images {
+            None => ["floor", "crun", "runc", "youki"],
+            Some(_) => ["containerd", "podman", "skopeo+umoci", ""],
+        };
         let header = ["", others[0], others[1], others[2], others[3]].map(str::to_owned);
         let rows = self.ratios.iter().map(|(title, ratios)| {
             let cell = |other: &str| ratios.iter().find(|(name, _)| name == other);
-            let cell = |other| cell(other).map_or("-".to_owned(), |(_, ratio)| format!("{ratio:.2}"));
+            let none = |other: &str| if other.is_empty() { "" } else { "-" }.to_owned();
+            let cell = |other| cell(other).map_or(none(other), |(_, ratio)| format!("{ratio:.2}"));
             [title.trim().to_owned(), cell(others[0]), cell(others[1]), cell(others[2]), cell(others[3])]
         });
         let rows: Vec<_> = std::iter::once(header).chain(rows).collect();
