@@ -317,7 +317,8 @@ fn an_archive_that_is_both_is_a_layout_with_the_names_of_manifest_json() {
     assert_eq!(config, written);
     let config = oci::blob_name(&Digest::of(config.as_bytes()));
     let listed = json!([{"Config": config, "RepoTags": ["a:1", "b:2"], "Layers": []}]).to_string();
-    let images = layout(tar, std::slice::from_ref(&manifest)).file("manifest.json", listed).describe().unwrap();
+    let images =
+        layout(tar, std::slice::from_ref(&manifest)).file("manifest.json", listed).describe().unwrap();
     assert_eq!((images.len(), names_of(&images[0])), (1, vec!["a:1".to_owned(), "b:2".to_owned()]));
     assert_eq!(images[0].descriptor.digest, manifest.digest);
 }
