@@ -23,6 +23,26 @@ pub struct Bundle {
     pub root: PathBuf,
     /// The same, open (O_PATH).
     pub root_fd: OwnedFd,
+    /// What an image's container has beside a bundle's.
+    pub image: Option<ImageParts>,
+}
+
+/// What a container that was made from an image has.
+#[derive(Debug)]
+pub struct ImageParts {
+    /// The root file system, mounted and attached nowhere; [`Bundle::root`] is where it will be.
+    pub mount: OwnedFd,
+    /// The directory that goes away with the container, absolute.
+    pub directory: PathBuf,
+    /// The network namespace is nobody else's: its loopback device is to be brought up.
+    pub loopback: bool,
+}
+
+impl Bundle {
+    /// The root file system's files: the mount, where there is one.
+    pub fn files(&self) -> &OwnedFd {
+        self.image.as_ref().map_or(&self.root_fd, |image| &image.mount)
+    }
 }
 
 /// Why a directory is no bundle.
@@ -66,7 +86,7 @@ impl Bundle {
             Ok(fd) => fd,
             Err(error) => return Err(BundleError::Root { path, root, error }),
         };
-        Ok(Self { path, config, spec, root, root_fd })
+        Ok(Self { path, config, spec, root, root_fd, image: None })
     }
 }
 
@@ -75,15 +95,16 @@ impl Bundle {
 /// The file is the container's, so nothing in it is trusted: it is read inside the root, up to
 /// 1 MiB, and an entry that is no absolute path on one line counts as absent.
 pub fn home_directory(root: &OwnedFd, uid: u32) -> String {
-    passwd(root).and_then(|text| home_in(&text, uid)).unwrap_or_else(|| "/".into())
+    text_inside(root, "etc/passwd").and_then(|text| home_in(&text, uid)).unwrap_or_else(|| "/".into())
 }
 
-fn passwd(root: &OwnedFd) -> Option<String> {
+/// A text file of the container's, not trusted: resolved inside `root`, regular, its first MiB; what is no UTF-8 is replaced. None where
+/// there is no such file.
+pub(crate) fn text_inside(root: &OwnedFd, path: &str) -> Option<String> {
     const LIMIT: usize = 1 << 20;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let found =
-        rustix::fs::openat2(root, "etc/passwd", OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
-            .ok()?;
+        rustix::fs::openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve).ok()?;
     let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&found).ok()?.st_mode);
     if kind != rustix::fs::FileType::RegularFile {
         return None;
@@ -101,7 +122,10 @@ fn passwd(root: &OwnedFd) -> Option<String> {
         bytes.resize((length + 4096).max(bytes.len()), 0);
     }
     bytes.truncate(length);
-    String::from_utf8(bytes).ok()
+    Some(
+        String::from_utf8(bytes)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
+    )
 }
 
 /// The home directory of `uid` in the text of an /etc/passwd, if it is an absolute path.

@@ -45,11 +45,13 @@ impl Command for Load {
             }
             None => (Input::Stdin, "standard input".to_owned()),
         };
-        let store = Store::open(&context.storage()?)?;
+        let storage = context.storage()?;
+        super::enter_user_namespace()?;
+        let store = Store::open(&storage)?;
         let options = LoadOptions {
             platform: self.platform,
             limits: Limits::from_environment()?,
-            rootless: !super::global::is_host_root(),
+            rootless: rcrun::host::in_user_namespace(),
         };
         let listener = progress::listener("loading", self.format, self.quiet);
         let loaded =

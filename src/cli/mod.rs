@@ -4,6 +4,7 @@
 //! meanings of flags are runc's; what is rcrun's own says so in its help. Options may stand before or
 //! after the positional arguments; after the ID of `exec` and `ps` every word belongs to the program.
 
+mod base;
 mod bench;
 mod checkpoint;
 mod create;
@@ -14,6 +15,7 @@ mod features;
 mod global;
 mod human;
 mod image;
+mod image_flags;
 mod kill;
 mod list;
 mod load;
@@ -29,6 +31,7 @@ mod pull;
 mod push;
 mod registry;
 mod run;
+mod run_image;
 mod save;
 mod signal;
 mod size;
@@ -39,6 +42,7 @@ mod system;
 mod table;
 mod target;
 mod transfer;
+mod unpack;
 mod update;
 mod version;
 mod words;
@@ -72,6 +76,23 @@ pub struct Stopped {
     /// The exit status for it.
     pub status: u8,
 }
+
+/// An error that ends with an exit status of its own.
+#[derive(Debug)]
+pub struct WithStatus {
+    /// What failed.
+    pub error: anyhow::Error,
+    /// The exit status for it.
+    pub status: u8,
+}
+
+impl std::fmt::Display for WithStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for WithStatus {}
 
 /// A command by name: how its flags are declared, and what it does with them.
 struct Entry {
@@ -119,6 +140,7 @@ const COMMANDS: &[Entry] = &[
     entry::<image::Tag>(),
     entry::<system::System>(),
     entry::<spec::Spec>(),
+    entry::<unpack::Unpack>(),
     entry::<features::Features>(),
     entry::<version::Version>(),
     entry::<checkpoint::Checkpoint>(),
@@ -178,8 +200,9 @@ pub fn run(args: Vec<OsString>) -> Result<u8, Stopped> {
     {
         return finished(Err(error.into()), &args);
     }
-    let args = words::in_claps_spelling(args);
-    let matches = match parse(&args) {
+    let mut args = words::in_claps_spelling(args);
+    let parsed = parse(&args).and_then(|matches| with_options_first(&mut args, matches));
+    let matches = match parsed {
         Ok(matches) => matches,
         Err(refused) => return usage(&refused, &args),
     };
@@ -198,7 +221,32 @@ pub fn run(args: Vec<OsString>) -> Result<u8, Stopped> {
         return Err(Stopped { error, status: 1 });
     };
     let entry = COMMANDS.iter().find(|entry| entry.name == name).expect("clap knows no other commands");
-    (entry.run)(matches, &context).map_err(|error| Stopped { error, status: entry.failure })
+    (entry.run)(matches, &context).map_err(|error| match error.downcast::<WithStatus>() {
+        Ok(WithStatus { error, status }) => Stopped { error, status },
+        Err(error) => Stopped { error, status: entry.failure },
+    })
+}
+
+/// The flags of `run`, if that is the command.
+fn of_run(matches: &ArgMatches) -> Option<&ArgMatches> {
+    matches.subcommand().filter(|(name, _)| *name == run::Run::NAME).map(|(_, flags)| flags)
+}
+
+/// Options that follow the TARGET of `run` are rcrun's where that is a bundle or a name.
+fn with_options_first(args: &mut Vec<OsString>, matches: ArgMatches) -> Result<ArgMatches, clap::Error> {
+    let moved = of_run(&matches).and_then(|run| run::options_first(args, run));
+    let Some(moved) = moved.map(words::in_claps_spelling) else { return Ok(matches) };
+    let one_word = |matches: &ArgMatches| {
+        let words = of_run(matches).and_then(|run| run.get_many::<String>("words"));
+        words.is_some_and(|words| words.len() == 1)
+    };
+    let parsed = parse(&moved)?;
+    // More than options: what they say stays with the TARGET.
+    if !one_word(&parsed) {
+        return Ok(matches);
+    }
+    *args = moved;
+    Ok(parsed)
 }
 
 /// Parses with the commands alone whose names are among the words; for a refusal, and for help, with all.
@@ -218,6 +266,15 @@ fn usage(refused: &clap::Error, args: &[OsString]) -> Result<u8, Stopped> {
     };
     log::install(Log::from_arguments(args));
     Err(Stopped { error: anyhow::anyhow!(one_line(refused, args)), status })
+}
+
+/// Makes a process of an unprivileged user root of a user namespace, where files of all ids of an image can be made and
+/// removed. Before the process has a second thread, and before it opens anything of the store.
+fn enter_user_namespace() -> anyhow::Result<()> {
+    if let Some(note) = rcrun::image::rootless::enter()? {
+        log::warning(&note);
+    }
+    Ok(())
 }
 
 /// The end of what needs no [`Context`].

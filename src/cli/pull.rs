@@ -44,7 +44,9 @@ impl Command for Pull {
 
     fn run(self, context: &Context) -> anyhow::Result<u8> {
         let source = Source::new(&self.registry, self.signature_policy.clone())?;
-        let store = Store::open(&context.storage()?)?;
+        let storage = context.storage()?;
+        super::enter_user_namespace()?;
+        let store = Store::open(&storage)?;
         for name in &self.names {
             match self.all_tags {
                 true => self.pull_all_tags(&store, &source, name)?,

@@ -4,8 +4,9 @@ use super::*;
 
 /// The flags of command `C` from the words of a whole command line.
 fn parsed<C: Command>(line: &str) -> C {
-    let matches =
-        command_line().try_get_matches_from(line.split(' ')).unwrap_or_else(|e| panic!("{line}: {e}"));
+    let mut args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+    let matches = parse(&args).and_then(|matches| with_options_first(&mut args, matches));
+    let matches = matches.unwrap_or_else(|e| panic!("{line}: {e}"));
     let (name, matches) = matches.subcommand().unwrap();
     assert_eq!(name, C::NAME);
     C::from_arg_matches(matches).unwrap()

@@ -18,7 +18,7 @@ use super::words;
 const JOBS: usize = 3;
 
 /// Options of commands that talk to registries.
-#[derive(Clone, Debug, Default, clap::Args)]
+#[derive(Clone, Debug, Default, PartialEq, clap::Args)]
 pub struct RegistryFlags {
     /// File with credentials [default: $REGISTRY_AUTH_FILE, or as for login]
     #[arg(long, value_name = "FILE")]
@@ -87,7 +87,7 @@ impl Source {
             platform,
             keep_blobs: keep_blobs || store::keep_blobs()?,
             jobs: self.jobs,
-            rootless: false,
+            rootless: rcrun::host::in_user_namespace(),
             limits: Limits::from_environment()?,
         };
         let between = Between { registry: &self.registry, store, policy: &self.policy, listener };

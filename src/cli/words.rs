@@ -78,8 +78,29 @@ impl Words {
         true
     }
 
+    /// Takes letters behind one dash, the last of which may take the rest for its value: `-itu1000`.
+    fn letters(&mut self, word: OsString) {
+        let Some(letters) = word.to_str().and_then(|word| word.strip_prefix('-')) else {
+            return self.out.push(word);
+        };
+        let find = |letter: char| self.flags.iter().find(|arg| arg.get_short() == Some(letter));
+        let takes_value = |arg: &&Arg| matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
+        let known = letters.char_indices().map_while(|(at, letter)| Some((at, letter, find(letter)?)));
+        let Some((at, letter, arg)) = known.into_iter().find(|(_, _, arg)| takes_value(arg)) else {
+            return self.out.push(word);
+        };
+        let rest = &letters[at + letter.len_utf8()..];
+        let value =
+            if rest.is_empty() { self.rest.next() } else { Some(rest.trim_start_matches('=').into()) };
+        let name = OsString::from(spelled(arg, letter));
+        if at > 0 {
+            self.out.push(format!("-{}", &letters[..at]).into());
+        }
+        self.out.push(value.map_or_else(|| name.clone(), |value| joined(name.clone(), &value)));
+    }
+
     fn flag(&mut self, word: OsString) {
-        let Some(flag) = Flag::of(&word, &self.flags) else { return self.out.push(word) };
+        let Some(flag) = Flag::of(&word, &self.flags) else { return self.letters(word) };
         match flag.arg.get_action() {
             ArgAction::Set | ArgAction::Append => {
                 let optional = flag.arg.get_num_args().is_some_and(|range| range.min_values() == 0);
@@ -107,7 +128,7 @@ impl Words {
 /// A word that is a flag of the command.
 struct Flag {
     arg: Arg,
-    /// As clap has it, `--name` or `-n`.
+    /// As clap has it, `--name`, or `-n` of what has no longer name.
     name: OsString,
     /// What follows an equals sign.
     value: Option<OsString>,
@@ -125,7 +146,8 @@ impl Flag {
         let mut letters = name.chars();
         let (arg, name) = match (letters.next(), letters.next()) {
             (Some(letter), None) => {
-                (flags.iter().find(|arg| arg.get_short() == Some(letter))?, format!("-{letter}"))
+                let arg = flags.iter().find(|arg| arg.get_short() == Some(letter))?;
+                (arg, spelled(arg, letter))
             }
             _ => (flags.iter().find(|arg| arg.get_long() == Some(name))?, format!("--{name}")),
         };
@@ -137,6 +159,13 @@ impl Flag {
     fn is_left_out(&self) -> bool {
         matches!(self.arg.get_action(), ArgAction::Set) && self.arg.get_id() != "root"
     }
+}
+
+/// The name to which a value can be joined. Where another program's words follow, clap takes no value that is
+/// joined to a letter, but the whole for one of these words.
+fn spelled(arg: &Arg, letter: char) -> String {
+    let takes_value = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
+    arg.get_long().filter(|_| takes_value).map_or_else(|| format!("-{letter}"), |long| format!("--{long}"))
 }
 
 /// Name and value as one word: a value may begin with a dash.
@@ -187,11 +216,22 @@ mod tests {
     #[test]
     fn one_dash_or_two_are_the_same() {
         assert_eq!(translated(&["-root", "/r", "list", "-quiet"]), ["--root=/r", "list", "--quiet"]);
-        assert_eq!(translated(&["create", "--b", "/b", "web"]), ["create", "-b=/b", "web"]);
+        assert_eq!(translated(&["create", "--b", "/b", "web"]), ["create", "--bundle=/b", "web"]);
         assert_eq!(translated(&["create", "web", "-pid-file=/p"]), ["create", "web", "--pid-file=/p"]);
         assert_eq!(translated(&["--v"]), ["-v"]);
         assert_eq!(translated(&["list", "-help"]), ["list", "--help"]);
         assert_eq!(translated(&["exec", "-td", "web", "sh"]), ["exec", "-td", "web", "sh"]);
+    }
+
+    #[test]
+    fn letters_share_a_dash_and_the_last_may_have_a_value() {
+        let run =
+            |words: &[&str]| translated(&[&["run"], words, &["app", "-ux", ""]].concat())[1..].join(" ");
+        assert_eq!(run(&["-it"]), "-it app -ux ");
+        assert_eq!(run(&["-itu1000"]), "-it --user=1000 app -ux ");
+        assert_eq!(run(&["-eA=b", "-v/a:/b", "-u=7"]), "--env=A=b --volume=/a:/b --user=7 app -ux ");
+        assert_eq!(run(&["-ite", "A=b"]), "-it --env=A=b app -ux ");
+        assert_eq!(run(&["-itQ"]), "-itQ app -ux ");
     }
 
     #[test]
@@ -221,7 +261,7 @@ mod tests {
     #[test]
     fn words_of_another_program_are_not_touched() {
         let line = ["exec", "-u=1", "web", "ls", "-la", "--cwd=", "", "-user", "x"];
-        assert_eq!(translated(&line)[1..], ["-u=1", "web", "ls", "-la", "--cwd=", "", "-user", "x"]);
+        assert_eq!(translated(&line)[1..], ["--user=1", "web", "ls", "-la", "--cwd=", "", "-user", "x"]);
         assert_eq!(translated(&["ps", "web", "-aux", ""]), ["ps", "web", "-aux", ""]);
         assert_eq!(translated(&["kill", "--", "-web", ""]), ["kill", "--", "-web", ""]);
     }

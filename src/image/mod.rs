@@ -7,6 +7,7 @@
 
 pub mod archive;
 pub mod config;
+pub mod container;
 pub mod digest;
 pub mod event;
 pub mod limits;
@@ -19,6 +20,7 @@ pub mod pull;
 pub mod push;
 pub mod reference;
 pub mod registry;
+pub mod rootless;
 pub mod store;
 pub mod unpack;
 

@@ -177,6 +177,7 @@ impl<'a> Child<'a> {
             Step::BecomeNamespaceRoot => process::credentials::become_namespace_root()?,
             Step::Unshare(kind) => process::join::unshare(*kind)?,
             Step::TimeOffsets(offsets) => process::time::enter_with_offsets(self.cargo.proc, offsets)?,
+            Step::LoopbackUp => own::bring_up_loopback()?,
             Step::NewSession => drop(rustix::process::setsid().during("setsid")?),
             Step::NewKeyring(name) => new_keyring(name)?,
             Step::Hostname(name) => rustix::system::sethostname(name.to_bytes()).during("sethostname")?,

@@ -8,7 +8,7 @@ use crate::fault;
 use crate::plan::Mappings;
 
 /// Maps the ids of the user namespace that `pid` is in, user_namespaces(7).
-pub(super) fn write(pid: i32, mappings: &Mappings) -> Result<(), LaunchError> {
+pub(crate) fn write(pid: i32, mappings: &Mappings) -> Result<(), LaunchError> {
     if mappings.deny_setgroups {
         write_file(pid, "setgroups", "deny")?;
     }

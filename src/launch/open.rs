@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::mount::{OpenTreeFlags, open_tree};
 
 use super::LaunchError;
@@ -16,11 +16,11 @@ use crate::rootfs::mount::new_file_system;
 use crate::sys::{During, Failure};
 
 /// Opens every source, in the order of the plan; the slots of those that the child opens stay empty.
-/// `root` is the root file system's directory, already open, and the path that it was opened by;
-/// `cgroup` the container's.
+/// `root` is the root file system's directory, already open, and the path that it was opened by, and its mount
+/// where it was made already; `cgroup` the container's.
 pub fn sources(
     sources: &[Source],
-    root: Option<(&Path, BorrowedFd<'_>)>,
+    (root, mounted): (Option<(&Path, BorrowedFd<'_>)>, Option<BorrowedFd<'_>>),
     cgroup: Option<BorrowedFd<'_>>,
 ) -> Result<Vec<OnceCell<OwnedFd>>, LaunchError> {
     let maps = IdMaps::default();
@@ -53,6 +53,13 @@ pub fn sources(
                 .map_err(|failure| LaunchError::Open { what: source.to_string(), failure })
         }
         Source::Namespace { kind, path } => namespace(*kind, path).map(OnceCell::from),
+        Source::Root => {
+            let mounted = mounted.ok_or(Errno::NOENT).during("fcntl (there is no such mount)");
+            let opened = mounted.and_then(|mount| fcntl_dupfd_cloexec(mount, 0).during("fcntl"));
+            opened
+                .map(OnceCell::from)
+                .map_err(|failure| LaunchError::Open { what: source.to_string(), failure })
+        }
         Source::CgroupTree => {
             let cgroup = cgroup.ok_or(Errno::NOENT).during("open_tree (the container has no cgroup)");
             let opened = cgroup.and_then(|cgroup| tree_of(cgroup, false));

@@ -54,6 +54,8 @@ pub struct Launch<'a> {
     pub cgroup: Option<BorrowedFd<'a>>,
     /// The root file system's path and directory, for a container.
     pub root: Option<(&'a Path, BorrowedFd<'a>)>,
+    /// The root file system as a detached mount, where it was made already.
+    pub root_mount: Option<BorrowedFd<'a>>,
     /// The init's pidfd and root of a running container, for exec.
     pub container: Option<(BorrowedFd<'a>, Option<BorrowedFd<'a>>)>,
     /// The socket that `start` connects to.
@@ -110,6 +112,7 @@ impl<'a> Launch<'a> {
             initial_cpus: None,
             cgroup: None,
             root: None,
+            root_mount: None,
             container: None,
             listener: None,
             hook_states: None,
@@ -122,7 +125,7 @@ impl<'a> Launch<'a> {
 
     /// Opens the sources and makes the child. It runs until it first needs the parent.
     pub fn start(&self) -> Result<Launched<'a>, LaunchError> {
-        let sources = open::sources(self.sources, self.root, self.cgroup)?;
+        let sources = open::sources(self.sources, (self.root, self.root_mount), self.cgroup)?;
         open::check_joined(self.sources, &sources, self.steps)?;
         self.opened.map_or(Ok(()), |opened| opened(&sources))?;
         let sysctls = self.steps.iter().any(|step| matches!(step, Step::Sysctl(..)));

@@ -42,7 +42,7 @@ impl Visit<'_> {
     /// Opens the sources and performs the steps in the container: all of them, or, where one fails,
     /// as good as none; mount points and links that were made stay.
     pub fn perform(&self, sources: &[Source], steps: &[Step]) -> Result<(), LaunchError> {
-        let sources = open::sources(sources, None, self.cgroup)?;
+        let sources = open::sources(sources, (None, None), self.cgroup)?;
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .during("socketpair")?;

@@ -84,8 +84,9 @@ pub(super) fn remove(
     }
     fault::point("poststop hooks");
     let mount = record.map_or(Ok(()), remove_root_mount);
+    let files = record.map_or(Ok(()), remove_files);
     // What is still there must stay known.
-    cgroup.and(group).and(mount)?;
+    cgroup.and(group).and(mount).and(files)?;
     directory.remove()?;
     fault::point("removal of the state directory");
     Ok(())
@@ -94,6 +95,14 @@ pub(super) fn remove(
 fn remove_group(record: Option<&Record>) -> Result<(), Error> {
     let Some(group) = record.and_then(|record| record.resctrl.as_ref()) else { return Ok(()) };
     Ok(Resctrl::mounted()?.map_or(Ok(()), |resctrl| group.remove(&resctrl))?)
+}
+
+/// What an image's container wrote, and what was made for it.
+fn remove_files(record: &Record) -> Result<(), Error> {
+    match &record.directory {
+        Some(directory) => Ok(crate::image::container::remove(directory)?),
+        None => Ok(()),
+    }
 }
 
 fn remove_root_mount(record: &Record) -> Result<(), Error> {

@@ -55,6 +55,8 @@ pub enum Error {
     Option { option: &'static str, reason: String },
     #[error("unmount the root file system {path:?} from the host's mounts: {failure}")]
     RootMount { path: PathBuf, failure: crate::sys::Failure },
+    #[error(transparent)]
+    Container(#[from] crate::image::container::ContainerError),
     #[error("{what} {path:?}: {error}")]
     File { what: &'static str, path: PathBuf, error: std::io::Error },
 }

@@ -98,6 +98,7 @@ pub(super) fn make(
     let mut launch = Launch::of_container(plan);
     launch.cgroup = cgroup.cgroup.as_ref().map(|cgroup| cgroup.directory());
     launch.root = Some((&setup.bundle.root, setup.bundle.root_fd.as_fd()));
+    launch.root_mount = setup.bundle.image.as_ref().map(|image| image.mount.as_fd());
     launch.listener = listener.as_ref().map(|socket| socket.as_fd());
     launch.hook_states = states.as_ref().map(|states| (states.creating.as_fd(), states.created.as_fd()));
     launch.lock = Some(lock.as_fd());
@@ -198,7 +199,7 @@ pub(super) fn new_record(setup: &Setup, options: &CreateOptions) -> Record {
         bundle: setup.bundle.path.clone(),
         rootfs: setup.bundle.root.clone(),
         created: rfc3339(std::time::SystemTime::now()),
-        owner: rustix::process::geteuid().as_raw(),
+        owner: crate::image::rootless::user(),
         cgroup: setup.plan.cgroup.as_ref().map(|cgroup| cgroup.path.as_str().to_owned()),
         scope: scope.map(|scope| scope.unit.scope.clone()),
         manager: scope.map(|scope| scope.manager).unwrap_or_default(),
@@ -206,6 +207,7 @@ pub(super) fn new_record(setup: &Setup, options: &CreateOptions) -> Record {
         init: None,
         chroot,
         root_mount: None,
+        directory: setup.bundle.image.as_ref().map(|image| image.directory.clone()),
         no_new_keyring: options.no_new_keyring,
         notify: setup.notify.clone(),
         annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),

@@ -40,7 +40,7 @@ pub use mounts::{add_mounts, remove_mounts};
 pub use pause::{pause, resume};
 pub use report::{ContainerReport, Statistics, list, processes, state, statistics};
 pub use restore::restore;
-pub use run::run;
+pub use run::{run, run_bundle};
 pub use start::start;
 pub use sub_cgroup::SubCgroup;
 pub use update::update;

@@ -8,6 +8,7 @@ use super::delete::remove;
 use super::launch::{Made, make};
 use super::setup::Setup;
 use super::{CreateOptions, Error, RunOptions, Timings, hooks, out_of_memory};
+use crate::bundle::Bundle;
 use crate::fault;
 use crate::launch::{Clock, Foreground, Laps, Signals, StepTime, step_time, wait};
 use crate::plan::Plan;
@@ -16,8 +17,28 @@ use crate::state::{StateError, Status, Store};
 /// Runs a container. In the foreground: until its process ends, whose exit status it returns (128 and
 /// the signal's number where a signal ended it). Detached: until the program runs, and 0.
 pub fn run(store: &Store, options: &CreateOptions, run: &RunOptions) -> Result<u8, Error> {
-    let mut laps = Laps::start(run.timings.is_some());
-    let setup = Setup::new(store, options, false)?;
+    let laps = Laps::start(run.timings.is_some());
+    run_setup(store, Setup::new(store, options, false)?, options, run, laps)
+}
+
+/// The same with a bundle that is open already; of `options` its path counts for nothing.
+pub fn run_bundle(
+    store: &Store,
+    bundle: Bundle,
+    options: &CreateOptions,
+    run: &RunOptions,
+) -> Result<u8, Error> {
+    let laps = Laps::start(run.timings.is_some());
+    run_setup(store, Setup::of(store, bundle, options, false)?, options, run, laps)
+}
+
+fn run_setup(
+    store: &Store,
+    setup: Setup,
+    options: &CreateOptions,
+    run: &RunOptions,
+    mut laps: Laps,
+) -> Result<u8, Error> {
     check_terminal(&setup.plan, options, run.detach)?;
     setup.warn(store);
     laps.lap("read bundle, plan");
@@ -42,11 +63,14 @@ pub fn run(store: &Store, options: &CreateOptions, run: &RunOptions) -> Result<u
         return Err(error);
     }
     let Made { directory, record, child, master, notify } = made;
+    let Setup { bundle, plan, .. } = setup;
+    // An image's root file system goes with the container, not with this process.
+    drop(bundle);
     if run.detach {
         if let Some(notify) = notify {
             notify.await_ready(child.pid, child.pidfd.as_fd())?;
         }
-        report_timings(run, &setup.plan, laps, clock.as_ref())?;
+        report_timings(run, &plan, laps, clock.as_ref())?;
         return Ok(0);
     }
     laps.lap("start program");
@@ -62,12 +86,12 @@ pub fn run(store: &Store, options: &CreateOptions, run: &RunOptions) -> Result<u
             Err(StateError::NotFound { .. }) => {}
             lock => {
                 let _lock = lock?;
-                remove(store, &directory, Some(&record), &setup.plan.hooks, Some(&signals))?;
+                remove(store, &directory, Some(&record), &plan.hooks, Some(&signals))?;
             }
         }
     }
     laps.lap("delete");
-    report_timings(run, &setup.plan, laps, clock.as_ref())?;
+    report_timings(run, &plan, laps, clock.as_ref())?;
     Ok(status)
 }
 

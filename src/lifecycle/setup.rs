@@ -28,11 +28,20 @@ pub(super) struct Setup {
 impl Setup {
     /// Reads the bundle and plans it. Nothing is made.
     pub fn new(store: &Store, options: &CreateOptions, create_only: bool) -> Result<Self, Error> {
+        check_passed_descriptors(host::listen_fds(), options.preserve_fds)?;
+        Self::of(store, Bundle::open(&options.bundle)?, options, create_only)
+    }
+
+    /// Plans `bundle`.
+    pub fn of(
+        store: &Store,
+        bundle: Bundle,
+        options: &CreateOptions,
+        create_only: bool,
+    ) -> Result<Self, Error> {
         let listen_fds = host::listen_fds();
-        check_passed_descriptors(listen_fds, options.preserve_fds)?;
-        let bundle = Bundle::open(&options.bundle)?;
         let notify = std::env::var("NOTIFY_SOCKET").ok().filter(|socket| !socket.is_empty());
-        let home = |uid| bundle::home_directory(&bundle.root_fd, uid);
+        let home = |uid| bundle::home_directory(bundle.files(), uid);
         let filters = Filters::of(store);
         let known_filter = |seccomp: &_| filters.find(seccomp);
         let mut facts = facts(&home, listen_fds, options.console_socket.is_none());
@@ -57,6 +66,8 @@ impl Setup {
             no_new_keyring: options.no_new_keyring,
             preserve_fds: options.preserve_fds,
             notify: notify.as_ref().map(|_| notify_directory(store, &options.id)),
+            root_is_mount: bundle.image.is_some(),
+            loopback: bundle.image.as_ref().is_some_and(|image| image.loopback),
         };
         let plan = plan::plan(request, &facts)?;
         Ok(Self { bundle, hierarchy, resctrl, plan, notify, filters })

@@ -93,6 +93,7 @@ impl Display for Source {
                 write_options(options, f)
             }
             Self::Namespace { kind, path } => write!(f, "open {kind} namespace {}", path.display()),
+            Self::Root => f.write_str("take the mounted root file system"),
             Self::CgroupTree => f.write_str("clone mount of the container's cgroup"),
             Self::ByChild => f.write_str("leave a mount to the child"),
         }
@@ -108,6 +109,7 @@ pub(super) fn step(step: &Step, f: &mut Formatter<'_>) -> fmt::Result {
         Step::BecomeNamespaceRoot => f.write_str("become root of the user namespace"),
         Step::Unshare(kind) => write!(f, "make {kind} namespace"),
         Step::TimeOffsets(_) => f.write_str("make time namespace with offsets"),
+        Step::LoopbackUp => f.write_str("bring up the loopback device"),
         Step::NewSession => f.write_str("make session"),
         Step::NewKeyring(name) => write!(f, "make session keyring {}", Text(name)),
         Step::Hostname(name) => write!(f, "set hostname {}", Text(name)),

@@ -201,6 +201,10 @@ pub struct Request<'a> {
     pub preserve_fds: u32,
     /// The directory that holds the container's notify.sock, bound at /run/notify.
     pub notify: Option<PathBuf>,
+    /// Is the root file system a detached mount that was made already?
+    pub root_is_mount: bool,
+    /// Bring up the loopback device of a new network namespace.
+    pub loopback: bool,
 }
 
 impl<'a> Request<'a> {
@@ -219,6 +223,8 @@ impl<'a> Request<'a> {
             no_new_keyring: false,
             preserve_fds: 0,
             notify: None,
+            root_is_mount: false,
+            loopback: false,
         }
     }
 }
@@ -434,6 +440,9 @@ fn identity(b: &mut Builder<'_>, request: &Request<'_>) {
     }
     if b.creates(Kind::Cgroup) {
         b.steps.push(Step::Unshare(Kind::Cgroup));
+    }
+    if request.loopback && b.creates(Kind::Network) {
+        b.steps.push(Step::LoopbackUp);
     }
     if let Some(name) = spec.hostname().as_ref().filter(|n| !n.is_empty()) {
         b.steps.push(Step::Hostname(c_text(name)));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::mount::MountPropagationFlags;
 
 use super::hooks::Hooks;
-use super::step::{Attributes, MountFrom, MountStep, Step, TargetKind};
+use super::step::{Attributes, MountFrom, MountStep, Source, Step, TargetKind};
 use super::{Builder, PlanError, Request, c_path, c_text, devices, mount_options, mounts, propagation};
 use crate::namespaces::Kind;
 use crate::spec::{SpecError, has_namespace, sysctl_path};
@@ -26,7 +26,7 @@ pub(super) fn file_systems(
     let before_root = b.steps.len();
     let may_mount = has_namespace(b.linux(), Kind::Mount) || b.mounts_on_host();
     check_mounts_on_host(b)?;
-    attach(b, request.root);
+    attach(b, request);
     mounts::plan(b)?;
     if let Some(directory) = request.notify.as_deref().filter(|_| may_mount) {
         notify_mount(b, directory);
@@ -88,9 +88,9 @@ fn check_mounts_on_host(b: &Builder<'_>) -> Result<(), PlanError> {
 }
 
 /// Brings the root file system into the container's mount namespace.
-fn attach(b: &mut Builder<'_>, root: &Path) {
+fn attach(b: &mut Builder<'_>, request: &Request<'_>) {
     if !b.owns_root() {
-        b.steps.push(Step::EnterRoot(c_path(root)));
+        b.steps.push(Step::EnterRoot(c_path(request.root)));
         return;
     }
     let propagation = match b.creates(Kind::Mount) {
@@ -101,7 +101,10 @@ fn attach(b: &mut Builder<'_>, root: &Path) {
     if b.creates(Kind::Mount) {
         b.steps.push(Step::Propagation(propagation));
     }
-    let source = b.root_tree(root);
+    let source = match request.root_is_mount {
+        true => b.source(Source::Root),
+        false => b.root_tree(request.root),
+    };
     b.steps.push(Step::AttachRoot(source, propagation));
     if !b.creates(Kind::Mount) {
         // What is attached to a shared mount is shared then, and all of the container's mounts would be.

@@ -64,6 +64,8 @@ pub enum Source {
         /// The host's path of it.
         path: PathBuf,
     },
+    /// The root file system where it is a detached mount that was made already.
+    Root,
     /// The container's own cgroup directory as a detached mount.
     CgroupTree,
     /// A tree that the child opens with [`Step::OpenTree`]: rcrun may not detach the host's mounts.
@@ -310,6 +312,8 @@ pub enum Step {
     Unshare(crate::namespaces::Kind),
     /// Make a time namespace with these offsets (timens_offsets) and enter it.
     TimeOffsets(CString),
+    /// Bring up the loopback device of the new network namespace.
+    LoopbackUp,
     /// A session of one's own, setsid(2).
     NewSession,
     /// A session keyring of one's own, keyrings(7).

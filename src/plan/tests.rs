@@ -359,6 +359,7 @@ fn without_pivot_root_the_hosts_pseudo_file_systems_go_away() {
             no_new_keyring: false,
             preserve_fds: 0,
             notify: None,
+            ..Request::plain(&id, &spec)
         };
         words(&plan(request, &facts()).unwrap())
     };

@@ -7,6 +7,7 @@
 mod action;
 mod arch;
 mod assembler;
+mod default;
 #[cfg(test)]
 mod interpreter;
 mod kept;
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompFilterFlag as Flag};
 
 pub use arch::Arch;
+pub use default::default_profile;
 pub use kept::Key;
 pub use notify::process_state;
 use rules::Profile;

@@ -47,6 +47,9 @@ pub struct Record {
     /// statx(2)'s, the unique one where the kernel has it.
     #[serde(default)]
     pub root_mount: Option<u64>,
+    /// The directory in the store of images that goes away with it, where it was made from one.
+    #[serde(default)]
+    pub directory: Option<PathBuf>,
     /// Was it made without a session keyring of its own?
     pub no_new_keyring: bool,
     /// The service manager's NOTIFY_SOCKET, for `start`.

@@ -162,6 +162,7 @@ mod tests {
             init: None,
             chroot: false,
             root_mount: None,
+            directory: None,
             no_new_keyring: false,
             notify: None,
             scope: None,

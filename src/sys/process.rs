@@ -85,6 +85,27 @@ pub fn set_resource_limit(pid: i32, resource: u32, soft: u64, hard: u64) -> Resu
     .map(drop)
 }
 
+/// Brings up `lo` in this process's network namespace: netdevice(7), SIOCSIFFLAGS.
+pub fn bring_up_loopback() -> Result<(), super::Failure> {
+    use super::During;
+    let socket = rustix::net::socket_with(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::DGRAM,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )
+    .during("socket")?;
+    // SAFETY: an ifreq of zeroes is a valid one.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(c"lo".to_bytes()) {
+        *to = *from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
+    // SAFETY: the request is an ifreq with a name that ends in NUL, only read, and outlives the call.
+    let set = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    checked(set.into()).map(drop).during("ioctl SIOCSIFFLAGS")
+}
+
 /// keyctl(2) KEYCTL_JOIN_SESSION_KEYRING: the session keyring of this name, a new one where this process
 /// may search none; its serial number.
 pub fn join_session_keyring(name: &CStr) -> Result<i32, Errno> {

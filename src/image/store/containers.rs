@@ -7,18 +7,28 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rustix::fs::{CWD, FlockOperation};
 use serde::{Deserialize, Serialize};
 
 use super::lock::flock;
-use super::{Store, StoreError, layout, remove};
+use super::{Image, Store, StoreError, layout, remove};
 use crate::id::ContainerId;
 use crate::image::Digest;
-use crate::state;
+use crate::state::{self, rfc3339};
 
-const RECORD: &str = "container.json";
+pub(super) const RECORD: &str = "container.json";
 const SCHEMA: u32 = 1;
+
+/// Ids of a user namespace: 0 and on in the container are `first` and on outside of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdRange {
+    /// The first id outside.
+    pub first: u32,
+    /// How many.
+    pub count: u32,
+}
 
 /// What the store needs of a container.json.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +47,25 @@ pub struct ContainerRecord {
     pub state: PathBuf,
     /// When it was made, RFC 3339.
     pub created: String,
+    /// The ids of its own user namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ids: Option<IdRange>,
+}
+
+impl ContainerRecord {
+    /// That of a container made now.
+    pub fn new(id: &ContainerId, image: &Image, name: &str, layers: &[Digest], state: &Path) -> Self {
+        Self {
+            schema: SCHEMA,
+            id: id.to_string(),
+            image: name.to_owned(),
+            image_id: image.id.clone(),
+            layers: layers.to_vec(),
+            state: state.to_owned(),
+            created: rfc3339(SystemTime::now()),
+            ids: None,
+        }
+    }
 }
 
 /// Does a container run?
@@ -126,6 +155,15 @@ impl Containers {
         }
         Ok(())
     }
+}
+
+/// The container of a directory; None of one without a record.
+pub(super) fn container_at(directory: &Path) -> Result<Option<Container>, StoreError> {
+    let record = read(&directory.join(RECORD))?;
+    Ok(record.map(|record| {
+        let liveness = liveness(directory, &record);
+        Container { record, liveness, path: directory.to_owned() }
+    }))
 }
 
 /// None where it is not there.

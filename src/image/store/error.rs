@@ -45,6 +45,10 @@ pub enum StoreError {
     Ambiguous { prefix: String, first: Digest, second: Digest },
     #[error("image {name} is used by {state} container {container}: {cure}")]
     InUse { name: String, state: &'static str, container: String, cure: &'static str },
+    #[error(
+        "container id {id} is in use by a {state} container: delete that container, or choose another id"
+    )]
+    ContainerInUse { id: String, state: &'static str },
     #[error("image {id} has {count} names, {names}: remove them by name, or all of them with -f")]
     ManyNames { id: String, count: usize, names: String },
     #[error("{} is a mount point: unmount it, then run `rcrun image prune`", path.display())]

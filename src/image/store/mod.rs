@@ -20,6 +20,7 @@
 //! holds a blob's claim claims nothing else.
 
 mod blobs;
+mod container_directory;
 mod containers;
 mod contents;
 mod entries;
@@ -39,7 +40,8 @@ mod usage;
 mod verify;
 
 pub use blobs::{BlobClaim, BlobWriter};
-pub use containers::{Container, ContainerRecord, Liveness};
+pub use container_directory::{ContainerDirectory, discard_container};
+pub use containers::{Container, ContainerRecord, IdRange, Liveness};
 pub use contents::{Contents, Facts, History};
 pub use entries::{Image, NewImage};
 pub use error::StoreError;

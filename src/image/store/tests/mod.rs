@@ -121,6 +121,7 @@ impl Scene {
             layers: self.store.contents(image).unwrap().diff_ids().to_vec(),
             state: self.directory.path().join("run"),
             created: String::new(),
+            ids: None,
         };
         fs::write(path.join("container.json"), serde_json::to_vec(&record).unwrap()).unwrap();
         directory
