@@ -17,7 +17,6 @@ mod registries;
 mod run;
 mod run_options;
 mod self_test;
-mod self_test;
 mod signatures;
 mod store;
 mod targets;
