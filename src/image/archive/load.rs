@@ -177,7 +177,7 @@ impl Load<'_> {
             return Err(LoadError::DiffId { file: file.clone(), found, expected });
         }
         let blob = Descriptor::new(&descriptor.media_type, descriptor.digest.clone(), descriptor.size);
-        writer.commit(&LayerRecord::new(diff_id.clone(), blob, unpacked.bytes, unpacked.files))?;
+        writer.commit(&LayerRecord::of(blob, &unpacked))?;
         Ok(true)
     }
 

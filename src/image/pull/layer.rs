@@ -91,8 +91,7 @@ fn unpack(
     let unpacked = unpack_layer(from, compression, writer.diff(), &mut digests, how)
         .map_err(|error| PullError::Unpack { digest: digest(), error })?;
     compare(&unpacked, descriptor, diff_id)?;
-    let (bytes, files) = (unpacked.bytes, unpacked.files);
-    writer.commit(&LayerRecord::new(diff_id.clone(), descriptor.clone(), bytes, files))?;
+    writer.commit(&LayerRecord::of(descriptor.clone(), &unpacked))?;
     Ok(())
 }
 

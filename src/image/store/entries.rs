@@ -13,6 +13,7 @@ pub(super) const NAME: &str = "org.opencontainers.image.ref.name";
 const ID: &str = "org.rcrun.image.id";
 const CREATED: &str = "org.rcrun.image.created";
 const SIZE: &str = "org.rcrun.image.size";
+const HIDDEN_LAYERS: &str = "org.rcrun.image.hidden-layers";
 const INDEX: &str = "org.rcrun.image.index";
 const SOURCES: &str = "org.rcrun.image.sources";
 const KEEP_BLOBS: &str = "org.rcrun.image.keep-blobs";
@@ -38,6 +39,8 @@ pub struct Image {
     pub created: Option<String>,
     /// Bytes of its unpacked layers, shared ones too.
     pub size: Option<u64>,
+    /// How many of its lowest layers are hidden as a whole: a higher one has an opaque root. They are not mounted.
+    pub hidden_layers: usize,
     /// When this entry was made, RFC 3339.
     pub stored: Option<String>,
     /// Did another program write this entry? Such are removed only when they are named.
@@ -88,6 +91,7 @@ impl Image {
             keep_blobs: said(KEEP_BLOBS) == Some("true"),
             created: said(CREATED).map(str::to_owned),
             size: said(SIZE).and_then(|size| size.parse().ok()),
+            hidden_layers: said(HIDDEN_LAYERS).and_then(|count| count.parse().ok()).unwrap_or_default(),
             stored: said(STORED).map(str::to_owned),
             foreign: false,
         })
@@ -101,6 +105,7 @@ impl Image {
             (ID, Some(self.id.to_string())),
             (CREATED, self.created.clone()),
             (SIZE, self.size.map(|size| size.to_string())),
+            (HIDDEN_LAYERS, (self.hidden_layers > 0).then(|| self.hidden_layers.to_string())),
             (INDEX, self.index.as_ref().map(Digest::to_string)),
             (SOURCES, (!sources.is_empty()).then(|| sources.join(" "))),
             (KEEP_BLOBS, self.keep_blobs.then(|| "true".to_owned())),
@@ -143,6 +148,7 @@ impl Store {
                 keep_blobs: true,
                 created: contents.as_ref().and_then(|contents| contents.facts.as_ref()?.created.clone()),
                 size: contents.as_ref().map(|contents| self.size_of(contents)),
+                hidden_layers: contents.as_ref().map_or(0, |contents| self.hidden_layers(contents)),
                 stored: None,
                 foreign: true,
             }
@@ -165,10 +171,19 @@ impl Store {
             keep_blobs: new.keep_blobs,
             created: contents.facts.as_ref().and_then(|facts| facts.created.clone()),
             size: Some(self.size_of(&contents)),
+            hidden_layers: self.hidden_layers(&contents),
             stored: Some(rfc3339(SystemTime::now())),
             foreign: false,
             manifest,
         })
+    }
+
+    /// The number of layers below the highest one with an opaque root.
+    fn hidden_layers(&self, contents: &Contents) -> usize {
+        let is_opaque = |diff_id: &Digest| {
+            self.layer(diff_id).is_some_and(|layer| layer.record().is_ok_and(|record| record.opaque_root))
+        };
+        contents.diff_ids().iter().rposition(is_opaque).unwrap_or(0)
     }
 
     /// Bytes of the unpacked layers; of those that are not unpacked, and of artifacts, of the blobs.

@@ -78,6 +78,7 @@ mod tests {
             keep_blobs: false,
             created: None,
             size: None,
+            hidden_layers: 0,
             stored: None,
             foreign: false,
             id,

@@ -10,6 +10,7 @@ use rustix::fs::{CWD, Mode};
 use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError, ingest, layout, remove};
+use crate::image::unpack::Unpacked;
 use crate::image::{Descriptor, Digest};
 use crate::state::rfc3339;
 
@@ -32,7 +33,7 @@ pub struct LayerRecord {
     pub bytes: u64,
     /// Its entries: files, directories, links ...
     pub files: u64,
-    /// Does its root hide all layers below? overlayfs does not heed that of a root: who mounts leaves them out.
+    /// Does its root hide all layers below? overlayfs does not heed that of a root: see [`super::Image::hidden_layers`].
     #[serde(default)]
     pub opaque_root: bool,
     /// When it was unpacked, RFC 3339.
@@ -47,6 +48,12 @@ impl LayerRecord {
     pub fn new(diff_id: Digest, blob: Descriptor, bytes: u64, files: u64) -> Self {
         let created = rfc3339(SystemTime::now());
         Self { schema: LAYER_SCHEMA, diff_id, blob, bytes, files, opaque_root: false, created, disk: None }
+    }
+
+    /// That of what was found in `blob`; the caller has compared the digests.
+    pub fn of(blob: Descriptor, unpacked: &Unpacked) -> Self {
+        let record = Self::new(unpacked.diff_id.clone(), blob, unpacked.bytes, unpacked.files);
+        Self { opaque_root: unpacked.opaque_root, ..record }
     }
 }
 

@@ -104,6 +104,7 @@ fn share(index: &mut IndexFile, image: &Image) {
         if let Some(mut known) = known.and_then(Image::ours) {
             merge(&mut known, image);
             known.size = image.size.or(known.size);
+            known.hidden_layers = image.hidden_layers;
             *entry = known.entry();
         }
     }
@@ -164,6 +165,7 @@ mod tests {
             keep_blobs: false,
             created: None,
             size: None,
+            hidden_layers: 0,
             stored: None,
             foreign: false,
         }

@@ -96,3 +96,15 @@ fn what_other_programs_put_there_is_listed_and_kept() {
     assert_eq!((removed.untagged, removed.deleted), (vec!["mine:1".to_owned()], vec![]));
     assert_eq!(scene.store.images().unwrap(), images);
 }
+
+#[test]
+fn layers_below_an_opaque_root_are_counted() {
+    let scene = Scene::new();
+    let diff_id = Digest::of(b"opaque");
+    let LayerClaim::Missing(writer) = scene.store.claim_layer(&diff_id).unwrap() else { panic!() };
+    let record = LayerRecord { opaque_root: true, ..LayerRecord::new(diff_id, blob("opaque"), 1, 1) };
+    writer.commit(&record).unwrap();
+    assert_eq!(scene.pulled("web", &["a", "b", "opaque", "c"]).hidden_layers, 2);
+    assert_eq!(scene.store.images().unwrap()[0].hidden_layers, 2);
+    assert_eq!(scene.pulled("other", &["a", "b"]).hidden_layers, 0);
+}
