@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use rcrun::image::archive::{self, Input, LoadOptions, Loaded};
+use rcrun::image::policy::{Policy, PolicyFiles};
 use rcrun::image::{Limits, Platform, Reference, Store};
 use serde_json::json;
 
@@ -28,6 +29,9 @@ pub struct Load {
     /// Format of the progress and of what was loaded
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
+    /// Signature policy [default: ~/.config/containers/policy.json, or /etc/containers/policy.json]
+    #[arg(long, value_name = "FILE")]
+    signature_policy: Option<PathBuf>,
     /// Which of an image's platforms, as OS/ARCHITECTURE[/VARIANT] [default: this machine's, or the only one]
     #[arg(long)]
     platform: Option<Platform>,
@@ -54,8 +58,8 @@ impl Command for Load {
             rootless: rcrun::host::in_user_namespace(),
         };
         let listener = progress::listener("loading", self.format, self.quiet);
-        let loaded =
-            archive::load(&store, &input, &options, &listener).with_context(|| format!("load {name}"))?;
+        let loaded = archive::load(&store, &input, &options, &policy, &listener)
+            .with_context(|| format!("load {name}"))?;
         drop(listener);
         let lines =
             loaded.iter().map(|loaded| line(loaded, self.format)).collect::<anyhow::Result<String>>()?;

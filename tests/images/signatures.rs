@@ -147,3 +147,44 @@ fn a_registry_that_does_not_say_whether_there_are_signatures_is_an_error() {
     let error = signed.check_at(&proxy.address(), "team/app:1", &requirement).unwrap_err();
     assert!(error.contains("has no signature"), "{error}");
 }
+
+#[test]
+fn a_pull_takes_only_what_the_policy_lets_in() {
+    let signed = require!(Signed::new());
+    let name = signed.registry.name("team/app:1");
+    let requirement = signed.by(&signed.make_key("key"));
+    signed.node.policy(&json!({"default": [requirement]}));
+    signed.node.pull(&name).refused(&["it has no signature", &name]);
+    signed.node.holds_nothing();
+    signed.sign("team/app:1", "key");
+    signed.node.pull(&name).success();
+    signed.node.rcrun(&["rmi", &name]).wait().success();
+    signed.make_key("key");
+    signed.node.pull(&name).refused(&["none of the policy's keys"]);
+    let scope = signed.registry.name("team");
+    signed.node.policy(&json!({"default": [{"type": "insecureAcceptAnything"}],
+        "transports": {"docker": {scope.clone(): [{"type": "reject"}]}}}));
+    signed.node.pull(&name).refused(&["is rejected by", &scope]);
+    signed
+        .node
+        .policy(&json!({"default": [{"type": "signedBy", "keyType": "GPGKeys", "keyPath": "/nonexistent"}]}));
+    signed.node.pull(&name).refused(&["GPG", "cannot verify"]);
+    signed.node.policy(&json!({"default": []}));
+    signed.node.pull(&name).refused(&["policy.json", "empty list"]);
+    signed.node.holds_nothing();
+}
+
+#[test]
+fn an_archive_is_loaded_only_if_the_policy_lets_it_in() {
+    let node = Node::new();
+    let layout = node.file("layout");
+    Image::busybox().build().write_layout(&layout, "app:1");
+    let load = || node.rcrun(&["load", "--quiet", "--input", layout.to_str().expect("UTF-8")]).wait();
+    node.policy(&json!({"default": [{"type": "reject"}]}));
+    load().refused(&["is rejected by the default", "layout"]);
+    node.holds_nothing();
+    let parent = layout.parent().expect("a parent").canonicalize().expect("it is there");
+    node.policy(&json!({"default": [{"type": "reject"}],
+        "transports": {"oci": {parent.to_str().expect("UTF-8"): [{"type": "insecureAcceptAnything"}]}}}));
+    load().success();
+}

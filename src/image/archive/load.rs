@@ -6,12 +6,14 @@
 
 use std::io::{self, Read, Write};
 use std::num::NonZero;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::{ArchiveError, Contents, Described, Input, Layer, describe};
 use crate::image::event::{Event, Listener, Progress};
 use crate::image::manifest::Compression;
 use crate::image::parallel::{self, Cancel, Cancellable};
+use crate::image::policy::{Policy, PolicyError, Transport};
 use crate::image::store::{self, BlobClaim, BlobWriter, LayerClaim, LayerRecord, NewImage};
 use crate::image::unpack::{UnpackError, UnpackOptions, unpack_layer};
 use crate::image::{Descriptor, Digest, Limits, Platform, Reference, Store, StoreError};
@@ -51,22 +53,28 @@ pub enum LoadError {
     Layer { file: String, source: UnpackError },
     #[error("{file} has the DiffID {found}, but its image's configuration says {expected}")]
     DiffId { file: String, found: Digest, expected: Digest },
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     #[error("write to the store")]
     Write { source: io::Error },
 }
 
-/// Loads all images of an archive; `listener` hears of each layer.
+/// Loads all images of an archive that `policy` lets in; `listener` hears of each layer.
 pub fn load(
     store: &Store,
     input: &Input,
     options: &LoadOptions,
+    policy: &Policy,
     listener: &Listener,
 ) -> Result<Vec<Loaded>, LoadError> {
     let used = store.use_shared()?;
     let loaded = input
         .open(&store.ingest_path(), &options.limits)
-        .and_then(|contents| Ok((describe(&contents, options.platform.as_ref(), &options.limits)?, contents)))
         .map_err(LoadError::from)
+        .and_then(|contents| {
+            admit(policy, input, &contents)?;
+            Ok((describe(&contents, options.platform.as_ref(), &options.limits)?, contents))
+        })
         .and_then(|(images, contents)| Load { store, contents: &contents, options, listener }.all(images));
     drop(used);
     if loaded.is_err() {
@@ -74,6 +82,23 @@ pub fn load(
         let _ = store.collect_garbage();
     }
     loaded
+}
+
+/// Does the policy let the archive in? One that is OCI's and docker's at once must be let in as both.
+fn admit(policy: &Policy, input: &Input, contents: &Contents) -> Result<(), LoadError> {
+    let path = match input {
+        Input::Path(path) => Some(path.as_path()),
+        Input::Stdin => None,
+    };
+    if contents.open("index.json")?.is_some() {
+        let is_directory = path.is_some_and(Path::is_dir);
+        let transport = if is_directory { Transport::OciDirectory } else { Transport::OciArchive };
+        policy.check_archive(transport, path)?;
+    }
+    if contents.open("manifest.json")?.is_some() {
+        policy.check_archive(Transport::DockerArchive, path)?;
+    }
+    Ok(())
 }
 
 /// An image of the archive, and the one of the store that it is, if there is one.
