@@ -109,3 +109,34 @@ fn archives_of_dockers_are_loaded_and_docker_loads_and_runs_what_is_saved() {
     }
     docker(&["run", "--runtime", "rcrun", "--rm", "team/app:2", "sh", "-c", "echo $FROM"]).prints("image");
 }
+
+#[test]
+fn archives_of_containerds_are_loaded_and_containerd_imports_what_is_saved() {
+    let mut view = require!(View::new("containerd"));
+    let configuration = "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\", \
+                         \"io.containerd.snapshotter.v1.devmapper\"]\n";
+    view.write("/etc/containerd/config.toml", configuration);
+    view.watch("/run/containerd/runc/default");
+    let name = "docker.io/team/app:1";
+    image::write(&view, "/run/image.tar", name, &json!({"Env": ["PATH=/bin", "FROM=image"]}));
+    let daemon = Daemon::start(view, &["containerd", "--log-level", "warn"], &["ctr", "version"]);
+    let ctr = |args: &[&str]| daemon.view.run(&[&["ctr"], args].concat());
+    ctr(&["image", "import", "/run/image.tar"]).success();
+    ctr(&["image", "export", "/run/exported.tar", name]).success();
+    rcrun(&daemon.view, &["load", "--quiet", "-i", "/run/exported.tar"]).prints("Loaded image: team/app:1");
+    let digest = |listed: Outcome| {
+        let line = listed.stdout.lines().find(|line| line.starts_with(name)).expect("the image").to_owned();
+        line.split_whitespace().find(|word| word.starts_with("sha256:")).expect("a digest").to_owned()
+    };
+    let before = digest(ctr(&["image", "list"]).success());
+    ctr(&["image", "remove", "--sync", name]).success();
+    for format in ["docker-archive", "oci-archive"] {
+        let file = format!("/run/{format}");
+        rcrun(&daemon.view, &["save", "--format", format, "-o", &file, name]).success();
+        ctr(&["image", "import", &file]).success();
+        assert_eq!(digest(ctr(&["image", "list"]).success()), before, "{format}");
+        let run = ctr(&["run", "--rm", "--runc-binary", RCRUN, name, "one", "sh", "-c", "echo $FROM"]);
+        run.prints("image");
+        ctr(&["image", "remove", "--sync", name]).success();
+    }
+}

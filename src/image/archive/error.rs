@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::image::{DigestError, ManifestError, ReferenceError};
+use crate::image::{ManifestError, ReferenceError, StoreError};
 
 /// An archive that cannot be read, or says what cannot be. The caller adds the archive's own name.
 #[derive(Debug, thiserror::Error)]
@@ -12,8 +12,8 @@ pub enum ArchiveError {
     Read { what: String, source: io::Error },
     #[error("open {path}")]
     Open { path: String, source: io::Error },
-    #[error("keep the archive in {directory} while it is read")]
-    Spool { directory: String, source: io::Error },
+    #[error(transparent)]
+    Spool(StoreError),
     #[error("it is empty")]
     Empty,
     #[error(
@@ -74,8 +74,6 @@ pub enum ArchiveError {
     NameWithDigest { within: String, name: String },
     #[error("{within} calls two images {name}")]
     SameName { within: &'static str, name: String },
-    #[error("{name}: {source}")]
-    Digest { name: String, source: DigestError },
     #[error("{name} has the digest {found}, but {expected} was expected: the archive is damaged")]
     Changed { name: String, found: String, expected: String },
     #[error("{name} has {found} bytes, but {needed_by} says {expected}")]

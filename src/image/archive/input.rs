@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 
 use super::{ArchiveError, Contents};
-use crate::image::Limits;
+use crate::image::{Limits, StoreError};
 
 /// Where images are loaded from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ fn spool(
     directory: &Path,
     limits: &Limits,
 ) -> Result<File, ArchiveError> {
-    let failed = |source| ArchiveError::Spool { directory: directory.display().to_string(), source };
+    let failed = |error| ArchiveError::Spool(StoreError::file("write the archive to", directory, error));
     let mut file = unnamed(directory).map_err(failed)?;
     let counted = Counted { reader, bytes: 0 };
     match packing {

@@ -10,7 +10,6 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
 
 use serde::Serialize;
 use serde_json::json;
@@ -56,10 +55,6 @@ pub enum SaveError {
     Output(#[from] OutputError),
     #[error("{image} cannot be saved: blobs are missing, which are needed as they were pulled: {why}")]
     Missing { image: String, why: String },
-    #[error("keep fetched blobs in {}", directory.display())]
-    Spool { directory: PathBuf, source: io::Error },
-    #[error("blob {digest}: {reason}")]
-    Blob { digest: Digest, reason: String },
 }
 
 /// Writes `images` to `output`; `listener` hears of each blob that is fetched.
@@ -211,8 +206,8 @@ fn fetch_one(
     Ok(Ok(file))
 }
 
-fn spool(store: &Store, source: io::Error) -> SaveError {
-    SaveError::Spool { directory: store.ingest_path(), source }
+fn spool(store: &Store, error: io::Error) -> SaveError {
+    StoreError::file("write a blob to", &store.ingest_path(), error).into()
 }
 
 /// An error with its causes.

@@ -65,7 +65,7 @@ pub enum StoreError {
 
 impl StoreError {
     /// A failed operation on a file; a full disk or quota says so, and how much is free.
-    pub(super) fn file(operation: &'static str, path: &Path, error: impl Into<io::Error>) -> Self {
+    pub(in crate::image) fn file(operation: &'static str, path: &Path, error: impl Into<io::Error>) -> Self {
         let error = error.into();
         let what = match error.raw_os_error().map(Errno::from_raw_os_error) {
             Some(Errno::NOSPC) => "no space left on the file system",
