@@ -49,6 +49,7 @@ impl Command for Load {
             }
             None => (Input::Stdin, "standard input".to_owned()),
         };
+        let policy = Policy::load(&PolicyFiles::from_environment(self.signature_policy))?;
         let storage = context.storage()?;
         super::enter_user_namespace()?;
         let store = Store::open(&storage)?;
