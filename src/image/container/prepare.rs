@@ -42,13 +42,13 @@ impl Base<'_> {
         Ok((contents, config))
     }
 
-    /// Its layers' trees, below the directory of all layers, from the lowest to the highest: all of them unpacked.
+    /// Its layers' trees, below the directory of all layers, from the lowest that can be seen to the highest: all of them unpacked.
     pub(super) fn trees(&self, diff_ids: &[Digest]) -> Result<Vec<PathBuf>, ContainerError> {
         let tree = |diff_id: &Digest| match self.store.layer(diff_id) {
             Some(_) => Ok(Path::new(diff_id.algorithm().name()).join(diff_id.hex()).join("diff")),
             None => Err(StoreError::NoLayer { diff_id: diff_id.clone() }.into()),
         };
-        diff_ids.iter().map(tree).collect()
+        diff_ids.iter().skip(self.image.hidden_layers).map(tree).collect()
     }
 
     /// The record of a container `id` of it.
