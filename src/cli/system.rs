@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::image::{existing, parsed_format};
 use super::output::{self, Format};
-use super::{Command, Context, human, table};
+use super::{Command, Context, enter_user_namespace, human, table};
 
 /// `system ACTION`.
 #[derive(clap::Args)]
@@ -48,6 +48,7 @@ impl Command for System {
 
     fn run(self, context: &Context) -> anyhow::Result<u8> {
         let Action::Df(df) = self.action;
+        enter_user_namespace()?;
         let usage = match existing(context)? {
             Some(store) => store.usage()?,
             None => Usage::default(),

@@ -7,7 +7,7 @@ use rcrun::image::Digest;
 use rcrun::image::store::{Image, Removed, Store};
 
 use super::{Filter, existing, rmi};
-use crate::cli::{Command, Context, human, output};
+use crate::cli::{Command, Context, enter_user_namespace, human, output};
 
 /// Flags of `image prune`.
 #[derive(clap::Args)]
@@ -29,6 +29,7 @@ impl Command for Prune {
 
     fn run(self, context: &Context) -> anyhow::Result<u8> {
         let filter = Filter::parse(&self.filter)?;
+        enter_user_namespace()?;
         if !self.force && !self.is_wanted()? {
             return Ok(0);
         }

@@ -3,7 +3,7 @@
 use rcrun::image::store::Removed;
 
 use super::{each, existing_for, found};
-use crate::cli::{Command, Context, log, output};
+use crate::cli::{Command, Context, enter_user_namespace, log, output};
 
 /// Flags of `rmi`.
 #[derive(clap::Args)]
@@ -21,6 +21,7 @@ impl Command for Rmi {
     const ABOUT: &'static str = "Remove images, or names of them";
 
     fn run(self, context: &Context) -> anyhow::Result<u8> {
+        enter_user_namespace()?;
         let (_, result) = each(&self.images, |word| {
             let store = existing_for(context, word)?;
             let found = found(&store, word)?;

@@ -4,7 +4,7 @@ use anyhow::bail;
 use rcrun::image::store::Finding;
 
 use super::{each, existing, existing_for, find};
-use crate::cli::{Command, Context, output};
+use crate::cli::{Command, Context, enter_user_namespace, output};
 
 /// Flags of `image verify`.
 #[derive(clap::Args)]
@@ -23,6 +23,7 @@ impl Command for Verify {
 
     /// Each difference is a line; the exit status is 1 if there is any.
     fn run(self, context: &Context) -> anyhow::Result<u8> {
+        enter_user_namespace()?;
         let Some(first) = self.images.first() else { return all(context) };
         let store = existing_for(context, first)?;
         let (found, result) = each(&self.images, |word| find(&store, word));
