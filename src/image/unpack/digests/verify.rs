@@ -289,8 +289,7 @@ fn compare_attributes(record: &Record, stat: &Stat, changed: &mut Vec<&'static s
     if (stat.st_uid, stat.st_gid) != (record.uid, record.gid) {
         changed.push("owner");
     }
-    let mtime = Time { seconds: stat.st_mtime as i64, nanoseconds: stat.st_mtime_nsec as u32 };
-    if mtime != record.mtime {
+    if Time::of(stat) != record.mtime {
         changed.push("time");
     }
 }
@@ -347,7 +346,10 @@ fn compare_xattrs(
     Ok(())
 }
 
-fn xattrs_of(file: BorrowedFd<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Errno> {
+/// Name and value.
+type Xattr = (Vec<u8>, Vec<u8>);
+
+fn xattrs_of(file: BorrowedFd<'_>) -> Result<Vec<Xattr>, Errno> {
     /// XATTR_LIST_MAX and XATTR_SIZE_MAX of linux/limits.h.
     const MOST: usize = 65536;
     match flistxattr_query(file) {

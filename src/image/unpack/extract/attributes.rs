@@ -193,15 +193,10 @@ pub fn timestamps(time: Time) -> Timestamps {
     Timestamps { last_access: time, last_modification: time }
 }
 
-/// When `stat`'s file was last modified.
-pub fn time_of(stat: &Stat) -> Time {
-    Time { seconds: stat.st_mtime as i64, nanoseconds: stat.st_mtime_nsec as u32 }
-}
-
 /// What became of `time` in the file system: it may be coarser or too far off.
 pub fn settled(time: Time, stat: impl FnOnce() -> Result<Stat, Errno>) -> Result<Time, Errno> {
     let usual = time.nanoseconds == 0 && (0..=i64::from(i32::MAX)).contains(&time.seconds);
-    if usual { Ok(time) } else { stat().map(|stat| time_of(&stat)) }
+    if usual { Ok(time) } else { stat().map(|stat| Time::of(&stat)) }
 }
 
 /// The same for what has `name` in `parent`.

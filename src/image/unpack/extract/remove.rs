@@ -2,34 +2,40 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, unlinkat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat, unlinkat};
 use rustix::io::Errno;
 
-/// Removes `parent`'s directory `name`. Holds a descriptor for each level: some hundred levels are an error.
+/// One that is being emptied.
+struct Open {
+    fd: OwnedFd,
+    name: Vec<u8>,
+    /// Directories in it that are still there.
+    left: Vec<Vec<u8>>,
+}
+
+/// Removes `parent`'s directory `name`. Holds a descriptor for each level: a thousand levels are an error.
 pub fn directory(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let open = |parent: BorrowedFd<'_>, name: &[u8]| openat(parent, name, flags, Mode::empty());
-    let mut open_directories: Vec<(OwnedFd, Vec<u8>)> = vec![(open(parent, name)?, name.to_vec())];
-    while let Some((here, _)) = open_directories.last() {
-        match empty(here.as_fd())? {
-            Some(deeper) => {
-                let next = open(here.as_fd(), &deeper)?;
-                open_directories.push((next, deeper));
-            }
-            None => {
-                let name = open_directories.pop().map(|(_, name)| name).unwrap_or_default();
-                let above = open_directories.last().map_or(parent, |(above, _)| above.as_fd());
-                unlinkat(above, &name[..], AtFlags::REMOVEDIR)?;
-            }
+    let mut levels = vec![enter(parent, name.to_vec())?];
+    while let Some(level) = levels.last_mut() {
+        if let Some(deeper) = level.left.pop() {
+            let next = enter(level.fd.as_fd(), deeper)?;
+            levels.push(next);
+            continue;
         }
+        let name = std::mem::take(&mut level.name);
+        levels.pop();
+        let above = levels.last().map_or(parent, |above| above.fd.as_fd());
+        unlinkat(above, &name[..], AtFlags::REMOVEDIR)?;
     }
     Ok(())
 }
 
-/// Removes all but directories; the name of one that is there.
-fn empty(here: BorrowedFd<'_>) -> Result<Option<Vec<u8>>, Errno> {
-    let mut deeper = None;
-    for entry in Dir::read_from(here)? {
+/// Opens a directory and removes all that are none from it.
+fn enter(parent: BorrowedFd<'_>, name: Vec<u8>) -> Result<Open, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = openat(parent, &name[..], flags, Mode::empty())?;
+    let mut left = Vec::new();
+    for entry in Dir::read_from(&fd)? {
         let entry = entry?;
         let name = entry.file_name();
         if matches!(name.to_bytes(), b"." | b"..") {
@@ -37,14 +43,14 @@ fn empty(here: BorrowedFd<'_>) -> Result<Option<Vec<u8>>, Errno> {
         }
         let kind = match entry.file_type() {
             FileType::Unknown => {
-                FileType::from_raw_mode(rustix::fs::statat(here, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode)
+                FileType::from_raw_mode(statat(&fd, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode)
             }
             kind => kind,
         };
         match kind {
-            FileType::Directory => deeper = Some(name.to_bytes().to_vec()),
-            _ => unlinkat(here, name, AtFlags::empty())?,
+            FileType::Directory => left.push(name.to_bytes().to_vec()),
+            _ => unlinkat(&fd, name, AtFlags::empty())?,
         }
     }
-    Ok(deeper)
+    Ok(Open { fd, name, left })
 }

@@ -19,7 +19,7 @@ use rustix::io::Errno;
 use super::super::digests::{List, Record, Value};
 use super::super::error::UnpackError;
 use super::super::tar::{Entry, Time};
-use super::attributes::{Attributes, Birth, settled, time_of, timestamps};
+use super::attributes::{Attributes, Birth, settled, timestamps};
 use super::names::PATH_MAX;
 use super::whiteout::set_opaque;
 
@@ -81,7 +81,7 @@ impl<'a> Tree<'a> {
         let level = Level {
             gid: stat.st_gid,
             set_gid: has_set_gid(&stat),
-            mtime: time_of(&stat),
+            mtime: Time::of(&stat),
             ..Level::default()
         };
         Ok(Self { root, levels: vec![level], path: Vec::new(), acls: false, owner: attributes.owner() })
@@ -357,7 +357,7 @@ impl<'a> Tree<'a> {
 
 impl Level {
     fn existing(stat: &Stat) -> Self {
-        Self { gid: stat.st_gid, set_gid: has_set_gid(stat), mtime: time_of(stat), ..Self::default() }
+        Self { gid: stat.st_gid, set_gid: has_set_gid(stat), mtime: Time::of(stat), ..Self::default() }
     }
 }
 

@@ -29,6 +29,13 @@ pub struct Time {
     pub nanoseconds: u32,
 }
 
+impl Time {
+    /// When the file of `stat` was last modified.
+    pub fn of(stat: &rustix::fs::Stat) -> Self {
+        Self { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec as u32 }
+    }
+}
+
 /// What an entry makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {

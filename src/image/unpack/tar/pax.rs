@@ -10,6 +10,8 @@ use super::sparse::{self, Map};
 use super::{Entry, Kind, Time};
 
 const INVALID: &str = "an extended header is invalid";
+/// Of one file. The names of more do not fit into what listxattr(2) returns, or only just.
+const MOST_XATTRS: usize = 1000;
 /// libarchive leaves the padding out.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -66,7 +68,7 @@ impl Refused {
 impl Extended {
     /// Reads the records of a header at byte `at`: `LENGTH KEY=VALUE\n`, of which a later one counts.
     pub fn read(&mut self, mut bytes: &[u8], at: u64) -> Result<(), UnpackError> {
-        let invalid = |_| UnpackError::Archive { reason: INVALID, at };
+        let invalid = |reason| UnpackError::Archive { reason, at };
         // Some writers fill up with zeros.
         while bytes.first().is_some_and(|&byte| byte != 0) {
             let (record, rest) = split_record(bytes).map_err(invalid)?;
@@ -152,6 +154,9 @@ impl Extended {
     }
 
     fn set_xattr(&mut self, key: &[u8], value: &[u8]) -> Result<(), &'static str> {
+        if self.xattrs.len() >= MOST_XATTRS {
+            return Err("an entry has more than 1000 extended attributes");
+        }
         if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
             self.xattrs.retain(|(other, _)| other != name);
             self.xattrs.push((name.to_vec(), value.to_vec()));

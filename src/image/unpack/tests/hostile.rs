@@ -121,6 +121,12 @@ fn attributes_of_overlayfs_and_the_host_are_not_the_archives_to_set() {
 }
 
 #[test]
+fn more_attributes_than_a_file_can_have_are_refused() {
+    let many = (0..2000).fold(file("f", ""), |item, n| item.xattr(&format!("user.{n}"), ""));
+    assert!(refused(&[many]).contains("1000 extended attributes"));
+}
+
+#[test]
 fn sizes_without_end_are_stopped_before_they_are_believed() {
     let name = item("././@LongLink", b'L');
     let extended = item("pax", b'x');
@@ -227,9 +233,8 @@ fn a_path_that_links_make_longer_and_longer_is_refused() {
     let layer = unpacked(&[&items[..], &[file(format!("{deep}back/back/back/y"), "y")]].concat());
     assert_eq!(layer.read(&format!("{deep}y")), "y");
     let name = "n".repeat(200);
-    let long = vec![&name[..]; 15].join("/");
-    let items =
-        [directory(&long), symlink("l", &long), directory(format!("l/{}", vec![&name[..]; 6].join("/")))];
+    let long = [&name[..]; 15].join("/");
+    let items = [directory(&long), symlink("l", &long), directory(format!("l/{}", [&name[..]; 6].join("/")))];
     let error = refused(&items);
     assert!(error.contains("4095"), "{error}");
 }

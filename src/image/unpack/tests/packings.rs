@@ -15,7 +15,7 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
     zstd::encode_all(bytes, 3).unwrap()
 }
 
-/// An archive of some megabytes that does not pack well.
+/// An archive of two megabytes that does not pack well.
 fn large() -> Vec<u8> {
     let mut state = 1_u64;
     let mut noise = |length: usize| -> Vec<u8> {
@@ -26,7 +26,7 @@ fn large() -> Vec<u8> {
             })
             .collect()
     };
-    archive(&(0..40).map(|n| file(format!("d{}/f{n}", n % 3), noise(n * 9973))).collect::<Vec<_>>())
+    archive(&(0..20).map(|n| file(format!("d{}/f{n}", n % 3), noise(n * 9973))).collect::<Vec<_>>())
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn all_packings_become_the_same_tree() {
         assert_eq!((unpacked.blob, unpacked.blob_size), (Digest::of(&blob), blob.len() as u64));
         assert_eq!((unpacked.bytes, unpacked.compression), (bytes.len() as u64, compression));
         assert_eq!(copy, blob);
-        assert_eq!(layer.stat("d0/f39").len(), 39 * 9973);
+        assert_eq!(layer.stat("d0/f18").len(), 18 * 9973);
     }
 }
 
@@ -76,10 +76,12 @@ fn a_blob_that_is_cut_short_is_told_from_a_damaged_one() {
         }
         let mut damaged = blob.clone();
         damaged[blob.len() / 2..][..64].fill(0x55);
-        let error = Layer::new().unpack(&damaged).unwrap_err().to_string();
-        // The archive within may be seen to be damaged before the checksum behind it is.
-        let corrupt = error.contains(packing) && error.contains("corrupt");
-        assert!(corrupt || error.contains("no valid tar archive"), "{error}");
+        // The archive within may be seen to be damaged first; and zstd without checksums leaves it to the DiffID.
+        match Layer::new().unpack(&damaged) {
+            Ok(unpacked) => assert!(packing == "zstd" && unpacked.diff_id != Digest::of(&bytes)),
+            Err(UnpackError::Corrupt { packing: found, .. }) => assert_eq!(found, packing),
+            Err(error) => assert!(error.to_string().contains("no valid tar archive"), "{error}"),
+        }
     }
     let error = Layer::new().unpack(&[b"\xfd7zXZ\0"[..].to_vec(), bytes].concat()).unwrap_err().to_string();
     assert!(error.contains("xz"), "{error}");

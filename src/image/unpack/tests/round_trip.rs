@@ -35,7 +35,7 @@ impl Random {
 fn make(root: &Path, random: &mut Random, short: bool) {
     let mut directories = vec![root.to_owned()];
     let mut files: Vec<PathBuf> = Vec::new();
-    for _ in 0..150 {
+    for _ in 0..100 {
         let parent = directories[random.below(directories.len())].clone();
         let deep = parent.as_os_str().len() - root.as_os_str().len();
         let path = parent.join(random.name(if short { 12 } else { 100 }));
@@ -54,12 +54,12 @@ fn make(root: &Path, random: &mut Random, short: bool) {
             5 => {
                 let file = File::create(&path).unwrap();
                 for _ in 0..random.below(6) {
-                    file.write_all_at(&vec![b'x'; random.below(9000)], random.below(300_000) as u64).unwrap();
+                    file.write_all_at(&vec![b'x'; random.below(9000)], random.below(80_000) as u64).unwrap();
                 }
-                file.set_len(400_000).unwrap();
+                file.set_len(100_000).unwrap();
             }
             _ => {
-                let length = [0, 1, 511, 512, 513, 5000, 300_000][random.below(7)];
+                let length = [0, 1, 511, 512, 513, 5000, 70_000][random.below(7)];
                 fs::write(&path, (0..length).map(|n| (n * 7 % 251) as u8).collect::<Vec<_>>()).unwrap();
                 fs::set_permissions(&path, fs::Permissions::from_mode(0o400 | random.below(0o7777) as u32))
                     .unwrap();
@@ -88,11 +88,10 @@ fn describe(root: &Path, fine: bool) -> BTreeMap<PathBuf, String> {
         let (mode, uid, gid, mtime) = (stat.mode(), stat.uid(), stat.gid(), stat.mtime());
         all.insert(relative, format!("{mode:o} {uid} {gid} {mtime}.{nanoseconds} {content}"));
     }
-    for (number, mut names) in inodes.into_values().enumerate().filter(|(_, names)| names.len() > 1) {
+    for mut names in inodes.into_values().filter(|names| names.len() > 1) {
         names.sort();
         let first = names[0].clone();
         names.iter().for_each(|name| all.get_mut(name).unwrap().push_str(&format!(" = {first:?}")));
-        let _ = number;
     }
     all
 }
