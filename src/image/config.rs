@@ -5,13 +5,14 @@ use oci_spec::image::ImageConfiguration;
 
 use super::digest::{Digest, DigestError};
 use super::platform::Platform;
+use crate::text::on_one_line;
 
 /// Why bytes are no configuration of an image.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum ConfigError {
     #[error("no JSON of its kind: {0}")]
-    Json(#[from] serde_path_to_error::Error<serde_json::Error>),
+    Json(String),
     #[error("rootfs.diff_ids: {0}")]
     DiffId(#[from] DigestError),
 }
@@ -19,7 +20,9 @@ pub enum ConfigError {
 /// Parses a configuration.
 pub fn parse(bytes: &[u8]) -> Result<ImageConfiguration, ConfigError> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    Ok(serde_path_to_error::deserialize(&mut json)?)
+    // It names keys of the document, which may be anything.
+    serde_path_to_error::deserialize(&mut json)
+        .map_err(|error| ConfigError::Json(on_one_line(&error.to_string())))
 }
 
 /// The digests of the layers' tar archives, from the lowest to the highest.

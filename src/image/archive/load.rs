@@ -116,11 +116,11 @@ impl Load<'_> {
     fn all(&self, images: Vec<Described>) -> Result<Vec<Loaded>, LoadError> {
         let there = self.store.images()?;
         let known = |image: &Described| image.made.then(|| known(self.store, &there, image)).flatten();
-        let images: Vec<Image<'_>> = images
-            .into_iter()
-            .map(|image| (known(&image), image))
-            .map(|(known, image)| (image, known))
-            .collect();
+        let with_known = |image| {
+            let known = known(&image);
+            (image, known)
+        };
+        let images: Vec<Image<'_>> = images.into_iter().map(with_known).collect();
         let new = || images.iter().filter(|(_, known)| known.is_none()).map(|(image, _)| image);
         self.layers(&distinct(new()))?;
         for image in new() {

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::{Image, Store, StoreError};
 use crate::image::manifest::{DOCKER_INDEX, OCI_INDEX};
 use crate::image::{Descriptor, Digest, Document, Limits, Manifest, Platform};
+use crate::text::on_one_line;
 
 /// An image's documents, verified.
 #[derive(Clone, Debug)]
@@ -86,8 +87,11 @@ impl Facts {
     /// Reads a configuration.
     pub fn parse(digest: &Digest, bytes: &[u8]) -> Result<Self, StoreError> {
         let mut json = serde_json::Deserializer::from_slice(bytes);
-        serde_path_to_error::deserialize(&mut json)
-            .map_err(|error| StoreError::Config { digest: digest.clone(), reason: error.to_string() })
+        // It names keys of the document, which may be anything.
+        serde_path_to_error::deserialize(&mut json).map_err(|error| StoreError::Config {
+            digest: digest.clone(),
+            reason: on_one_line(&error.to_string()),
+        })
     }
 
     /// The DiffIDs, from the lowest layer to the highest.
