@@ -1,9 +1,10 @@
 //! `unpack BLOB DIRECTORY [RUNS]`: what unpacking a layer costs beside the least that it takes.
 //!
-//! The floor is what nobody can do without: one thread inflates the blob as a stream and computes both digests, and
-//! keeps nothing. Both are done in turns, RUNS times (3); the medians and their ratio are printed, with the processor time
-//! and the peak of memory of unpacking. DIRECTORY is made and filled by all runs, then removed; what the last has
-//! unpacked is compared with its list. The floor is of one thread: on a busy machine compare the processor time.
+//! The floor is what nobody can do without: one thread inflates the blob as a stream and computes both
+//! digests, and keeps nothing. Both are done in turns, RUNS times (3); the medians and their ratio are
+//! printed, with the processor time and the peak of memory of unpacking. DIRECTORY is made and filled by all
+//! runs, then removed; what the last has unpacked is compared with its list. The floor is of one thread: on a
+//! busy machine compare the processor time.
 
 use std::fs::{self, File};
 use std::io::{BufReader, Read};

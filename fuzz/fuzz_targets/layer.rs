@@ -1,4 +1,5 @@
-//! A layer, whatever its bytes: an error of one line, or a tree that is as its list says; nothing around it changes.
+//! A layer, whatever its bytes: an error of one line, or a tree that is as its list says; nothing around it
+//! changes.
 #![no_main]
 
 use std::fs::{self, File};

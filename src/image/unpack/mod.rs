@@ -14,9 +14,9 @@
 //! window) whatever its size, and the slowest stage sets the pace of all.
 //!
 //! Invariants: every file is reached through the descriptor of its directory, never through a link or a path
-//! ([`extract`]); nothing is believed before it is within the [`Limits`]; an error leaves a tree that the caller
-//! must remove, and nothing outside of it. Layers are unpacked each on its own: what a lower layer has is not
-//! seen, so parents that are missing are made.
+//! ([`extract`]); nothing is believed before it is within the [`Limits`]; an error leaves a tree that the
+//! caller must remove, and nothing outside of it. Layers are unpacked each on its own: what a lower layer has
+//! is not seen, so parents that are missing are made.
 
 mod decode;
 pub mod digests;

@@ -1,8 +1,9 @@
 //! gzip, RFC 1952, of one or several members.
 //!
-//! As GNU gzip does it, what follows the last member and is no member is ignored: tapes pad with zeros. It still
-//! counts for the blob's digest. zlib-rs inflates, which was the fastest that streams without C when it was measured
-//! (zlib-ng 5 % slower, ISA-L 8 % faster, libdeflate 17 % faster but only on whole members in memory).
+//! As GNU gzip does it, what follows the last member and is no member is ignored: tapes pad with zeros. It
+//! still counts for the blob's digest. zlib-rs inflates, which was the fastest that streams without C when it
+//! was measured (zlib-ng 5 % slower, ISA-L 8 % faster, libdeflate 17 % faster but only on whole members in
+//! memory).
 
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 

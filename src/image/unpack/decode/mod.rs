@@ -1,8 +1,8 @@
 //! Decompression of a layer as it streams by.
 //!
-//! The first bytes of the blob tell how it is packed ([`Packing::of`]); media types are wrong too often, and all
-//! engines do it like this. In: pieces of the blob. Out: the tar archive, of which [`Gate`] keeps the size within
-//! the limits.
+//! The first bytes of the blob tell how it is packed ([`Packing::of`]); media types are wrong too often, and
+//! all engines do it like this. In: pieces of the blob. Out: the tar archive, of which [`Gate`] keeps the
+//! size within the limits.
 
 mod gzip;
 mod zstd;

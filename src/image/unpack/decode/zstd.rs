@@ -1,7 +1,7 @@
 //! Zstandard frames, RFC 8878. zstd:chunked is that with skippable frames, which hold its table of contents.
 //!
-//! A frame's window is memory that its author chooses. Up to 8 MiB is what every decoder must offer; frames that
-//! want more, up to 128 MiB (`zstd --long=27`), are decoded one at a time in the whole process.
+//! A frame's window is memory that its author chooses. Up to 8 MiB is what every decoder must offer; frames
+//! that want more, up to 128 MiB (`zstd --long=27`), are decoded one at a time in the whole process.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -73,8 +73,8 @@ pub fn content_digest(bytes: &[u8]) -> Hash {
     *blake3::hash(bytes).as_bytes()
 }
 
-/// The digest of extended attributes, each as length, name, length, value, sorted by name. Access control lists, which
-/// the kernel writes anew, and overlayfs's own are left out.
+/// The digest of extended attributes, each as length, name, length, value, sorted by name. Access control
+/// lists, which the kernel writes anew, and overlayfs's own are left out.
 pub fn xattrs_digest<'a>(xattrs: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Option<Hash> {
     let mut sorted: Vec<_> = xattrs.into_iter().filter(|(name, _)| is_listed(name)).collect();
     sorted.sort_unstable();

@@ -1,7 +1,7 @@
 //! Compares an unpacked layer with its list.
 //!
-//! Every file is read once. What cannot differ without a change is left out: times of whiteouts, of a root that no
-//! entry described, extended attributes that [`super::xattrs_digest`] leaves out.
+//! Every file is read once. What cannot differ without a change is left out: times of whiteouts, of a root
+//! that no entry described, extended attributes that [`super::xattrs_digest`] leaves out.
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -73,7 +73,8 @@ pub enum VerifyError {
     },
 }
 
-/// Compares the tree at `diff` with the list that was written when it was unpacked. Differences are sorted by path.
+/// Compares the tree at `diff` with the list that was written when it was unpacked. Differences are sorted by
+/// path.
 pub fn verify_layer(diff: BorrowedFd<'_>, digests: impl BufRead) -> Result<Vec<Difference>, VerifyError> {
     let mut walk = Walk { root: diff, expected: read(digests)?, links: HashMap::new(), found: Vec::new() };
     let mut pending = vec![Vec::new()];

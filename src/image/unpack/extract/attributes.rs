@@ -1,11 +1,11 @@
 //! Owner, mode, extended attributes and time of what was made, with no call for what it already has.
 //!
-//! Order: the owner first, because changing it takes set-user-id bits and capabilities away; then the mode, the extended
-//! attributes, the time.
+//! Order: the owner first, because changing it takes set-user-id bits and capabilities away; then the mode,
+//! the extended attributes, the time.
 //!
 //! Extended attributes as docker and containerd treat them: `trusted.*` are not the archive's to set, nor are
-//! overlayfs's marks and SELinux labels, which are the host's: they are dropped. What the file system has no place for
-//! or this process may not set is ignored and counted.
+//! overlayfs's marks and SELinux labels, which are the host's: they are dropped. What the file system has no
+//! place for or this process may not set is ignored and counted.
 
 use std::os::fd::BorrowedFd;
 

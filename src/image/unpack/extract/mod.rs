@@ -1,14 +1,15 @@
 //! Entries of an archive made into files.
 //!
-//! Runs in a thread of its own, with a umask of its own. In: entries whose names and contents may be anything, and the
-//! descriptor of a directory that nobody else changes. Out: a tree below it that is an overlay's lower directory
-//! as it is (kernel's Documentation/filesystems/overlayfs.rst): whiteouts are character devices 0:0, opaque
-//! directories have an attribute.
+//! Runs in a thread of its own, with a umask of its own. In: entries whose names and contents may be
+//! anything, and the descriptor of a directory that nobody else changes. Out: a tree below it that is an
+//! overlay's lower directory as it is (kernel's Documentation/filesystems/overlayfs.rst): whiteouts are
+//! character devices 0:0, opaque directories have an attribute.
 //!
-//! Names resolve as after chroot(2) into the layer alone ([`tree`]), which is what docker does; a parent that is not there is
-//! made (mode 0755, owner 0:0, time 0), also where a lower layer has a link of that name. A later entry replaces an
-//! earlier one of its name; a directory is only replaced by what is none. A whiteout hides what lower
-//! layers have and never what this one has, whichever comes first (OCI image specification, layer.md, "Whiteouts").
+//! Names resolve as after chroot(2) into the layer alone ([`tree`]), which is what docker does; a parent that
+//! is not there is made (mode 0755, the caller's, 0:0 for root, time 0), also where a lower layer has a link
+//! of that name. A later entry replaces an earlier one of its name; a directory is only replaced by what is
+//! none. A whiteout hides what lower layers have and never what this one has, whichever comes first (OCI
+//! image specification, layer.md, "Whiteouts").
 
 mod attributes;
 mod content;

@@ -1,12 +1,13 @@
 //! Where in the tree the next entry goes: a stack of open directories from the root to the current one.
 //!
-//! Archives are in the order of a walk, so most entries find their directory at the top. A directory's own time is set when
-//! it is left, because making files in it changes that; one that is entered again has the right time then, which
-//! is read and set again. So nothing has to be kept for the end, however large the layer is.
+//! Archives are in the order of a walk, so most entries find their directory at the top. A directory's own
+//! time is set when it is left, because making files in it changes that; one that is entered again has the
+//! right time then, which is read and set again. So nothing has to be kept for the end, however large the
+//! layer is.
 //!
-//! Names are followed as after chroot(2) into the layer: every step is one name below an open directory, O_NOFOLLOW, and
-//! what is a symbolic link is taken apart here. `..`, which only links may have, goes up in the stack and at the root
-//! stays there.
+//! Names are followed as after chroot(2) into the layer: every step is one name below an open directory,
+//! O_NOFOLLOW, and what is a symbolic link is taken apart here. `..`, which only links may have, goes up in
+//! the stack and at the root stays there.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -37,6 +38,7 @@ pub struct Tree<'a> {
     path: Vec<u8>,
     /// Some directory of the layer passes access control lists on to what is made in it.
     acls: bool,
+    /// User and group of this thread, and of directories that no entry describes.
     owner: (u32, u32),
 }
 
@@ -142,8 +144,8 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// Goes to the directory of the names `to`, following links; returns how many directories it made on the way.
-    /// None if one is missing and stays so.
+    /// Goes to the directory of the names `to`, following links; returns how many directories it made on the
+    /// way. None if one is missing and stays so.
     pub fn enter(
         &mut self,
         to: &[&[u8]],
@@ -278,16 +280,16 @@ impl<'a> Tree<'a> {
             _ => {}
         }
         mkdirat(self.top()?, name, Mode::from_raw_mode(MODE)).map_err(failed)?;
-        self.push(name, Some(0), entry)?;
+        self.push(name, Some(self.owner.1), entry)?;
         let by_itself = self.own_birth();
-        let owner = self.owner;
+        let (uid, gid) = self.owner;
         let top = self.top()?;
-        if owner != (0, 0) || !matches!(by_itself, Birth::In { gid: 0, .. }) {
-            fchown(top, Some(Uid::ROOT), Some(Gid::ROOT)).map_err(failed)?;
+        if !matches!(by_itself, Birth::In { gid: passed_on, .. } if passed_on == gid) {
+            fchown(top, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).map_err(failed)?;
         }
         fchmod(top, Mode::from_raw_mode(MODE)).map_err(failed)?;
         let value = Value::Directory;
-        let record = Record { mode: MODE, uid: 0, gid: 0, mtime: Time::default(), xattrs: None, value };
+        let record = Record { mode: MODE, uid, gid, mtime: Time::default(), xattrs: None, value };
         self.describe(record, None);
         if matches!(step, Step::Whiteout) {
             set_opaque(self.top()?, rootless).map_err(failed)?;

@@ -7,7 +7,8 @@ use super::super::tar::Entry;
 use super::{Extractor, There};
 
 impl Extractor<'_> {
-    /// Hides what lower layers have of `name`: by itself a file of this layer does, a directory if it is opaque.
+    /// Hides what lower layers have of `name`: by itself a file of this layer does, a directory if it is
+    /// opaque.
     pub(super) fn hide(&mut self, name: &[u8], entry: &Entry) -> Result<(), UnpackError> {
         match self.look(name, entry)? {
             There::File | There::Whiteout => Ok(()),

@@ -1,8 +1,9 @@
-//! Reads tar archives: ustar, GNU's and POSIX's (pax(1)) with the extensions that archives of file systems have.
+//! Reads tar archives: ustar, GNU's and POSIX's (pax(1)) with the extensions that archives of file systems
+//! have.
 //!
-//! In: chunks of an archive that may hold anything. Out: entries, one at a time, then the content of each as slices
-//! of the chunks. What an entry says is syntactically right and within the [`Limits`]; what its names mean for a
-//! file system is for [`super::extract`] to decide.
+//! In: chunks of an archive that may hold anything. Out: entries, one at a time, then the content of each as
+//! slices of the chunks. What an entry says is syntactically right and within the [`Limits`]; what its names
+//! mean for a file system is for [`super::extract`] to decide.
 //!
 //! Where archives differ from their standard this does as Go's archive/tar, which docker, containerd and podman
 //! read layers with: global headers are skipped, links and directories have no content whatever their size

@@ -1,4 +1,5 @@
-//! What extended headers add to an entry: pax(1), "pax Extended Header", and the keys of star, GNU tar and libarchive.
+//! What extended headers add to an entry: pax(1), "pax Extended Header", and the keys of star, GNU tar and
+//! libarchive.
 
 use base64::Engine;
 use base64::alphabet::STANDARD;

@@ -1,4 +1,5 @@
-//! Maps of sparse files: GNU tar's manual, "Storing Sparse Files", its old format and PAX formats 0.0, 0.1 and 1.0.
+//! Maps of sparse files: GNU tar's manual, "Storing Sparse Files", its old format and PAX formats 0.0, 0.1
+//! and 1.0.
 
 use super::header::number;
 

@@ -309,10 +309,10 @@ fn headers_have_a_prefix_or_long_names() {
 #[test]
 fn old_kinds_of_files_are_files_and_directories() {
     let layer = unpacked(&[
-        item("old/", 0),
+        item("old/", 0).mode(0o755),
         Item { content: b"x".to_vec(), ..item("old/file", 0) },
         Item { content: b"y".to_vec(), ..item("contiguous", b'7') },
-        item("new/", b'0'),
+        item("new/", b'0').mode(0o755),
     ]);
     assert!(layer.stat("old").is_dir() && layer.stat("new").is_dir());
     assert_eq!(layer.read("old/file") + &layer.read("contiguous"), "xy");
