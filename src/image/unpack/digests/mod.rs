@@ -18,7 +18,7 @@
 //! A line replaces what earlier ones say of its path, and of all below the path unless both are directories:
 //! as the archive's later entries do. MODE is octal, MTIME seconds with nanoseconds where there are any.
 //! DIGEST is BLAKE3 of the content (of a sparse file's stored parts, one after the other), XATTRS of the
-//! extended attributes in [`Record`]'s order, both in base64 without padding; `-` for none. In paths and
+//! extended attributes in [`xattrs_digest`]'s order, both in base64 without padding; `-` for none. In paths and
 //! targets blanks, backslashes and what is no printable ASCII are `\` and two hexadecimal digits. The root is
 //! `.`. BLAKE3 and not SHA-256, because it is several times faster, most of all where the processor has no
 //! instructions for SHA-256.
