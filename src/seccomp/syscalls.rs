@@ -221,7 +221,7 @@ static TABLE: [(&str, Numbers); 470] = [
     ("lstat", [6, 107, 6, NO]),
     ("lstat64", [NO, 196, NO, NO]),
     ("madvise", [28, 219, 28, 233]),
-    ("map_shadow_stack", [453, 453, 453, 453]),
+    ("map_shadow_stack", [453, 453, NO, 453]),
     ("mbind", [237, 274, 237, 235]),
     ("membarrier", [324, 375, 324, 283]),
     ("memfd_create", [319, 356, 319, 279]),
