@@ -4,6 +4,7 @@
 //! patches in before libseccomp's program.
 
 mod arguments;
+mod default_profile;
 mod generated;
 #[path = "../../src/seccomp/interpreter.rs"]
 mod interpreter;
