@@ -257,10 +257,10 @@ fn owner(stat: &Stat) -> (Option<Uid>, Option<Gid>) {
 }
 
 fn times(stat: &Stat) -> Timestamps {
-    let at = |seconds: i64, nanoseconds: u64| Timespec { tv_sec: seconds, tv_nsec: nanoseconds as _ };
+    let at = |seconds, nanoseconds| Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
     Timestamps {
-        last_access: at(stat.st_atime as i64, stat.st_atime_nsec as u64),
-        last_modification: at(stat.st_mtime as i64, stat.st_mtime_nsec as u64),
+        last_access: at(stat.st_atime, stat.st_atime_nsec as i64),
+        last_modification: at(stat.st_mtime, stat.st_mtime_nsec as i64),
     }
 }
 

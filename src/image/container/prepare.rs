@@ -130,7 +130,7 @@ pub(super) fn mounted(
     volatile: bool,
 ) -> Result<OwnedFd, ContainerError> {
     let layers = base.store.layers_path();
-    let top = trees.last().map(|tree| rustix::fs::stat(&layers.join(tree)));
+    let top = trees.last().map(|tree| rustix::fs::stat(layers.join(tree)));
     let top = top.transpose().map_err(ContainerError::errno("stat", &layers))?;
     directory.set_mode("upper", top.as_ref().map_or(0o755, |top| top.st_mode & 0o7777))?;
     directory.make_directory("rootfs", 0o755)?;
