@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 
 use serde_json::json;
 
-use super::fixtures::{Image, Layer, Node, Packing, store};
+use super::fixtures::{Image, Layer, Node, Packing, Registry, store};
 use super::support::{self, Outcome, Pty, require};
 
 /// A node with `image` as `app`.
@@ -255,4 +255,55 @@ fn the_store_keeps_what_a_container_uses() {
     running.wait().exits_with(137);
     let metadata = std::fs::metadata(node.storage().join("containers")).unwrap();
     assert_eq!(metadata.mode() & 0o777, 0o700);
+}
+
+#[test]
+fn what_a_killed_rcrun_leaves_is_deleted_or_collected() {
+    let node = require!(node_with(Image::busybox()));
+    let id = node.marker();
+    let start = || {
+        let mut running =
+            node.rcrun(&["run", "--rm", "--name", id, "app", "sh", "-c", "echo ready; sleep 100"]).spawn();
+        running.wait_for_output("ready");
+        running.signal(rustix::process::Signal::KILL);
+        running.wait();
+    };
+    start();
+    assert_eq!(node.stored("containers"), [id]);
+    node.rcrun(&["delete", "--force", id]).wait().success();
+    nothing_is_left(&node);
+    start();
+    // As after a reboot: nothing is left of the container but its files.
+    let pid = node.rcrun(&["state", id]).wait().success().json()["pid"].as_i64().unwrap();
+    let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    support::wait_for("the end", 10, || (!support::process_exists(pid.as_raw_nonzero().get())).then_some(()));
+    let kept = node.file("kept");
+    std::fs::rename(node.state().join(id), &kept).unwrap();
+    run(&node, &["--name", id], &["true"]).success();
+    nothing_is_left(&node);
+    std::fs::rename(kept, node.state().join(id)).unwrap();
+    node.rcrun(&["delete", id]).wait().success();
+}
+
+#[test]
+fn a_missing_image_is_pulled_and_always_pulls_a_newer_one() {
+    let node = require!(node_with(Image::busybox()));
+    let registry = require!(Registry::start());
+    node.insecure(&[registry.address()]);
+    let version =
+        |text: &str| Image::busybox().layer(Layer::new().file("version", text), Packing::Gzip).build();
+    registry.push("team/app", "1", &version("one"));
+    let name = registry.name("team/app:1");
+    let read = |options: &[&str]| {
+        let all = ["run", "--rm"].iter().chain(options).copied().chain([name.as_str(), "cat", "/version"]);
+        node.rcrun(&all.collect::<Vec<_>>()).wait()
+    };
+    read(&["--pull", "never"]).exits_with(125).explains(&["not in the store"]);
+    assert_eq!(read(&[]).success().stdout, "one");
+    registry.push("team/app", "1", &version("two"));
+    assert_eq!(read(&[]).success().stdout, "one");
+    assert_eq!(read(&["--pull", "always"]).success().stdout, "two");
+    node.rcrun(&["run", "--rm", &registry.name("team/none"), "true"]).wait().exits_with(125);
+    node.verifies();
 }

@@ -60,7 +60,7 @@ fn the_directory_must_be_new_or_empty() {
     assert!(bundle.join("rootfs/bin/sh").exists() && !bundle.join("config.json").exists());
     node.rcrun(&["unpack", "app", path]).wait().refused(&["not empty"]);
     node.rcrun(&["unpack", "app", "/nonesuch/deep"]).wait().refused(&["/nonesuch/deep", "no such file"]);
-    node.rcrun(&["unpack", "other", node.file("new").to_str().unwrap()])
+    node.rcrun(&["unpack", "--pull", "never", "other", node.file("new").to_str().unwrap()])
         .wait()
         .refused(&["other", "not in the store"]);
     assert!(!node.file("new").exists());

@@ -145,3 +145,52 @@ fn a_user_unpacks_a_bundle_that_runs() {
     assert_eq!(std::fs::metadata(bundle.join("rootfs/bin/sh")).unwrap().uid(), support::USER);
     by_user(&node, &["run", &path]).stdin("id -u").wait().prints("0");
 }
+
+/// rcrun of a user who has ids from 200000 on, in a view of the machine where /etc says so.
+fn by_user_with_ids(node: &Node, words: &[&str]) -> support::Invocation {
+    for (name, text) in [
+        ("subid", format!("{}:200000:65536\n", support::USER)),
+        ("passwd", format!("root:x:0:0::/:/bin/sh\nperson:x:{0}:{0}::/:/bin/sh\n", support::USER)),
+    ] {
+        std::fs::write(node.file(name), text).unwrap();
+    }
+    let bind = "d=$1; shift; for f in subuid subgid; do mount --bind $d/subid /etc/$f || exit 99; done; \
+                mount --bind $d/passwd /etc/passwd || exit 99; exec \"$@\"";
+    let directory = node.file("").display().to_string();
+    let user = support::USER.to_string();
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", bind, "sh", &directory, "setpriv"]);
+    // newuidmap(1) has file capabilities or a setuid bit: the bounding set stays.
+    command.args(["--reuid", &user, "--regid", &user, "--clear-groups", "--"]).arg(node.file("rcrun"));
+    command.arg("--storage").arg(node.storage()).arg("--root").arg(node.state()).args(words);
+    node.invocation(command)
+}
+
+#[test]
+fn a_user_with_further_ids_has_files_of_many_owners() {
+    require!(support::program("newuidmap"));
+    let node = require!(users_node(Image::busybox().layer(owned(), Packing::Plain)));
+    for layer in node.stored("layers/sha256") {
+        let file = node.storage().join("layers/sha256").join(layer).join("diff/d/ada");
+        if file.exists() {
+            std::os::unix::fs::lchown(file, Some(200_999), Some(200_049)).unwrap();
+        }
+    }
+    let id = node.marker();
+    let script = "stat -c '%u %g' /d/ada /d/root; touch /mine; chown 7:8 /mine; mkdir -m 0 /closed; chown 9 /closed; \
+                  cat /proc/self/uid_map | tr -s ' '; cat /proc/self/setgroups; id -G";
+    let options = ["run", "--name", id, "--group-add", "50", "app", "sh", "-c", script];
+    by_user_with_ids(&node, &options)
+        .wait()
+        .prints(&format!("1000 50\n0 0\n 0 {} 1\n 1 200000 65536\nallow\n0 50", support::USER));
+    let upper = node.storage().join("containers").join(id).join("upper");
+    assert_eq!(std::fs::metadata(upper.join("mine")).unwrap().uid(), 200_006);
+    by_user_with_ids(&node, &["delete", id]).wait().success();
+    assert_eq!(node.stored("containers"), [""; 0]);
+    let bundle = node.file("bundle");
+    let path = format!("{}/", bundle.display());
+    by_user_with_ids(&node, &["unpack", "app", &path]).wait().success();
+    assert_eq!(std::fs::metadata(bundle.join("rootfs/d/ada")).unwrap().uid(), 200_999);
+    by_user_with_ids(&node, &["run", &path]).stdin("stat -c %u /d/ada").wait().prints("1000");
+    // The removal of the test's directory is root's.
+}
