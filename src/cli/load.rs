@@ -10,7 +10,7 @@ use rcrun::image::{Limits, Platform, Reference, Store};
 use serde_json::json;
 
 use super::progress::{self, Format};
-use super::{Command, Context, output};
+use super::{Command, Context, log, output};
 
 const ARCHIVES: &str = "\
 An archive is what docker, podman or buildah save, what skopeo copies to docker-archive: or oci-archive:, or the directory of an
@@ -51,7 +51,9 @@ impl Command for Load {
         };
         let policy = Policy::load(&PolicyFiles::from_environment(self.signature_policy))?;
         let storage = context.storage()?;
-        super::enter_user_namespace()?;
+        if let Some(note) = super::enter_user_namespace()? {
+            log::warning(&note);
+        }
         let store = Store::open(&storage)?;
         let options = LoadOptions {
             platform: self.platform,

@@ -269,12 +269,10 @@ fn usage(refused: &clap::Error, args: &[OsString]) -> Result<u8, Stopped> {
 }
 
 /// Makes a process of an unprivileged user root of a user namespace, where files of all ids of an image can be made and
-/// removed. Before the process has a second thread, and before it opens anything of the store.
-fn enter_user_namespace() -> anyhow::Result<()> {
-    if let Some(note) = rcrun::image::rootless::enter()? {
-        log::warning(&note);
-    }
-    Ok(())
+/// removed. Before the process has a second thread, and before it opens anything of the store. The note is for who
+/// makes files: they may all be of one owner.
+fn enter_user_namespace() -> anyhow::Result<Option<String>> {
+    Ok(rcrun::image::rootless::enter()?)
 }
 
 /// The end of what needs no [`Context`].

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::progress::{self, Format};
 use super::transfer::{RegistryFlags, Source};
-use super::{Command, Context, output};
+use super::{Command, Context, log, output};
 
 /// Flags of `pull`.
 #[derive(clap::Args)]
@@ -45,7 +45,9 @@ impl Command for Pull {
     fn run(self, context: &Context) -> anyhow::Result<u8> {
         let source = Source::new(&self.registry, self.signature_policy.clone())?;
         let storage = context.storage()?;
-        super::enter_user_namespace()?;
+        if let Some(note) = super::enter_user_namespace()? {
+            log::warning(&note);
+        }
         let store = Store::open(&storage)?;
         for name in &self.names {
             match self.all_tags {

@@ -53,7 +53,7 @@ fn run_within(wanted: Wanted, context: &Context) -> anyhow::Result<u8> {
     let store = context.store();
     let prepared = prepare(&name, found, &options, (&create.id, &store, !run.keep))?;
     for note in &prepared.notes {
-        log::warning(note);
+        log::debug(|| note.clone());
     }
     if !interactive {
         without_input()?;

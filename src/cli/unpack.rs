@@ -8,7 +8,7 @@ use rcrun::image::container::{self, Base, Unpack as How};
 use super::base::{self, Pull};
 use super::create::absolute;
 use super::transfer::RegistryFlags;
-use super::{Command, Context};
+use super::{Command, Context, log};
 
 /// Flags of `unpack`.
 #[derive(clap::Args)]
@@ -38,7 +38,9 @@ impl Command for Unpack {
     fn run(self, context: &Context) -> anyhow::Result<u8> {
         let (storage, directory) = (context.storage()?, absolute(self.directory)?);
         let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
-        super::enter_user_namespace()?;
+        if let Some(note) = super::enter_user_namespace()? {
+            log::warning(&note);
+        }
         let found = base::find(&storage, &self.image, (self.platform.as_ref(), self.pull), &self.registry)?;
         let base = Base { store: &found.store, image: &found.image, name: &self.image };
         let rootless = (!user.is_root()).then(|| (user.as_raw(), group.as_raw()));
