@@ -33,7 +33,7 @@ demo: build ## Run a real container made from Debian's busybox, with its timings
 	@tests/bin/demo "$(RCRUN)" "$(TARGET)/demo"
 
 test: build ## Run all tests: unit, integration, images, clients, faults, robustness, conformance (root), VM, fuzzing
-	@tests/bin/require test vm fuzz
+	@tests/bin/require test images vm fuzz
 	@tests/bin/suites unit integration images clients faults robustness conformance vm fuzz
 
 test-unit: cargo ## Run the unit and documentation tests (no root needed)
@@ -45,7 +45,7 @@ test-integration: build ## Run the tests with containers on this machine (root)
 	@tests/bin/suites integration
 
 test-images: build ## Pull images from Debian's docker-registry, with servers of ours in between that do wrong (root)
-	@tests/bin/require test
+	@tests/bin/require test images
 	@tests/bin/suites images
 
 test-clients: build ## Run podman, containerd and docker with rcrun as their runtime (root)
@@ -86,7 +86,7 @@ order: build-benches ## Find out anew in which order a start executes functions,
 	@benches/order/run "$(BUILD)/trace"
 
 build-benches: build
-	@tests/bin/require bench
+	@tests/bin/require bench images
 	@cargo build --release --locked --package rcrun-benches
 
 lint: cargo ## Check format, clippy, the fuzz crate's lock file, and the dependencies' licences, bans and sources

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::Bench;
 use crate::cases::{Case, Outcome, Series};
+use crate::images;
 use crate::svg;
 
 /// All cases' so far.
@@ -77,13 +78,12 @@ impl Results {
         let name = &bench.runtimes[0].name;
         let others = match bench.images {
             None => ["floor", "crun", "runc", "youki"],
-            Some(_) => ["containerd", "podman", "skopeo+umoci", ""],
+            Some(_) => ["containerd", "podman", "skopeo+umoci", images::FLOOR],
         };
         let header = ["", others[0], others[1], others[2], others[3]].map(str::to_owned);
         let rows = self.ratios.iter().map(|(title, ratios)| {
             let cell = |other: &str| ratios.iter().find(|(name, _)| name == other);
-            let none = |other: &str| if other.is_empty() { "" } else { "-" }.to_owned();
-            let cell = |other| cell(other).map_or(none(other), |(_, ratio)| format!("{ratio:.2}"));
+            let cell = |other| cell(other).map_or("-".to_owned(), |(_, ratio)| format!("{ratio:.2}"));
             [title.trim().to_owned(), cell(others[0]), cell(others[1]), cell(others[2]), cell(others[3])]
         });
         let rows: Vec<_> = std::iter::once(header).chain(rows).collect();

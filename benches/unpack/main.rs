@@ -20,9 +20,13 @@ use sha2::{Digest, Sha256};
 fn main() -> anyhow::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let (blob, directory, runs) = match words.as_slice() {
+        [flag, blob] if flag == "--floor" => {
+            println!("{}", floor(Path::new(blob))?);
+            return Ok(());
+        }
         [blob, directory] => (blob, directory, 3),
         [blob, directory, runs] => (blob, directory, runs.parse().context("RUNS is a number")?),
-        _ => bail!("usage: unpack BLOB DIRECTORY [RUNS]"),
+        _ => bail!("usage: unpack BLOB DIRECTORY [RUNS] | unpack --floor BLOB"),
     };
     let (blob, directory) = (Path::new(blob), Path::new(directory));
     let (mut floors, mut unpacks) = (Vec::new(), Vec::new());

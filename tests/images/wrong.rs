@@ -201,5 +201,5 @@ fn an_artifact_is_not_run() {
     scene.pull().success();
     let outcome = scene.node.rcrun(&["run", "--rm", &scene.name("a:1"), "true"]).wait();
     assert!(!outcome.status.success(), "{outcome}");
-    outcome.explains(&["application/x.test"]);
+    outcome.explains(&["artifact", &scene.name("a:1")]);
 }

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use rcrun::bench::Schedule;
+use rcrun::bench::{Contender, Schedule, Step, Word};
+use serde_json::Value;
 
 use crate::cases::{Case, Outcome, turns};
 use crate::{Amount, Bench};
@@ -22,6 +23,9 @@ use services::Services;
 
 /// How long any command may take: umoci unpacks 1.6 GiB.
 const LIMIT: Duration = Duration::from_secs(600);
+
+/// What the least that a pull needs is called.
+pub const FLOOR: &str = "inflate+hashes";
 
 /// What the cases work with.
 pub struct Images {
@@ -52,18 +56,48 @@ fn zstd(bench: &mut Bench) -> anyhow::Result<Outcome> {
     pulls(bench, Image { name: "big", packing: "zstd" }, [3, 1])
 }
 
+/// Beside the floor: one thread that inflates the blob and computes both digests.
 fn single(bench: &mut Bench) -> anyhow::Result<Outcome> {
-    pulls(bench, Image { name: "single", packing: "gzip" }, [5, 1])
+    let image = Image { name: "single", packing: "gzip" };
+    let images = bench.images.as_ref().context("no --images given")?;
+    let floor = floor(&images.layouts.join(image.name), image.packing).ok();
+    pulls_beside(bench, image, floor, [5, 1])
+}
+
+/// benches/unpack with the only layer of the image in this layout.
+fn floor(layout: &Path, packing: &str) -> anyhow::Result<Contender> {
+    let blob = |digest: &Value| {
+        let digest = digest.as_str().context("a digest")?;
+        anyhow::Ok(layout.join("blobs").join(digest.replace(':', "/")))
+    };
+    let read = |path: &Path| anyhow::Ok(serde_json::from_slice::<Value>(&std::fs::read(path)?)?);
+    let index = read(&layout.join("index.json"))?;
+    let is_meant = |entry: &&Value| entry["annotations"]["org.opencontainers.image.ref.name"] == packing;
+    let entry = index["manifests"].as_array().into_iter().flatten().find(is_meant).context("an entry")?;
+    let layer = blob(&read(&blob(&entry["digest"])?)?["layers"][0]["digest"])?;
+    let program = std::env::current_exe()?.with_file_name("unpack");
+    let words = vec![Word::text(program), Word::text("--floor"), Word::text(layer)];
+    Ok(Contender::new(FLOOR, vec![Step { words, measured: true }], None))
 }
 
 /// Every program pulls and unpacks the image into an empty store.
 fn pulls(bench: &mut Bench, image: Image, counts: [usize; 2]) -> anyhow::Result<Outcome> {
+    pulls_beside(bench, image, None, counts)
+}
+
+fn pulls_beside(
+    bench: &mut Bench,
+    image: Image,
+    other: Option<Contender>,
+    counts: [usize; 2],
+) -> anyhow::Result<Outcome> {
     let services = match services(bench, image)? {
         Ok(services) => services,
         Err(why) => return Ok(Outcome::left_out(&why)),
     };
     let pullers = pullers(bench, &services);
-    let mut contenders = pullers.iter().map(|puller| puller.pull(image, &services)).collect();
+    let mut contenders: Vec<Contender> = pullers.iter().map(|puller| puller.pull(image, &services)).collect();
+    contenders.extend(other);
     let mut outcome = turns(bench, &mut contenders, &[""], &schedule(bench, counts))?;
     for puller in &pullers {
         outcome.notes.extend(puller.disk(image, &services)?);
