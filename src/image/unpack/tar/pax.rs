@@ -135,7 +135,7 @@ impl Extended {
             // An empty value takes back what an earlier record said.
             b"path" => self.path = given.map(<[u8]>::to_vec),
             b"linkpath" => self.link = given.map(<[u8]>::to_vec),
-            b"size" => self.size = given.map(decimal).transpose()?,
+            b"size" => self.size = given.map(size).transpose()?,
             b"uid" => self.uid = given.map(signed).transpose()?,
             b"gid" => self.gid = given.map(signed).transpose()?,
             b"mtime" => self.mtime = given.map(time).transpose()?,
@@ -186,6 +186,11 @@ fn decimal(text: &[u8]) -> Result<u64, &'static str> {
     let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
     let number = str::from_utf8(text).ok().and_then(|text| text.parse().ok());
     number.filter(|_| digits).ok_or(INVALID)
+}
+
+/// As many bytes as a file can have.
+fn size(text: &[u8]) -> Result<u64, &'static str> {
+    decimal(text).and_then(|size| i64::try_from(size).map(|_| size).map_err(|_| INVALID))
 }
 
 fn signed(text: &[u8]) -> Result<i64, &'static str> {
@@ -289,6 +294,7 @@ mod tests {
             b"-6 a=b\n",
             b"6 a=bc\n",
             b"13 size=1e3x\n",
+            b"29 size=18446744073709551615\n",
         ] {
             let error = Extended::default().read(bytes, 7).unwrap_err().to_string();
             assert!(error.contains("byte 7"), "{bytes:?}: {error}");
