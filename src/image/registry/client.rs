@@ -43,7 +43,7 @@ pub(super) struct Client {
     schemes: Mutex<HashMap<String, &'static str>>,
 }
 
-/// An answer, and whether the one asked gave it or another that it led to.
+/// An answer, and whether the registry itself gave it: an upload, a next page or a redirect may lead to another host.
 pub(super) struct Answer {
     pub(super) response: Response<Body>,
     at_home: bool,
@@ -156,7 +156,7 @@ impl Client {
             proof = proof.filter(|proof| proof.origin == origin);
             let response = self.exchange(start, &uri, ask, proof)?;
             if !is_redirect(&response, &ask.method) {
-                return Ok(Answer { at_home: origin == Origin::of(&start.uri), response });
+                return Ok(Answer { at_home: start.home == Some(origin), response });
             }
             let location = header(response.headers(), LOCATION.as_str()).unwrap_or_default();
             let next = url::resolve(&uri, location)?;

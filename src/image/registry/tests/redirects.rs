@@ -130,3 +130,32 @@ fn a_password_for_the_token_server_does_not_leave_its_host() {
     assert!(tokens.seen()[0].header("authorization").is_some());
     assert_eq!(other.seen()[0].header("authorization"), None);
 }
+
+#[test]
+fn a_challenge_where_an_upload_or_a_next_page_leads_is_not_answered() {
+    let thief = Server::start(|seen, _| match seen.target.as_str() {
+        target if target.starts_with("/token") => Reply::new(200, r#"{"token":"t"}"#),
+        _ => {
+            let realm = format!("http://{}/token", seen.header("host").unwrap());
+            Reply::new(401, "").with("WWW-Authenticate", format!("Bearer realm=\"{realm}\""))
+        }
+    });
+    let elsewhere = format!("http://{}/v2/a/next", thief.address);
+    let server = Server::start(move |seen, _| match seen.method.as_str() {
+        "HEAD" => Reply::new(404, ""),
+        "POST" => Reply::new(202, "").with("Location", &elsewhere),
+        _ => Reply::new(200, r#"{"tags":["1"]}"#).with("Link", format!("<{elsewhere}>; rel=\"next\"")),
+    });
+    let registry = Given::insecure(&[server.address.to_string()]).password().registry();
+    let error = line(registry.tags(&reference(&server, "a")));
+    assert!(error.contains("HTTP status 401"), "{error}");
+    let bytes = noise(100);
+    let open = || -> std::io::Result<Box<dyn std::io::Read + Send>> {
+        Ok(Box::new(std::io::Cursor::new(noise(100))))
+    };
+    let error = line(registry.push_blob(&reference(&server, "a"), &layer(&bytes), &open, None));
+    assert!(error.contains("HTTP status 401"), "{error}");
+    let asked = thief.lines();
+    assert!(asked.iter().all(|line| !line.contains("/token")), "{asked:?}");
+    assert!(thief.seen().iter().all(|seen| seen.header("authorization").is_none()));
+}
