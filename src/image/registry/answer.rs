@@ -1,7 +1,7 @@
 //! What a registry answered: errors in words, and bodies with a limit.
 
 use std::io::{self, Read};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 use ureq::Body;
@@ -9,10 +9,15 @@ use ureq::http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use ureq::http::{HeaderMap, Response};
 
 use super::error::{Failure, Words};
+use super::pace::Pace;
 use super::transport::Transport;
 
 /// What is read of an error's body.
 const MOST_OF_AN_ERROR: u64 = 64 << 10;
+/// How long an error's body is listened to.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Bytes that are read at once.
+const PIECE: usize = 16 << 10;
 /// What is shown of it, in characters.
 const MOST_WORDS: usize = 300;
 
@@ -37,9 +42,20 @@ pub(super) fn read_body(
 ) -> Result<Vec<u8>, Failure> {
     not_encoded(answer.headers())?;
     let mut bytes = Vec::new();
-    let mut limited =
-        answer.into_body().into_with_config().limit(u64::MAX).reader().take(most.saturating_add(1));
-    limited.read_to_end(&mut bytes).map_err(|error| transport.explain_read(error))?;
+    let body = answer.into_body().into_with_config().limit(u64::MAX).reader();
+    let mut limited = body.take(most.saturating_add(1));
+    let (mut piece, mut pace) = (vec![0; PIECE], Pace::default());
+    loop {
+        let started = Instant::now();
+        let read = limited.read(&mut piece).map_err(|error| transport.explain_read(error))?;
+        if read == 0 {
+            break;
+        }
+        bytes.extend_from_slice(&piece[..read]);
+        if let Some(slow) = pace.count(&transport.timeouts, read, started.elapsed()) {
+            return Err(slow);
+        }
+    }
     match bytes.len() as u64 > most {
         true => Err(Failure::TooLarge { what, most, cure }),
         false => Ok(bytes),
@@ -72,14 +88,25 @@ pub(super) fn successful(answer: Response<Body>, what: &'static str) -> Result<R
 /// What the body of an error says. Reading it may fail: then it said nothing.
 pub(super) fn words(answer: Response<Body>) -> Words {
     let is_html = media_type(answer.headers()) == "text/html";
-    let mut bytes = Vec::new();
-    let body: io::Result<usize> =
-        answer.into_body().into_reader().take(MOST_OF_AN_ERROR).read_to_end(&mut bytes);
-    match body {
-        Ok(_) if is_html => Words(title(&bytes).unwrap_or_default()),
-        Ok(_) => Words(error_words(&bytes).unwrap_or_default()),
+    match beginning(answer) {
+        Ok(bytes) if is_html => Words(title(&bytes).unwrap_or_default()),
+        Ok(bytes) => Words(error_words(&bytes).unwrap_or_default()),
         Err(_) => Words::default(),
     }
+}
+
+/// As much of an error's body as is worth reading, and as is there soon.
+fn beginning(answer: Response<Body>) -> io::Result<Vec<u8>> {
+    let (mut bytes, mut piece) = (Vec::new(), vec![0; PIECE]);
+    let mut limited = answer.into_body().into_reader().take(MOST_OF_AN_ERROR);
+    let started = Instant::now();
+    while started.elapsed() < PATIENCE {
+        match limited.read(&mut piece)? {
+            0 => break,
+            read => bytes.extend_from_slice(&piece[..read]),
+        }
+    }
+    Ok(bytes)
 }
 
 /// The distribution specification's errors, and what token servers write in their place.

@@ -6,7 +6,7 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ureq::http::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
 use ureq::http::{Response, StatusCode, Uri};
@@ -19,6 +19,7 @@ use super::answer::{header, not_encoded, printable, successful};
 use super::ask::Ask;
 use super::client::{Client, Start, again, endpoint_name};
 use super::error::{Failure, Failures, RegistryError};
+use super::pace::Pace;
 use super::types::Endpoint;
 use super::url;
 
@@ -50,13 +51,6 @@ enum Source {
     Endpoint(Endpoint),
     /// Of a foreign layer's descriptor: anybody, who gets neither credentials nor a client certificate.
     Url(Uri),
-}
-
-/// How much came lately, in the time spent waiting for it: a reader that is busy elsewhere is not the registry's fault.
-#[derive(Default)]
-struct Pace {
-    waited: Duration,
-    bytes: u64,
 }
 
 impl Registry {
@@ -252,7 +246,7 @@ impl Read for Blob {
                     self.offset += read as u64;
                     if self.offset == size {
                         self.finish().map_err(io::Error::other)?;
-                    } else if let Some(slow) = self.too_slow(read, started.elapsed()) {
+                    } else if let Some(slow) = self.pace.count(&self.client.transport.timeouts, read, started.elapsed()) {
                         self.failed(slow).map_err(io::Error::other)?;
                     }
                     return Ok(read);
@@ -263,20 +257,6 @@ impl Read for Blob {
                 }
             }
         }
-    }
-}
-
-impl Blob {
-    fn too_slow(&mut self, bytes: usize, waited: Duration) -> Option<Failure> {
-        let timeouts = &self.client.transport.timeouts;
-        self.pace.bytes += bytes as u64;
-        self.pace.waited += waited;
-        if self.pace.waited < timeouts.slow_after {
-            return None;
-        }
-        let Pace { waited, bytes } = std::mem::take(&mut self.pace);
-        let least = timeouts.slow_bytes as f64 * waited.as_secs_f64();
-        ((bytes as f64) < least).then_some(Failure::Slow { bytes, during: waited })
     }
 }
 

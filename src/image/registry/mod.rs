@@ -16,6 +16,7 @@ mod client;
 mod error;
 mod login;
 mod manifest;
+mod pace;
 mod proxy;
 mod push;
 mod resolver;

@@ -175,6 +175,8 @@ impl Transport {
             .timeout_connect(Some(self.timeouts.connect))
             .timeout_per_read(Some(self.timeouts.silence))
             .timeout_per_write(Some(self.timeouts.silence))
+            // Of its head, which may come a byte at a time.
+            .timeout_recv_response(Some(self.timeouts.finish))
             .input_buffer_size(BUFFER)
             .output_buffer_size(BUFFER)
             .max_idle_connections(4 * IDLE_PER_HOST)
@@ -216,6 +218,9 @@ impl Transport {
             ureq::Error::Tls(why) => Failure::Tls(why.to_owned()),
             ureq::Error::Timeout(ureq::Timeout::Connect) => {
                 Failure::Silence { after: self.timeouts.connect, variable: "CONNECT" }
+            }
+            ureq::Error::Timeout(ureq::Timeout::RecvResponse) => {
+                Failure::Silence { after: self.timeouts.finish, variable: "FINISH" }
             }
             ureq::Error::Timeout(_) => Failure::Silence { after: patience.0, variable: patience.1 },
             ureq::Error::ConnectProxyFailed(why) => {

@@ -54,6 +54,28 @@ fn a_silent_registry_is_left_and_says_which_limit_it_was() {
 }
 
 #[test]
+fn a_document_that_comes_a_byte_at_a_time_is_given_up() {
+    let drip = Some((1, Duration::from_millis(20)));
+    let timeouts = Timeouts { slow_after: Duration::from_millis(200), tries: 2, ..quick() };
+    let server = Server::start(move |_, _| Reply { drip, ..Reply::new(200, noise(100_000)) });
+    let given = Given::insecure(&[server.address.to_string()]);
+    let begun = Instant::now();
+    let error = line(given.registry_with(timeouts).manifest(&reference(&server, "a")));
+    assert!(error.contains("RCRUN_REGISTRY_SLOW_BYTES") && error.contains("(2 tries)"), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn the_words_of_an_error_are_not_waited_for_long() {
+    let drip = Some((1, Duration::from_millis(100)));
+    let server = Server::start(move |_, _| Reply { drip, ..Reply::new(404, "gone ".repeat(10_000)) });
+    let begun = Instant::now();
+    let error = line(at(&server).manifest(&reference(&server, "a")));
+    assert!(error.contains("no such repository") && error.contains("(gone gone"), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
 fn a_registry_that_is_down_or_unknown_is_told_apart() {
     let registry = |place: &str| Given::insecure(&[place.to_owned()]).registry();
     let error = line(registry("127.0.0.1:1").manifest(&"127.0.0.1:1/a".parse().unwrap()));
