@@ -17,6 +17,8 @@ use crate::state::rfc3339;
 const DIFF: &str = "diff";
 const DIGESTS: &str = "digests";
 const RECORD: &str = "layer.json";
+/// Of a tree that says nothing about its root.
+const ROOT_MODE: Mode = Mode::from_raw_mode(0o755);
 /// The version of layer.json.
 pub const LAYER_SCHEMA: u32 = 1;
 
@@ -165,10 +167,12 @@ impl LayerWriter {
         // What somebody who was killed has left.
         remove::empty(partial.lock.as_fd(), &partial.path)?;
         let path = partial.path.join(DIFF);
-        let made = rustix::fs::mkdirat(&partial.lock, DIFF, Mode::from_raw_mode(0o755));
+        let made = rustix::fs::mkdirat(&partial.lock, DIFF, ROOT_MODE);
         made.map_err(|error| StoreError::file("make directory", &path, error))?;
         let diff = remove::open_directory(&partial.lock, Path::new(DIFF));
         let diff = diff.map_err(|error| StoreError::file("open", &path, error))?;
+        // It is a container's root, which others than its owner enter, whatever the umask was.
+        rustix::fs::fchmod(&diff, ROOT_MODE).map_err(|error| StoreError::file("change mode of", &path, error))?;
         Ok(Self { partial, diff, diff_id: diff_id.clone(), target })
     }
 
