@@ -1,6 +1,7 @@
 //! `image history`.
 
 use rcrun::image::store::{Contents, History as Step, Store};
+use rcrun::text::on_one_line;
 use serde::Serialize;
 
 use super::{existing_for, find, parsed_format};
@@ -88,15 +89,20 @@ impl History {
     }
 
     fn row(&self, step: Step, size: u64) -> Row {
+        // JSON escapes by itself.
+        let shown = |text: String| match self.format {
+            Format::Table => on_one_line(&text.replace(['\t', '\n'], " ")),
+            Format::Json => text,
+        };
         let one_line = |text: Option<String>| {
-            let text = text.unwrap_or_default().replace(['\t', '\n'], " ");
+            let text = shown(text.unwrap_or_default());
             if self.no_trunc { text } else { human::cut(&text, WIDEST) }
         };
         Row {
             comment: one_line(step.comment),
             created_by: one_line(step.created_by),
             created_since: human::since(step.created.as_deref()),
-            created_at: step.created.unwrap_or_else(|| "N/A".to_owned()),
+            created_at: shown(step.created.unwrap_or_else(|| "N/A".to_owned())),
             id: MISSING.to_owned(),
             size: if self.human { human::size(size) } else { size.to_string() },
         }

@@ -176,6 +176,27 @@ fn an_image_is_inspected_and_its_history_told() {
 }
 
 #[test]
+fn what_an_image_says_does_not_reach_the_terminal_as_it_is() {
+    let scene = Scene::new();
+    let mut image = Image::new().layer(Layer::new().file("a", "b"), Packing::Plain);
+    image = image.config(|config| {
+        config["created"] = "\u{1b}[2J".into();
+        config["history"] = serde_json::json!([
+            {"created": "\u{1b}[2J\n2020", "created_by": "x\r\u{1b}]0;y\u{7}", "comment": "\u{9b}1mz"}]);
+    });
+    scene.put("web:1", &image.build());
+    let commands =
+        ["history", "history --no-trunc --human=false", "ls --no-trunc --digests", "inspect", "history --format json"];
+    for command in commands {
+        let said = scene.says(&format!("image {command} web:1"));
+        let raw = |c: char| c.is_ascii_control() && c != '\n';
+        assert!(!said.contains(raw), "{command}: {said:?}");
+    }
+    let lines = scene.says("image history --no-trunc --human=false web:1").lines().count();
+    assert_eq!(lines, 2);
+}
+
+#[test]
 fn pruning_asks_and_takes_what_nobody_names() {
     let scene = Scene::new();
     let (old, new) = (image("1", "2020-01-01T00:00:00Z", "web"), image("2", "2024-01-01T00:00:00Z", "db"));
