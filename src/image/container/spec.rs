@@ -16,6 +16,9 @@ use super::{ContainerError, defaults, security};
 use crate::image::store::IdRange;
 use crate::seccomp::default_profile;
 
+/// How the annotations begin that this or another runtime obeys.
+const INSTRUCTIONS: [&str; 3] = ["org.systemd.property.", "org.criu.", "run.oci."];
+
 /// What a configuration is made of.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
@@ -215,7 +218,8 @@ fn annotations(request: &Request<'_>) -> Result<Value, ContainerError> {
     ];
     let own = own.into_iter().filter(|(_, value)| !value.is_empty());
     all.extend(own.map(|(name, value)| (name.to_owned(), value.into())));
-    all.extend(image.config.labels.iter().map(|(name, value)| (name.clone(), value.as_str().into())));
+    let labels = image.config.labels.iter().filter(|(name, _)| !is_instruction(name));
+    all.extend(labels.map(|(name, value)| (name.clone(), value.as_str().into())));
     for (name, value) in &options.labels {
         if name.is_empty() || name.starts_with(RESERVED) {
             let reason = format!("--label {name:?}: labels that begin with {RESERVED} are rcrun's own");
@@ -224,6 +228,12 @@ fn annotations(request: &Request<'_>) -> Result<Value, ContainerError> {
         all.insert(name.clone(), value.as_str().into());
     }
     Ok(Value::Object(all))
+}
+
+/// Does the annotation tell rcrun what to do on the host (properties of the cgroup's unit, CRIU's configuration)? That
+/// is the user's to say, and never an image's.
+fn is_instruction(name: &str) -> bool {
+    INSTRUCTIONS.iter().any(|beginning| name.starts_with(beginning))
 }
 
 /// `SIGTERM`, `TERM`, `15`, `RTMIN+3`.

@@ -138,6 +138,17 @@ fn labels_are_annotations_and_rcruns_own_are_refused() {
 }
 
 #[test]
+fn an_image_tells_the_runtime_nothing_by_its_labels() {
+    let names = ["org.criu.config", "org.systemd.property.MemoryMax", "run.oci.keep_original_groups"];
+    for name in names {
+        let value = made(json!({"Cmd": ["sh"], "Labels": {name: "1"}}), &Options::default()).unwrap();
+        assert_eq!(value["annotations"].get(name), None);
+        let user = Options { labels: vec![(name.into(), "v".into())], ..Options::default() };
+        assert_eq!(made(json!({"Cmd": ["sh"]}), &user).unwrap()["annotations"][name], "v");
+    }
+}
+
+#[test]
 fn limits_and_security_are_in_the_configuration() {
     let options = Options {
         limits: Limits { memory: Some(1 << 20), cpu_quota: Some(50_000), pids: Some(0), ..Limits::default() },
