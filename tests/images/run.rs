@@ -230,6 +230,32 @@ fn a_volume_of_the_image_has_the_images_content_and_ends_with_the_container() {
 }
 
 #[test]
+fn a_volume_does_not_cover_the_root_directory() {
+    let layer = Layer::new().symlink("data", "/").symlink("up", "../../..");
+    for path in ["/data", "/up", "/bin/../."] {
+        let image = Image::busybox().layer(layer.clone(), Packing::Plain);
+        let node = require!(node_with(image.config(|config| config["config"]["Volumes"] = json!({path: {}}))));
+        run(&node, &[], &["true"]).exits_with(125).explains(&[path]);
+        nothing_is_left(&node);
+    }
+}
+
+#[test]
+fn users_enter_a_root_that_no_layer_describes_whatever_the_umask() {
+    let node = require!(node_with(Image::busybox()));
+    let layout = node.file("layout");
+    Image::busybox().layer(Layer::new().file("a", "b"), Packing::Plain).build().write_layout(&layout, "app:2");
+    let narrow = |words: &[&str]| {
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", "umask 077; exec \"$@\"", "sh"]).arg(support::binary());
+        shell.arg("--storage").arg(node.storage()).arg("--root").arg(node.state()).args(words);
+        node.invocation(shell).wait()
+    };
+    narrow(&["load", "-q", "-i", layout.to_str().unwrap()]).success();
+    narrow(&["run", "--rm", "-u", "1000", "app:2", "stat", "-c", "%a", "/", "/etc/hosts"]).prints("755\n644");
+}
+
+#[test]
 fn an_image_of_many_layers_runs() {
     let mut image = Image::busybox();
     for number in 0..130 {

@@ -29,7 +29,7 @@ pub(super) fn make<'p>(
         let source = directory.make_directory(&name, 0o755)?;
         directory.give_to_root(&name, ids)?;
         let failed = |error: std::io::Error| ContainerError::Volume { path: path.to_owned(), error };
-        if let Some(original) = original(root, path).map_err(|errno| failed(errno.into()))? {
+        if let Some(original) = original(root, path).map_err(failed)? {
             let copy_to = std::fs::File::open(&source).map_err(failed)?;
             copy::tree(original.as_fd(), copy_to.as_fd(), &[])?;
         }
@@ -39,13 +39,17 @@ pub(super) fn make<'p>(
 }
 
 /// The image's directory; None where it has none. Something else is no place for a volume.
-fn original(root: &OwnedFd, path: &str) -> Result<Option<OwnedFd>, Errno> {
+fn original(root: &OwnedFd, path: &str) -> std::io::Result<Option<OwnedFd>> {
     let path = CString::new(path).unwrap_or_default();
     let found = match resolve::open_directory(root.as_fd(), &path) {
         Ok(found) => found,
         Err(failure) if failure.errno == Errno::NOENT => return Ok(None),
-        Err(failure) => return Err(failure.errno),
+        Err(failure) => return Err(failure.errno.into()),
     };
+    let place = |fd: &OwnedFd| rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));
+    if place(&found)? == place(root)? {
+        return Err(std::io::Error::other("it leads to the root directory"));
+    }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::openat(&found, c".", flags, Mode::empty()).map(Some)
+    Ok(Some(rustix::fs::openat(&found, c".", flags, Mode::empty())?))
 }
