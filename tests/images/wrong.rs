@@ -99,11 +99,16 @@ fn absurd_numbers_are_refused_with_the_limit_that_they_pass() {
     };
     let many = manifest(&|manifest| manifest["layers"] = json!(vec![layer.clone(); 10_000]));
     let config = manifest(&|manifest| manifest["config"]["size"] = json!(1_u64 << 40));
+    let layer_size = manifest(&|manifest| manifest["layers"][0]["size"] = json!(1_u64 << 50));
+    let mut artifact = artifact("a/b", &[("c/d", b"e")]).root().json();
+    artifact["config"]["size"] = json!(1_u64 << 40);
     let negative = manifest(&|manifest| manifest["layers"][0]["size"] = json!(-1));
     let long = [b"{\"x\":\"", vec![b'x'; 5 << 20].as_slice(), b"\"}"].concat();
     for (body, word) in [
         (many, "RCRUN_IMAGE_MAX_LAYERS"),
         (config, "RCRUN_IMAGE_MAX_CONFIG_BYTES"),
+        (artifact.to_string().into_bytes(), "RCRUN_IMAGE_MAX_CONFIG_BYTES"),
+        (layer_size, "RCRUN_IMAGE_MAX_LAYER_BYTES"),
         (negative, "layers[0].size"),
         (long, "RCRUN_IMAGE_MAX_MANIFEST_BYTES"),
         (b"{".to_vec(), "JSON"),

@@ -15,7 +15,7 @@ pub use error::PullError;
 use std::sync::Arc;
 
 use super::event::{Event, Listener};
-use super::manifest::{Descriptor, Manifest};
+use super::manifest::Manifest;
 use super::policy::Policy;
 use super::registry::Registry;
 use super::store::{Image, NewImage, Store};
@@ -56,6 +56,7 @@ pub fn pull(between: &Between<'_>, reference: &Reference, options: &PullOptions)
     let name = reference.to_string();
     (between.listener)(Event::Resolved { name: &name, digest: &chosen.named });
     let source = reference.with_digest(&chosen.descriptor.digest);
+    within(&chosen.manifest, &options.limits)?;
     if chosen.manifest.is_image() {
         image(between, &source, &chosen, options)?;
     } else {
@@ -72,7 +73,8 @@ fn image(
     options: &PullOptions,
 ) -> Result<(), PullError> {
     let manifest = &chosen.manifest;
-    let bytes = small_blob(between, source, &manifest.config, options.limits.config_bytes)?;
+    layer::keep(between, source, &manifest.config, &Arc::default())?;
+    let bytes = between.store.read_blob("the image's configuration", &manifest.config)?;
     let configuration = config::parse(&bytes).map_err(|error| PullError::Config { error })?;
     if let Some(wanted) = &options.platform {
         let built = config::platform(&configuration);
@@ -96,18 +98,17 @@ fn artifact(between: &Between<'_>, source: &Reference, manifest: &Manifest) -> R
     Ok(())
 }
 
-/// A blob that is read as a whole, and kept.
-fn small_blob(
-    between: &Between<'_>,
-    source: &Reference,
-    descriptor: &Descriptor,
-    most: u64,
-) -> Result<Vec<u8>, PullError> {
-    if descriptor.size > most {
-        return Err(PullError::ConfigSize { size: descriptor.size, most });
+/// Is nothing larger than it may be? A configuration is read as a whole, an artifact's too.
+fn within(manifest: &Manifest, limits: &Limits) -> Result<(), PullError> {
+    let (size, most) = (manifest.config.size, limits.config_bytes);
+    if size > most {
+        return Err(PullError::ConfigSize { size, most });
     }
-    layer::keep(between, source, descriptor, &Arc::default())?;
-    Ok(between.store.read_blob("the image's configuration", descriptor)?)
+    let most = limits.layer_bytes;
+    match manifest.layers.iter().find(|layer| layer.size > most) {
+        Some(layer) => Err(PullError::BlobSize { digest: layer.digest.clone(), size: layer.size, most }),
+        None => Ok(()),
+    }
 }
 
 /// The manifest's own blobs, and the name.
