@@ -1,5 +1,6 @@
 //! The flags of `run` that are for images alone: docker's names and meanings.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
@@ -194,7 +195,7 @@ impl ImageFlags {
 
     /// What the library is told; files are read and devices looked at. `here` is the working directory.
     pub fn options(self, args: Vec<String>, here: &Path) -> anyhow::Result<Options> {
-        let read = |path: &Path| std::fs::read(here.join(path));
+        let read = |path: &Path| read_file(&here.join(path));
         Ok(Options {
             args,
             env: self.environment(here)?,
@@ -259,7 +260,7 @@ impl ImageFlags {
         let mut variables = Vec::new();
         for file in &self.env_file {
             let text =
-                std::fs::read(here.join(file)).with_context(|| format!("--env-file {}", file.display()))?;
+                read_file(&here.join(file)).with_context(|| format!("--env-file {}", file.display()))?;
             let text =
                 String::from_utf8(text).map_err(|_| anyhow!("--env-file {}: no UTF-8", file.display()))?;
             for line in
@@ -276,6 +277,17 @@ impl ImageFlags {
             variables.push(with_value(variable)?);
         }
         Ok(variables)
+    }
+}
+
+/// A file that an option names, which may be a pipe: not one without an end.
+fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    const MOST: u64 = 4 << 20;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(MOST + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > MOST {
+        true => Err(std::io::Error::other("it has more than 4 MiB")),
+        false => Ok(bytes),
     }
 }
 

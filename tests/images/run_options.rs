@@ -24,6 +24,9 @@ fn variables_come_from_options_files_and_the_caller() {
     std::fs::write(node.file("env"), "a b=c\n").unwrap();
     run(&node, &["--env-file", file], &["true"]).exits_with(125).explains(&["--env-file", "a b=c"]);
     run(&node, &["-e", "=x"], &["true"]).exits_with(125).explains(&["no name"]);
+    for option in ["--env-file=/dev/zero", "--security-opt=seccomp=/dev/zero"] {
+        run(&node, &[option], &["true"]).exits_with(125).explains(&["/dev/zero", "more than 4 MiB"]);
+    }
 }
 
 #[test]
