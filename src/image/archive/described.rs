@@ -56,9 +56,12 @@ pub(super) struct Configuration {
 impl Configuration {
     /// That of the file `name`, which must have as many layers as `within` says.
     pub fn parse(name: &str, bytes: &[u8], within: &str, layers: usize) -> Result<Self, ArchiveError> {
-        let wrong = |error: ConfigError| ArchiveError::Json {
-            name: name.to_owned(),
-            reason: on_one_line(&error.to_string()),
+        let wrong = |error: ConfigError| {
+            let reason = match error {
+                ConfigError::Json(reason) => reason,
+                error => on_one_line(&error.to_string()),
+            };
+            ArchiveError::Json { name: name.to_owned(), reason }
         };
         let configuration = config::parse(bytes).map_err(wrong)?;
         let kind = configuration.rootfs().typ();

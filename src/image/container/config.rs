@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::ContainerError;
+use crate::text::on_one_line;
 
 /// Labels that are rcrun's own.
 pub const RESERVED: &str = "org.rcrun.";
@@ -71,7 +72,7 @@ impl ImageConfig {
         let mut json = serde_json::Deserializer::from_slice(bytes);
         let config: Self = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             let path = error.path().to_string();
-            let reason = format!("{path}: {}", error.into_inner());
+            let reason = on_one_line(&format!("{path}: {}", error.into_inner()));
             ContainerError::Config { image: image.into(), reason }
         })?;
         config.check().map_err(|reason| ContainerError::Config { image: image.into(), reason })?;
