@@ -234,7 +234,8 @@ fn a_volume_does_not_cover_the_root_directory() {
     let layer = Layer::new().symlink("data", "/").symlink("up", "../../..");
     for path in ["/data", "/up", "/bin/../."] {
         let image = Image::busybox().layer(layer.clone(), Packing::Plain);
-        let node = require!(node_with(image.config(|config| config["config"]["Volumes"] = json!({path: {}}))));
+        let node =
+            require!(node_with(image.config(|config| config["config"]["Volumes"] = json!({path: {}}))));
         run(&node, &[], &["true"]).exits_with(125).explains(&[path]);
         nothing_is_left(&node);
     }
@@ -244,7 +245,10 @@ fn a_volume_does_not_cover_the_root_directory() {
 fn users_enter_a_root_that_no_layer_describes_whatever_the_umask() {
     let node = require!(node_with(Image::busybox()));
     let layout = node.file("layout");
-    Image::busybox().layer(Layer::new().file("a", "b"), Packing::Plain).build().write_layout(&layout, "app:2");
+    Image::busybox()
+        .layer(Layer::new().file("a", "b"), Packing::Plain)
+        .build()
+        .write_layout(&layout, "app:2");
     let narrow = |words: &[&str]| {
         let mut shell = std::process::Command::new("sh");
         shell.args(["-c", "umask 077; exec \"$@\"", "sh"]).arg(support::binary());

@@ -30,7 +30,9 @@ pub enum PullError {
         "the image configuration has {size} bytes, more than {most}: RCRUN_IMAGE_MAX_CONFIG_BYTES raises the limit"
     )]
     ConfigSize { size: u64, most: u64 },
-    #[error("layer {digest} has {size} bytes, more than {most}: RCRUN_IMAGE_MAX_LAYER_BYTES raises the limit")]
+    #[error(
+        "layer {digest} has {size} bytes, more than {most}: RCRUN_IMAGE_MAX_LAYER_BYTES raises the limit"
+    )]
     BlobSize { digest: Digest, size: u64, most: u64 },
     #[error("the image is built for {built}, not for {wanted}: leave --platform out, or ask for {built}")]
     Platform { wanted: Platform, built: Platform },

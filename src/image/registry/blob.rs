@@ -246,7 +246,9 @@ impl Read for Blob {
                     self.offset += read as u64;
                     if self.offset == size {
                         self.finish().map_err(io::Error::other)?;
-                    } else if let Some(slow) = self.pace.count(&self.client.transport.timeouts, read, started.elapsed()) {
+                    } else if let Some(slow) =
+                        self.pace.count(&self.client.transport.timeouts, read, started.elapsed())
+                    {
                         self.failed(slow).map_err(io::Error::other)?;
                     }
                     return Ok(read);

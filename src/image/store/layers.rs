@@ -172,7 +172,8 @@ impl LayerWriter {
         let diff = remove::open_directory(&partial.lock, Path::new(DIFF));
         let diff = diff.map_err(|error| StoreError::file("open", &path, error))?;
         // It is a container's root, which others than its owner enter, whatever the umask was.
-        rustix::fs::fchmod(&diff, ROOT_MODE).map_err(|error| StoreError::file("change mode of", &path, error))?;
+        rustix::fs::fchmod(&diff, ROOT_MODE)
+            .map_err(|error| StoreError::file("change mode of", &path, error))?;
         Ok(Self { partial, diff, diff_id: diff_id.clone(), target })
     }
 

@@ -185,8 +185,13 @@ fn what_an_image_says_does_not_reach_the_terminal_as_it_is() {
             {"created": "\u{1b}[2J\n2020", "created_by": "x\r\u{1b}]0;y\u{7}", "comment": "\u{9b}1mz"}]);
     });
     scene.put("web:1", &image.build());
-    let commands =
-        ["history", "history --no-trunc --human=false", "ls --no-trunc --digests", "inspect", "history --format json"];
+    let commands = [
+        "history",
+        "history --no-trunc --human=false",
+        "ls --no-trunc --digests",
+        "inspect",
+        "history --format json",
+    ];
     for command in commands {
         let said = scene.says(&format!("image {command} web:1"));
         let raw = |c: char| c.is_ascii_control() && c != '\n';
