@@ -64,10 +64,18 @@ pub trait Command: Args {
     const ABOUT: &'static str;
     /// The exit status when it fails; runc's `exec` has its own.
     const FAILURE: u8 = 1;
+    /// For command lines that look so, some of its flags: to declare one costs time. Should clap refuse the command line,
+    /// all are declared.
+    const FEW: Option<(LooksSo, Declare)> = None;
 
     /// Does it; the result is the exit status.
     fn run(self, context: &Context) -> anyhow::Result<u8>;
 }
+
+/// Declares flags.
+type Declare = fn(clap::Command) -> clap::Command;
+/// Says something of a command line.
+type LooksSo = fn(&[OsString]) -> bool;
 
 /// Why there is no exit status, and what becomes of it.
 pub struct Stopped {
@@ -99,7 +107,8 @@ struct Entry {
     name: &'static str,
     about: &'static str,
     failure: u8,
-    declare: fn(clap::Command) -> clap::Command,
+    declare: Declare,
+    few: Option<(LooksSo, Declare)>,
     run: fn(&ArgMatches, &Context) -> anyhow::Result<u8>,
 }
 
@@ -113,6 +122,7 @@ const fn entry<C: Command>() -> Entry {
                 .args_override_self(true)
                 .disable_help_subcommand(true)
         },
+        few: C::FEW,
         run: |matches, context| C::from_arg_matches(matches)?.run(context),
     }
 }
@@ -168,12 +178,12 @@ fn with_help(command: clap::Command, about: &'static str) -> clap::Command {
 
 /// The whole command line as clap has it.
 fn command_line() -> clap::Command {
-    command_line_of(|_| true)
+    command_line_of(COMMANDS.iter().map(|entry| (entry, entry.declare)))
 }
 
 /// The command line with some of the commands. Flags of a command are declared only when it is used, but clap
 /// gives each command a copy of all global options.
-fn command_line_of(wanted: impl Fn(&Entry) -> bool) -> clap::Command {
+fn command_line_of<'a>(commands: impl Iterator<Item = (&'a Entry, Declare)>) -> clap::Command {
     let version = clap::Arg::new("version").short('v').long("version").action(clap::ArgAction::SetTrue);
     let command = clap::Command::new("rcrun")
         .arg(version.help("Print versions, as the command version does"))
@@ -183,9 +193,8 @@ fn command_line_of(wanted: impl Fn(&Entry) -> bool) -> clap::Command {
         .args_override_self(true)
         .arg_required_else_help(true);
     let command = with_help(Global::augment_args(command), "A daemonless container runtime for OCI bundles");
-    let commands = COMMANDS.iter().filter(|entry| wanted(entry));
     command.subcommands(
-        commands.map(|entry| clap::Command::new(entry.name).about(entry.about).defer(entry.declare)),
+        commands.map(|(entry, declare)| clap::Command::new(entry.name).about(entry.about).defer(declare)),
     )
 }
 
@@ -251,8 +260,14 @@ fn with_options_first(args: &mut Vec<OsString>, matches: ArgMatches) -> Result<A
 
 /// Parses with the commands alone whose names are among the words; for a refusal, and for help, with all.
 fn parse(args: &[OsString]) -> Result<ArgMatches, clap::Error> {
-    let named = |entry: &Entry| args.iter().skip(1).any(|word| word == entry.name);
-    command_line_of(named).try_get_matches_from(args).or_else(|_| command_line().try_get_matches_from(args))
+    let named = COMMANDS.iter().filter(|entry| args.iter().skip(1).any(|word| word == entry.name));
+    let declared = named.map(|entry| match entry.few {
+        Some((looks_so, few)) if looks_so(args) => (entry, few),
+        _ => (entry, entry.declare),
+    });
+    command_line_of(declared)
+        .try_get_matches_from(args)
+        .or_else(|_| command_line().try_get_matches_from(args))
 }
 
 /// Help goes to stdout; anything else is an error in one line. Statuses are runc's.

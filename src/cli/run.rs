@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::{ArgMatches, ValueEnum};
+use clap::{ArgMatches, Args as _, ValueEnum};
 use rcrun::id::ContainerId;
 use rcrun::lifecycle::{self, RunOptions, Timings};
 use rcrun::plan::Plan;
@@ -11,7 +11,7 @@ use rcrun::plan::Plan;
 use super::create::{CreateFlags, absolute};
 use super::image_flags::ImageFlags;
 use super::target::{self, Surroundings, Target};
-use super::{Command, Context, base, output, run_image};
+use super::{Command, Context, Declare, LooksSo, base, output, run_image};
 
 const TARGET_RULES: &str = "\
 TARGET is a bundle directory, and the container's name is made up:
@@ -31,6 +31,15 @@ rcrun's own. For a bundle the last three are 1. Without --network the container 
 #[derive(clap::Args)]
 #[command(after_help = TARGET_RULES, override_usage = "rcrun run [OPTIONS] BUNDLE\n       rcrun run [OPTIONS] IMAGE [COMMAND] [ARGS]...")]
 pub struct Run {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(flatten)]
+    image: ForImages,
+}
+
+/// Flags for bundles and images alike.
+#[derive(clap::Args)]
+pub struct Common {
     /// Bundle directory, name of the new container, or image (see below); after an image the command
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_names = ["TARGET", "COMMAND"])]
     words: Vec<String>,
@@ -63,8 +72,32 @@ pub struct Run {
     /// After the run print what each step cost, in microseconds: a table on stderr, or JSON into FILE
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
     pub timings: Option<Option<PathBuf>>,
-    #[command(flatten)]
-    image: ImageFlags,
+}
+
+/// [`ImageFlags`]; none were given where they are not declared.
+struct ForImages(ImageFlags);
+
+impl clap::Args for ForImages {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        ImageFlags::augment_args(command)
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        ImageFlags::augment_args_for_update(command)
+    }
+}
+
+impl clap::FromArgMatches for ForImages {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        match matches.try_contains_id("rm") {
+            Ok(_) => ImageFlags::from_arg_matches(matches).map(Self),
+            Err(_) => Ok(Self(ImageFlags::default())),
+        }
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0.update_from_arg_matches(matches)
+    }
 }
 
 /// How `--dry-run` prints the plan.
@@ -80,16 +113,24 @@ impl Command for Run {
     const NAME: &'static str = "run";
     const ABOUT: &'static str =
         "Run a bundle or an image: create a container, start it, wait for its end, delete it";
+    const FEW: Option<(LooksSo, Declare)> = Some((is_of_a_bundle, Common::augment_args));
 
     fn run(mut self, context: &Context) -> anyhow::Result<u8> {
         let has_image = |name: &str| context.storage().is_ok_and(|storage| base::is_stored(&storage, name));
         let around = Surroundings { has_config: &has_config, has_image: &has_image };
-        let words = std::mem::take(&mut self.words);
-        match target::resolve(words, self.bundle.take(), self.id.take(), &around)? {
+        let common = &mut self.common;
+        let words = std::mem::take(&mut common.words);
+        match target::resolve(words, common.bundle.take(), common.id.take(), &around)? {
             Target::Bundle { bundle, id } => self.run_bundle(bundle, id, context),
             Target::Image { name, args, id } => run_image::run(self.of_image(name, args, id)?, context),
         }
     }
+}
+
+/// Is it plain that no image is meant, so that its flags need not be declared? They are most of all flags.
+fn is_of_a_bundle(args: &[OsString]) -> bool {
+    let is_path = args.last().and_then(|word| word.to_str()).is_some_and(target::is_path);
+    is_path || args.iter().any(|word| word == "--bundle" || word == "-b")
 }
 
 fn has_config(directory: &Path) -> bool {
@@ -98,26 +139,26 @@ fn has_config(directory: &Path) -> bool {
 
 impl Run {
     fn run_bundle(self, bundle: PathBuf, id: Option<String>, context: &Context) -> anyhow::Result<u8> {
-        if let Some(flag) = self.image.given() {
+        if let Some(flag) = self.image.0.given() {
             anyhow::bail!(
                 "{flag} is for images: the bundle {} says in its config.json what is run, and how",
                 bundle.display()
             );
         }
         let id = parsed_id(id)?;
-        let options = self.flags.options(id, bundle, context)?;
-        if self.dry_run {
+        let options = self.common.flags.options(id, bundle, context)?;
+        if self.common.dry_run {
             let plan = lifecycle::dry_run(&context.store(), &options)?;
-            output::print(&written(&plan, self.format)?)?;
+            output::print(&written(&plan, self.common.format)?)?;
             return Ok(0);
         }
         let run = RunOptions {
-            detach: self.detach,
-            keep: self.keep,
-            no_subreaper: self.no_subreaper,
-            timings: timings(self.timings)?,
+            detach: self.common.detach,
+            keep: self.common.keep,
+            no_subreaper: self.common.no_subreaper,
+            timings: timings(self.common.timings)?,
         };
-        if self.print_id {
+        if self.common.print_id {
             output::print(&format!("{}\n", options.id))?;
         }
         Ok(lifecycle::run(&context.store(), &options, &run)?)
@@ -129,28 +170,28 @@ impl Run {
         args: Vec<String>,
         id: Option<String>,
     ) -> anyhow::Result<run_image::Wanted> {
-        if self.detach {
+        if self.common.detach {
             anyhow::bail!("--detach is for bundles: containers of images in the background come later");
         }
-        if self.dry_run {
+        if self.common.dry_run {
             anyhow::bail!("--dry-run is for bundles: make one of the image with rcrun unpack {name} DIR");
         }
-        let keep = self.keep || !self.image.rm;
+        let keep = self.common.keep || !self.image.0.rm;
         let run = RunOptions {
             detach: false,
             keep,
-            no_subreaper: self.no_subreaper,
-            timings: timings(self.timings)?,
+            no_subreaper: self.common.no_subreaper,
+            timings: timings(self.common.timings)?,
         };
         let id = parsed_id(id)?;
         Ok(run_image::Wanted {
             name,
             args,
             id,
-            image: self.image,
-            flags: self.flags,
+            image: self.image.0,
+            flags: self.common.flags,
             run,
-            print_id: self.print_id,
+            print_id: self.common.print_id,
         })
     }
 }

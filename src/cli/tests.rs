@@ -87,7 +87,7 @@ fn kill_takes_all_anywhere_and_defaults_to_term() {
 
 #[test]
 fn timings_takes_a_file_only_with_an_equals_sign() {
-    let timings = |line: &str| parsed::<run::Run>(line).timings;
+    let timings = |line: &str| parsed::<run::Run>(line).common.timings;
     assert_eq!(timings("rcrun run bundle/"), None);
     assert_eq!(timings("rcrun run --timings bundle/"), Some(None));
     assert_eq!(timings("rcrun run bundle/ --timings=t.json"), Some(Some("t.json".into())));
