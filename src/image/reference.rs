@@ -118,16 +118,17 @@ impl FromStr for Name {
             None => Self::Short(ShortName { repository, tag, digest }),
             Some(registry) if !is_host(registry) => return refuse("its registry is no HOST[:PORT]"),
             Some(registry) => {
-                let registry = if registry == "index.docker.io" { DOCKER_IO } else { registry };
-                let repository = with_library(registry, &repository);
-                Self::Qualified(Reference { registry: registry.to_owned(), repository, tag, digest })
+                let registry = lower_host(registry);
+                let registry = if registry == "index.docker.io" { DOCKER_IO.to_owned() } else { registry };
+                let repository = with_library(&registry, &repository);
+                Self::Qualified(Reference { registry, repository, tag, digest })
             }
         })
     }
 }
 
 impl Reference {
-    /// `HOST[:PORT]` as the user wrote it; `docker.io` for Docker's hub.
+    /// `HOST[:PORT]`, in lower case where that still reads as a registry; `docker.io` for Docker's hub.
     pub fn registry(&self) -> &str {
         &self.registry
     }
@@ -228,6 +229,14 @@ impl fmt::Display for Name {
     }
 }
 
+/// `HOST[:PORT][/PATH]` with the host in lower case: names of hosts have no case, and what a policy or a registries.conf
+/// says of one is not to depend on it. A single word is only by its case no repository, and keeps it.
+pub(super) fn lower_host(place: &str) -> String {
+    let (host, path) = place.split_at(place.find('/').unwrap_or(place.len()));
+    let lower = host.to_ascii_lowercase();
+    format!("{}{path}", if is_registry(&lower) { &lower } else { host })
+}
+
 /// Official images of Docker's hub are in `library/`.
 fn with_library(registry: &str, repository: &str) -> String {
     match registry == DOCKER_IO && !repository.contains('/') {
@@ -303,6 +312,17 @@ mod tests {
         assert_eq!(full("index.docker.io/busybox"), "docker.io/library/busybox:latest");
         let name: Name = "busybox:1".parse().unwrap();
         assert_eq!(name.in_registry("r.example").to_string(), "r.example/busybox:1");
+    }
+
+    #[test]
+    fn names_of_hosts_have_no_case() {
+        assert_eq!(full("R.Example:5/a:T"), "r.example:5/a:T");
+        assert_eq!(full("Docker.IO/busybox"), "docker.io/library/busybox:latest");
+        assert_eq!(full("LOCALHOST/a"), "localhost/a:latest");
+        // As the text that is stored it must stay what it is.
+        assert_eq!(full("HOST/a"), "HOST/a:latest");
+        assert_eq!(lower_host("*.Example.com"), "*.example.com");
+        assert_eq!(lower_host("A.b/C"), "a.b/C");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Vi
 use super::identity::{Identity, is_bare};
 use super::key::{self, PublicKey};
 use super::{PolicyError, Reference};
+use crate::image::reference::lower_host;
 use crate::text::on_one_line;
 
 /// The longest file that is read, in bytes.
@@ -127,9 +128,25 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, PolicyError> {
 pub fn document(path: &Path, bytes: &[u8]) -> Result<Document, PolicyError> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let wrong = |reason: String| PolicyError::Parse { path: path.to_owned(), reason: on_one_line(&reason) };
-    let document = serde_path_to_error::deserialize(&mut json).map_err(|error| wrong(error.to_string()))?;
+    let mut document: Document =
+        serde_path_to_error::deserialize(&mut json).map_err(|error| wrong(error.to_string()))?;
     json.end().map_err(|error| wrong(error.to_string()))?;
+    if let Some(scopes) = document.transports.0.get_mut("docker") {
+        scopes.lower_hosts().map_err(wrong)?;
+    }
     Ok(document)
+}
+
+impl<T> Unique<T> {
+    /// The scopes of names of images are compared with names, whose hosts are in lower case.
+    fn lower_hosts(&mut self) -> Result<(), String> {
+        for (scope, value) in std::mem::take(&mut self.0) {
+            if self.0.insert(lower_host(&scope), value).is_some() {
+                return Err(format!("transports.docker: {scope:?} stands in it twice but for its case"));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A JSON object each of whose keys stands in it once.
@@ -290,12 +307,12 @@ impl TryFrom<RawIdentity> for Identity {
             ("remapIdentity", (None, None, Some(prefix), Some(signed_prefix))) => {
                 let is_place = |text: &str| {
                     let name: Result<Reference, _> = format!("{text}/name").parse();
-                    name.is_ok_and(|name| name.name() == format!("{text}/name"))
+                    name.is_ok_and(|name| name.name() == format!("{}/name", lower_host(text)))
                 };
                 if let Some(text) = [&prefix, &signed_prefix].into_iter().find(|text| !is_place(text)) {
                     return Err(format!("remapIdentity: {text:?} is no HOST[:PORT][/PATH]"));
                 }
-                Ok(Self::Remap { prefix, signed_prefix })
+                Ok(Self::Remap { prefix: lower_host(&prefix), signed_prefix: lower_host(&signed_prefix) })
             }
             _ => Err(format!(
                 "the signedIdentity {name:?} is unknown, or has fields of another or lacks its own"

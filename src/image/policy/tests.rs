@@ -416,3 +416,25 @@ fn skopeos_signature_is_verified() {
     assert!(check(&policy, "r.example:5000/team/app:2", &digest, &signature).is_err());
     assert!(check(&policy, IMAGE, &Digest::of(b"another"), &signature).is_err());
 }
+
+#[test]
+fn the_case_of_a_host_is_no_way_around_a_policy() {
+    let reject = |scope: &str| {
+        json!({"default": [{"type": "insecureAcceptAnything"}],
+            "transports": {"docker": {scope: [{"type": "reject"}]}}})
+    };
+    for (scope, name) in [
+        ("r.example", "R.Example/a"),
+        ("R.EXAMPLE:5000/team", "r.example:5000/team/app"),
+        ("*.Example", "r.eXample/a"),
+        ("docker.io", "Docker.io/busybox"),
+        ("docker.io/library/busybox:1", "INDEX.docker.io/busybox:1"),
+    ] {
+        let policy = policy(&reject(scope)).unwrap();
+        assert!(policy.check_name(&name.parse().unwrap()).is_err(), "{scope} {name}");
+        assert!(policy.check_name(&"other.example.org/a".parse().unwrap()).is_ok());
+    }
+    let mut twice = reject("a.b");
+    twice["transports"]["docker"]["A.b"] = json!([{"type": "insecureAcceptAnything"}]);
+    assert!(policy(&twice).unwrap_err().contains("twice but for its case"));
+}

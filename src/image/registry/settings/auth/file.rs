@@ -108,7 +108,7 @@ impl AuthFile {
     /// `credHelpers`' entry for a registry.
     pub fn helper_of(&self, registry: &str) -> Option<&str> {
         let mut helpers = self.raw.helpers.iter().flatten();
-        let named = helpers.find(|(key, name)| !name.is_empty() && self.registry_of(key) == registry);
+        let named = helpers.find(|(key, name)| !name.is_empty() && self.registry_of(key).eq_ignore_ascii_case(registry));
         named.map(|(_, name)| name.as_str())
     }
 
@@ -127,7 +127,7 @@ impl AuthFile {
     pub fn keys_of(&self, place: &str) -> Vec<&str> {
         let keys = self.raw.auths.iter().flatten().map(|(key, _)| key.as_str());
         let whole_registry = !place.contains('/');
-        keys.filter(|key| *key == place || (whole_registry && self.registry_of(key) == usual_name(place)))
+        keys.filter(|key| *key == place || (whole_registry && self.registry_of(key).eq_ignore_ascii_case(usual_name(place))))
             .collect()
     }
 
@@ -147,7 +147,7 @@ impl AuthFile {
                 None => break,
             }
         }
-        let spelt = |(key, _): &(&String, &Option<Entry>)| self.registry_of(key) == registry;
+        let spelt = |(key, _): &(&String, &Option<Entry>)| self.registry_of(key).eq_ignore_ascii_case(registry);
         let (key, entry) = auths.iter().find(spelt)?;
         Some((key, entry.as_ref()?))
     }

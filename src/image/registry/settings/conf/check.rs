@@ -8,6 +8,7 @@ use toml::Spanned;
 
 use super::super::SettingsError;
 use super::{Mirror, Namespace, Origin, Pulls, RawMirror, RawNamespace};
+use crate::image::reference::lower_host;
 use crate::image::{Name, Reference};
 use crate::text::on_one_line;
 
@@ -45,7 +46,7 @@ impl<'a> Source<'a> {
         let line = self.line(&hosts.span());
         for host in hosts.get_ref() {
             let name: Result<Name, _> = format!("{host}/name").parse();
-            let is_registry = matches!(&name, Ok(Name::Qualified(name)) if name.registry() == *host);
+            let is_registry = matches!(&name, Ok(Name::Qualified(name)) if name.registry() == lower_host(host));
             if !is_registry {
                 let reason = format!(
                     "unqualified-search-registries has {host:?}: expected HOST[:PORT] with a dot or a port"
@@ -137,11 +138,11 @@ impl<'a> Source<'a> {
     }
 }
 
-/// A prefix or a location: without a slash at its end, and no URL.
+/// A prefix or a location: without a slash at its end, its host as names have it, and no URL.
 fn place_of(key: &str, text: &str) -> Result<String, String> {
     let text = text.trim_end_matches('/');
     match text.contains("://") || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
         true => Err(format!("{key} {text:?}: expected HOST[:PORT][/PATH], without a scheme")),
-        false => Ok(text.to_owned()),
+        false => Ok(lower_host(text)),
     }
 }
