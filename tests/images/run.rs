@@ -4,40 +4,8 @@ use std::os::unix::fs::MetadataExt;
 
 use serde_json::json;
 
-use super::fixtures::{Image, Layer, Node, Packing, Registry, store};
-use super::support::{self, Outcome, Pty, require};
-
-/// A node with `image` as `app`.
-pub fn node_with(image: Image) -> Result<Node, String> {
-    if !rustix::process::geteuid().is_root() {
-        return Err("not root".into());
-    }
-    support::cgroup_mount()?;
-    if !std::path::Path::new("/bin/busybox").exists() {
-        return Err("no /bin/busybox: install busybox-static".into());
-    }
-    let node = Node::new();
-    store(&node.storage(), "app", &image.build());
-    Ok(node)
-}
-
-/// `rcrun run --rm OPTIONS app WORDS`.
-pub fn run(node: &Node, options: &[&str], words: &[&str]) -> Outcome {
-    let all = ["run", "--rm"].iter().chain(options).chain(&["app"]).chain(words);
-    node.rcrun(&all.collect::<Vec<_>>()).wait()
-}
-
-/// The same with a shell script.
-pub fn script(node: &Node, options: &[&str], script: &str) -> Outcome {
-    run(node, options, &["sh", "-c", script])
-}
-
-/// Nothing of a container is in the store, and no mount of it in the host's table.
-fn nothing_is_left(node: &Node) {
-    assert_eq!(node.stored("containers"), [""; 0]);
-    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    assert!(!table.contains(node.marker()), "{table}");
-}
+use super::fixtures::{Image, Layer, Packing, Registry, node_with, nothing_is_left, run, script};
+use super::support::{self, Pty, require};
 
 #[test]
 fn a_command_of_an_image_runs_and_nothing_is_left() {

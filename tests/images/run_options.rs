@@ -2,8 +2,7 @@
 
 use serde_json::json;
 
-use super::fixtures::{Image, Node};
-use super::run::{node_with, run, script};
+use super::fixtures::{Image, Node, node_with, run, script};
 use super::support::{self, require};
 
 #[test]

@@ -1,7 +1,6 @@
 //! How `rcrun run TARGET` tells a bundle, an id and an image apart.
 
-use super::fixtures::{Image, Node};
-use super::run::node_with;
+use super::fixtures::{Image, Node, node_with};
 use super::support::{Outcome, require};
 
 /// `rcrun run WORDS` in a directory of the test's.

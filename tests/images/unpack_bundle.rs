@@ -2,8 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use super::fixtures::{Image, Layer, Packing, header};
-use super::run::node_with;
+use super::fixtures::{Image, Layer, Packing, header, node_with};
 use super::support::require;
 
 #[test]

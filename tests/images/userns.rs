@@ -1,11 +1,10 @@
 //! User namespaces: `--userns auto`, and rcrun as an ordinary user.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::process::Command;
 
-use super::fixtures::{Image, Layer, Node, Packing, header};
-use super::run::{node_with, script};
+use super::fixtures::{
+    Image, Layer, Node, Packing, by_user, by_user_with_ids, given_to_user, header, node_with, script,
+};
 use super::support::{self, Outcome, require};
 
 fn owned() -> Layer {
@@ -66,42 +65,15 @@ fn two_containers_have_different_ids_and_files_of_theirs_are_removed() {
     assert_eq!(node.stored("containers"), [""; 0]);
 }
 
-/// A node whose files are an ordinary user's, and rcrun's binary where that user can execute it.
-fn users_node(image: Image) -> Result<Node, String> {
-    support::program("setpriv")?;
-    let node = node_with(image)?;
-    support::copy_program(&support::binary(), &node.file("rcrun"), 0o755);
-    let probe = as_user(Path::new("unshare")).args(["--user", "true"]).output();
-    if !probe.is_ok_and(|probe| probe.status.success()) {
-        return Err("this host lets no unprivileged user make a user namespace".into());
-    }
-    let everything = node.storage().parent().unwrap().to_owned();
-    let owner = format!("{0}:{0}", support::USER);
-    assert!(Command::new("chown").args(["-R", &owner]).arg(everything).status().unwrap().success());
-    Ok(node)
-}
-
-fn as_user(program: &Path) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args([
-        format!("--reuid={}", support::USER),
-        format!("--regid={}", support::USER),
-        "--clear-groups".into(),
-    ]);
-    command.args(["--inh-caps=-all", "--bounding-set=-all", "--"]).arg(program);
-    command
-}
-
-fn by_user(node: &Node, words: &[&str]) -> support::Invocation {
-    let mut command = as_user(&node.file("rcrun"));
-    command.arg("--storage").arg(node.storage()).arg("--root").arg(node.state()).args(words);
-    node.invocation(command)
-}
-
 fn script_of_user(node: &Node, options: &[&str], script: &str) -> Outcome {
     let words = ["app", "sh", "-c", script];
     let all = ["run", "--rm"].iter().chain(options).chain(&words);
     by_user(node, &all.copied().collect::<Vec<_>>()).wait()
+}
+
+/// A node whose files are an ordinary user's.
+fn users_node(image: Image) -> Result<Node, String> {
+    given_to_user(node_with(image)?)
 }
 
 #[test]
@@ -144,26 +116,6 @@ fn a_user_unpacks_a_bundle_that_runs() {
     by_user(&node, &["unpack", "app", &path]).wait().success();
     assert_eq!(std::fs::metadata(bundle.join("rootfs/bin/sh")).unwrap().uid(), support::USER);
     by_user(&node, &["run", &path]).stdin("id -u").wait().prints("0");
-}
-
-/// rcrun of a user who has ids from 200000 on, in a view of the machine where /etc says so.
-fn by_user_with_ids(node: &Node, words: &[&str]) -> support::Invocation {
-    for (name, text) in [
-        ("subid", format!("{}:200000:65536\n", support::USER)),
-        ("passwd", format!("root:x:0:0::/:/bin/sh\nperson:x:{0}:{0}::/:/bin/sh\n", support::USER)),
-    ] {
-        std::fs::write(node.file(name), text).unwrap();
-    }
-    let bind = "d=$1; shift; for f in subuid subgid; do mount --bind $d/subid /etc/$f || exit 99; done; \
-                mount --bind $d/passwd /etc/passwd || exit 99; exec \"$@\"";
-    let directory = node.file("").display().to_string();
-    let user = support::USER.to_string();
-    let mut command = Command::new("unshare");
-    command.args(["-m", "sh", "-c", bind, "sh", &directory, "setpriv"]);
-    // newuidmap(1) has file capabilities or a setuid bit: the bounding set stays.
-    command.args(["--reuid", &user, "--regid", &user, "--clear-groups", "--"]).arg(node.file("rcrun"));
-    command.arg("--storage").arg(node.storage()).arg("--root").arg(node.state()).args(words);
-    node.invocation(command)
 }
 
 #[test]
