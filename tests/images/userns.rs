@@ -3,7 +3,8 @@
 use std::os::unix::fs::MetadataExt;
 
 use super::fixtures::{
-    Image, Layer, Node, Packing, by_user, by_user_with_ids, given_to_user, header, node_with, script,
+    Image, Layer, Node, Packing, by_user, by_user_with_ids, given_to_user, header, node_with,
+    nothing_is_left, script,
 };
 use super::support::{self, Outcome, require};
 
@@ -65,6 +66,37 @@ fn two_containers_have_different_ids_and_files_of_theirs_are_removed() {
     assert_eq!(node.stored("containers"), [""; 0]);
 }
 
+/// They are nobody's there, as with docker: what others may do, the container may.
+#[test]
+fn files_of_the_host_keep_their_owners_in_a_container_with_ids_of_its_own() {
+    let node = require!(node_with(Image::busybox()));
+    let hidden = node.file("hidden");
+    for (directory, mode) in [("hidden", 0o700), ("hidden/data", 0o755), ("hidden/shared", 0o777)] {
+        std::fs::create_dir(node.file(directory)).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(node.file(directory), mode).unwrap();
+    }
+    std::fs::write(hidden.join("data/word"), "hello\n").unwrap();
+    let volume = |source: &str, target: &str| format!("{}:{target}", hidden.join(source).display());
+    let volumes = [
+        volume("data", "/data"),
+        volume("shared", "/shared"),
+        volume("data/word", "/word:ro"),
+        volume("made", "/made"),
+    ];
+    let mut options = vec!["--userns", "auto", "--tmpfs", "/t", "--device", "/dev/null:/dev/mine"];
+    options.extend(volumes.iter().flat_map(|volume| ["-v", volume]));
+    let found = script(
+        &node,
+        &options,
+        "stat -c %u /data/word /made; cat /data/word /word; touch /data/x /made/x 2>/dev/null || echo refused; \
+         touch /shared/mine /t/mine; stat -c %u /shared/mine /t/mine; echo x >/dev/mine",
+    );
+    found.prints("65534\n65534\nhello\nhello\nrefused\n0\n0");
+    assert!(std::fs::metadata(hidden.join("shared/mine")).unwrap().uid() > 65536);
+    nothing_is_left(&node);
+}
+
 fn script_of_user(node: &Node, options: &[&str], script: &str) -> Outcome {
     let words = ["app", "sh", "-c", script];
     let all = ["run", "--rm"].iter().chain(options).chain(&words);
@@ -87,8 +119,17 @@ fn a_user_without_further_ids_runs_images() {
     found.success();
     let out = script_of_user(&node, &[], "id -u; wc -l </etc/passwd; cat /proc/self/uid_map | tr -s ' '");
     assert_eq!(out.stdout.trim(), format!("0\n2\n 0 {} 1", support::USER), "{out}");
-    assert!(out.stderr.contains("single id"), "{out}");
+    assert_eq!(out.stderr, "", "{out}");
+    let bundle = format!("{}/", node.file("bundle").display());
+    // Said where files are made, whose owners are lost.
+    by_user(&node, &["unpack", "app", &bundle]).wait().success().explains(&["single id", "/etc/subuid"]);
     assert_eq!(node.stored("containers"), [""; 0]);
+    script_of_user(
+        &node,
+        &["--device", "/dev/null:/dev/mine"],
+        "echo x >/dev/mine && ls -l /dev/mine | cut -c1",
+    )
+    .prints("c");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! `security=selinux` takes AppArmor's place (see tests/bin/suites).
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::json;
@@ -19,6 +20,11 @@ fn succeeds(program: &str, args: &[&str]) -> Result<(), String> {
 
 /// Loads AppArmor profiles. Err is a reason to skip.
 fn profiles(bundle: &Bundle, names: [&str; 2]) -> Result<(), String> {
+    profiles_in(&bundle.file(""), names)
+}
+
+/// The same with files in this directory.
+pub fn profiles_in(directory: &Path, names: [&str; 2]) -> Result<(), String> {
     program("apparmor_parser")?;
     let enabled = fs::read_to_string("/sys/module/apparmor/parameters/enabled").unwrap_or_default();
     if !enabled.starts_with('Y') {
@@ -28,7 +34,7 @@ fn profiles(bundle: &Bundle, names: [&str; 2]) -> Result<(), String> {
         succeeds("mount", &["-t", "securityfs", "none", "/sys/kernel/security"])?;
     }
     for name in names {
-        let file = bundle.file(name);
+        let file = directory.join(name);
         // Everything but one file.
         let rules =
             "file, capability, network, signal, ptrace, mount, umount, pivot_root, deny /etc/group r,";

@@ -5,6 +5,9 @@
 mod support;
 
 mod cpu;
+#[path = "../images/fixtures/mod.rs"]
+mod fixtures;
+mod images;
 mod io;
 mod labels;
 mod memory;

@@ -25,8 +25,9 @@ pub fn device(text: &str) -> Result<Device, String> {
         _ => return Err(format!("--device {path}: no device")),
     };
     let (major, minor) = (major(node.st_rdev), minor(node.st_rdev));
+    let source = std::path::absolute(path).map_err(|error| format!("--device {path}: {error}"))?;
     let (path, access) = (target.to_owned(), access.to_owned());
-    Ok(Device { path, kind, major, minor, mode: node.st_mode & 0o7777, access })
+    Ok(Device { source, path, kind, major, minor, mode: node.st_mode & 0o7777, access })
 }
 
 #[cfg(test)]
@@ -38,6 +39,7 @@ mod tests {
         let null = device("/dev/null:/dev/other:rw").unwrap();
         assert_eq!((null.kind, null.major, null.minor), ('c', 1, 3));
         assert_eq!((null.path.as_str(), null.access.as_str()), ("/dev/other", "rw"));
+        assert_eq!(null.source, std::path::Path::new("/dev/null"));
         assert_eq!(device("/dev/zero:r").unwrap().path, "/dev/zero");
         for text in ["/dev/nonesuch", "/etc/passwd", "/dev/null:x", "/dev/null:/dev/../x", "/dev/null:/a:q"] {
             assert!(device(text).is_err(), "{text}");

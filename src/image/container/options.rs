@@ -1,5 +1,7 @@
 //! What the user asks for beside the image: `rcrun run`'s options, parsed, with docker's meanings.
 
+use std::path::PathBuf;
+
 use serde_json::Value;
 
 use super::mounts::Wish;
@@ -110,6 +112,8 @@ pub enum Seccomp {
 /// A device of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
+    /// Its node on the host, absolute.
+    pub source: PathBuf,
     /// Its path in the container.
     pub path: String,
     /// `c` or `b`.

@@ -100,6 +100,7 @@ pub fn prepare(
         files: write_files(&directory, options, &hostname, range)?,
         volumes: make_volumes(&directory, &mount, &config, options, range)?,
         ids: range,
+        makes_nodes: range.is_none() && !host::in_user_namespace(),
         permitted: host::permitted_capabilities(),
         many_ids: range.is_some() || !rootless::has_single_id(),
     };

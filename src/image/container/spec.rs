@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::config::{ImageConfig, RESERVED, variable_name};
 use super::mounts::{What, Wish};
-use super::options::{Limits, Network, Options, Seccomp};
+use super::options::{Device, Limits, Network, Options, Seccomp};
 use super::users::User;
 use super::{ContainerError, defaults, security};
 use crate::image::store::IdRange;
@@ -40,6 +40,8 @@ pub struct Request<'a> {
     pub volumes: Vec<(PathBuf, String)>,
     /// A user namespace of its own.
     pub ids: Option<IdRange>,
+    /// May device nodes be made? Not in a user namespace.
+    pub makes_nodes: bool,
     /// rcrun's own capabilities, a bit mask.
     pub permitted: u64,
     /// May groups be set, and is the group of terminals mapped? Not where a user namespace maps a single id.
@@ -164,12 +166,19 @@ fn mounts(request: &Request<'_>) -> Vec<Value> {
     let wished = |target: &str| wishes.iter().any(|wish| wish.target == target);
     let bind = |(source, target): &(PathBuf, String)| bind_mount(source, target, &["rbind", "rprivate"]);
     let files = request.files.iter().chain(&request.volumes).filter(|(_, target)| !wished(target)).map(bind);
-    let mut own: Vec<Value> = wishes.iter().map(wish).chain(files).collect();
+    let devices = request.options.devices.iter().filter(|device| is_bound(request, device));
+    let devices = devices.map(|device| bind_mount(&device.source, &device.path, &["bind", "rprivate"]));
+    let mut own: Vec<Value> = wishes.iter().map(wish).chain(files).chain(devices).collect();
     own.sort_by_key(|mount| depth(mount["destination"].as_str().unwrap_or_default()));
     let mut all = defaults::mounts(request.options.shm_size, request.many_ids);
     all.retain(|mount| !mount["destination"].as_str().is_some_and(wished));
     all.extend(own);
     all
+}
+
+/// Where no node can be made the runtime takes the host's of the same path; one of another path has to be a mount.
+fn is_bound(request: &Request<'_>, device: &Device) -> bool {
+    !request.makes_nodes && device.source != Path::new(&device.path)
 }
 
 fn depth(target: &str) -> usize {
@@ -273,7 +282,7 @@ fn linux(request: &Request<'_>, capabilities: &[String]) -> Result<Value, Contai
         linux["uidMappings"] = mapping.clone();
         linux["gidMappings"] = mapping;
     }
-    let devices = options.devices.iter().map(|device| {
+    let devices = options.devices.iter().filter(|device| !is_bound(request, device)).map(|device| {
         json!({"path": device.path, "type": device.kind.to_string(), "major": device.major,
             "minor": device.minor, "fileMode": device.mode, "uid": 0, "gid": 0})
     });

@@ -10,11 +10,10 @@ fn image(config: Value) -> ImageConfig {
     ImageConfig::parse("app", whole.to_string().as_bytes()).unwrap()
 }
 
-fn made(config: Value, options: &Options) -> Result<Value, String> {
-    let image = image(config);
-    let request = Request {
+fn request<'a>(image: &'a ImageConfig, options: &'a Options) -> Request<'a> {
+    Request {
         name: "app",
-        image: &image,
+        image,
         options,
         user: User { uid: 7, gid: 8, groups: vec![9] },
         hostname: "c0ffee",
@@ -22,10 +21,14 @@ fn made(config: Value, options: &Options) -> Result<Value, String> {
         files: vec![("/c/hosts".into(), "/etc/hosts".into())],
         volumes: vec![("/c/volumes/0".into(), "/data".into())],
         ids: None,
+        makes_nodes: true,
         permitted: u64::MAX,
         many_ids: true,
-    };
-    let value = spec(&request).map_err(|error| error.to_string())?;
+    }
+}
+
+fn made(config: Value, options: &Options) -> Result<Value, String> {
+    let value = spec(&request(&image(config), options)).map_err(|error| error.to_string())?;
     crate::spec::parse(value.to_string().as_bytes()).expect("a valid config.json");
     Ok(value)
 }
@@ -186,4 +189,19 @@ fn the_default_profile_is_the_filter() {
     let security = Security { system_paths_unconfined: true, ..Security::default() };
     let value = made(json!({"Cmd": ["sh"]}), &Options { security, ..Options::default() }).unwrap();
     assert!(value["linux"].get("maskedPaths").is_none());
+}
+
+#[test]
+fn a_device_of_another_name_is_mounted_where_no_node_can_be_made() {
+    let device = |path: &str| super::super::device(&format!("/dev/zero:{path}")).unwrap();
+    let options =
+        Options { devices: vec![device("/dev/zero"), device("/dev/mine/zero")], ..Options::default() };
+    let image = image(json!({"Cmd": ["sh"]}));
+    for (makes_nodes, nodes, mounts) in [(true, 2, 0), (false, 1, 1)] {
+        let value = spec(&Request { makes_nodes, ..request(&image, &options) }).unwrap();
+        assert_eq!(value["linux"]["devices"].as_array().unwrap().len(), nodes);
+        let of_zero = |mount: &&Value| mount["source"] == "/dev/zero";
+        assert_eq!(value["mounts"].as_array().unwrap().iter().filter(of_zero).count(), mounts);
+        assert_eq!(value["linux"]["resources"]["devices"].as_array().unwrap().len(), 3);
+    }
 }

@@ -88,6 +88,7 @@ fn configuration(
         files: vec![],
         volumes: vec![],
         ids: None,
+        makes_nodes: unpack.rootless.is_none(),
         permitted: host::permitted_capabilities(),
         many_ids: unpack.rootless.is_none() || !rootless::has_single_id(),
     };
