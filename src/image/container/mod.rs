@@ -99,6 +99,11 @@ impl ContainerError {
 fn overlay_hint(failure: &Failure) -> &'static str {
     match failure.errno {
         rustix::io::Errno::NODEV => ": this kernel has no overlayfs (modprobe overlay)",
+        rustix::io::Errno::INVAL if failure.operation.starts_with("mount_setattr") => "",
+        rustix::io::Errno::INVAL => {
+            ": put the store where an overlay may have its upper layer (not on overlayfs itself, not on NFS) with \
+             --storage; `dmesg` may say more"
+        }
         rustix::io::Errno::PERM => ": overlayfs in a user namespace needs Linux 5.11",
         _ => "",
     }

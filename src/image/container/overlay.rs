@@ -20,6 +20,10 @@ use crate::plan::step::{FsOption, IdMap, UserNamespace};
 use crate::rootfs::mount::new_file_system;
 use crate::sys::{During, Failure};
 
+/// Why there is no id-mapped mount of the layers.
+const NOT_MAPPED: &str = "mount_setattr (this kernel cannot map the ids of the store's file system, as --userns auto needs it: leave that \
+                          out, or put the store on ext4, xfs or btrfs with --storage)";
+
 /// What is mounted.
 #[derive(Clone, Debug)]
 pub(super) struct Overlay<'a> {
@@ -42,7 +46,13 @@ impl Overlay<'_> {
     pub fn mount(&self) -> Result<OwnedFd, Failure> {
         match self.by_descriptors() {
             // A kernel without `lowerdir+` (6.5), or that takes no layer on a detached mount (6.15).
-            Err(Failure { errno: Errno::INVAL, .. }) => private::mount(self),
+            Err(first @ Failure { errno: Errno::INVAL, .. }) => {
+                // Where both fail, it is for another reason, which the kernel's words tell.
+                private::mount(self).map_err(|second| match first.note.as_str() {
+                    "" => second,
+                    _ => first,
+                })
+            }
             mounted => mounted,
         }
     }
@@ -102,7 +112,11 @@ pub(super) fn mapped(path: &Path, ids: IdRange) -> Result<OwnedFd, Failure> {
     let line = format!("0 {} {}\n", ids.first, ids.count);
     let namespace = UserNamespace::New { uids: line.clone(), gids: line };
     let map = IdMap { namespace, recursive: false };
-    IdMaps::default().apply(tree.as_fd(), &map)?;
+    IdMaps::default().apply(tree.as_fd(), &map).map_err(|failure| match failure.errno {
+        // The general reason speaks of a configuration's mappings.
+        Errno::INVAL => Failure { operation: NOT_MAPPED, ..failure },
+        _ => failure,
+    })?;
     Ok(tree)
 }
 
