@@ -1,10 +1,12 @@
 //! The overlay of an image's layers, and a security module's profile for what runs on it.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use super::{SHOW, image_of_layers, in_vm, node_with, shown};
 use crate::fixtures::{
-    Image, Layer, Node, Packing, header, node_with as node_on_tmpfs, nothing_is_left, run, script,
+    Image, Layer, Node, Packing, header, node_with as node_on_tmpfs, nothing_is_left, run, script, store,
 };
 use crate::labels;
 use crate::support::{kernel_version, require};
@@ -51,18 +53,6 @@ fn a_mapped_container_has_volumes_and_a_read_only_root() {
     }
     script(&node, &["--userns", "auto"], "touch /x; chown 1000:50 /x; stat -c '%u %g' /x; cat /data/file")
         .prints("1000 50\ncontent");
-    nothing_is_left(&node);
-}
-
-#[test]
-fn a_directory_of_the_host_comes_into_a_mapped_container() {
-    let node = require!(node_with(Image::busybox()));
-    let data = node.file("data");
-    std::fs::create_dir(&data).expect("mkdir");
-    std::fs::write(data.join("word"), "hello").expect("write");
-    let volume = format!("{}:/data:ro", data.display());
-    script(&node, &["--userns", "auto", "-v", &volume], "stat -c %u /data/word; cat /data/word")
-        .prints("65534\nhello");
     nothing_is_left(&node);
 }
 
@@ -114,6 +104,24 @@ fn a_store_that_cannot_be_id_mapped_is_named() {
         "--storage",
         "ext4",
     ]);
+    nothing_is_left(&node);
+}
+
+/// As where rcrun is in a container itself.
+#[test]
+fn a_store_on_an_overlay_is_refused() {
+    require!(in_vm());
+    // The VM's root is one.
+    let node = Node::below(Path::new("/var/lib"));
+    store(&node.storage(), "app", &Image::busybox().build());
+    for options in [&[][..], &["--userns", "auto"]] {
+        run(&node, options, &["true"]).exits_with(125).explains(&["--storage"]);
+    }
+    let bundle = node.file("bundle");
+    node.rcrun(&["unpack", "app", bundle.to_str().expect("UTF-8")])
+        .wait()
+        .refused(&["upper layer", "overlayfs"]);
+    assert!(!bundle.exists());
     nothing_is_left(&node);
 }
 
