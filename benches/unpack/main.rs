@@ -5,6 +5,8 @@
 //! printed, with the processor time and the peak of memory of unpacking. DIRECTORY is made and filled by all
 //! runs, then removed; what the last has unpacked is compared with its list. The floor is of one thread: on a
 //! busy machine compare the processor time.
+//!
+//! `unpack --floor BLOB` is the floor alone, once, and prints the DiffID.
 
 use std::fs::{self, File};
 use std::io::{BufReader, Read};
