@@ -2,8 +2,8 @@
 //! same docker-registry on loopback.
 //!
 //! In: `harness --images LAYOUTS OUT ...`, the directory that tests/bin/images has filled. Runs in the view of
-//! tests/clients/enter, where these programs are as if installed, with a $HOME of the benchmark's own. The stores are below
-//! OUT on the disk, and gone at the end.
+//! tests/clients/enter, where these programs are as if installed, with a $HOME of the benchmark's own. The stores are in
+//! a file system of their own, in a file below OUT, and gone at the end.
 
 mod disk;
 mod pullers;
