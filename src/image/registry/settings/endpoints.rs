@@ -187,8 +187,11 @@ mod tests {
         let error = all.endpoints(&"a.b/c".parse().unwrap()).unwrap_err().to_string();
         assert!(error.contains("a.b/c is blocked by") && error.contains("/r.conf, line 1"), "{error}");
         assert!(all.home(&"a.b/c".parse().unwrap()).is_err());
-        for (prefix, name) in [("a.b", "A.B/c"), ("A.b", "a.b/c"), ("*.B.C", "a.b.c/d"), ("A.b/c", "a.B/c:1")] {
-            let all = registries(&format!("[[registry]]\nprefix = \"{prefix}\"\nlocation = \"a.b\"\nblocked = true"));
+        for (prefix, name) in [("a.b", "A.B/c"), ("A.b", "a.b/c"), ("*.B.C", "a.b.c/d"), ("A.b/c", "a.B/c:1")]
+        {
+            let all = registries(&format!(
+                "[[registry]]\nprefix = \"{prefix}\"\nlocation = \"a.b\"\nblocked = true"
+            ));
             assert!(all.endpoints(&name.parse().unwrap()).is_err(), "{prefix} {name}");
         }
     }

@@ -108,7 +108,8 @@ impl AuthFile {
     /// `credHelpers`' entry for a registry.
     pub fn helper_of(&self, registry: &str) -> Option<&str> {
         let mut helpers = self.raw.helpers.iter().flatten();
-        let named = helpers.find(|(key, name)| !name.is_empty() && self.registry_of(key).eq_ignore_ascii_case(registry));
+        let named = helpers
+            .find(|(key, name)| !name.is_empty() && self.registry_of(key).eq_ignore_ascii_case(registry));
         named.map(|(_, name)| name.as_str())
     }
 
@@ -127,8 +128,10 @@ impl AuthFile {
     pub fn keys_of(&self, place: &str) -> Vec<&str> {
         let keys = self.raw.auths.iter().flatten().map(|(key, _)| key.as_str());
         let whole_registry = !place.contains('/');
-        keys.filter(|key| *key == place || (whole_registry && self.registry_of(key).eq_ignore_ascii_case(usual_name(place))))
-            .collect()
+        keys.filter(|key| {
+            *key == place || (whole_registry && self.registry_of(key).eq_ignore_ascii_case(usual_name(place)))
+        })
+        .collect()
     }
 
     /// The entry that is nearest to the repository: its own, that of a namespace above it, the registry's.
@@ -147,7 +150,8 @@ impl AuthFile {
                 None => break,
             }
         }
-        let spelt = |(key, _): &(&String, &Option<Entry>)| self.registry_of(key).eq_ignore_ascii_case(registry);
+        let spelt =
+            |(key, _): &(&String, &Option<Entry>)| self.registry_of(key).eq_ignore_ascii_case(registry);
         let (key, entry) = auths.iter().find(spelt)?;
         Some((key, entry.as_ref()?))
     }

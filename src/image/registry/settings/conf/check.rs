@@ -46,7 +46,8 @@ impl<'a> Source<'a> {
         let line = self.line(&hosts.span());
         for host in hosts.get_ref() {
             let name: Result<Name, _> = format!("{host}/name").parse();
-            let is_registry = matches!(&name, Ok(Name::Qualified(name)) if name.registry() == lower_host(host));
+            let is_registry =
+                matches!(&name, Ok(Name::Qualified(name)) if name.registry() == lower_host(host));
             if !is_registry {
                 let reason = format!(
                     "unqualified-search-registries has {host:?}: expected HOST[:PORT] with a dot or a port"
