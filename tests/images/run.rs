@@ -305,3 +305,18 @@ fn a_missing_image_is_pulled_and_always_pulls_a_newer_one() {
     node.rcrun(&["run", "--rm", &registry.name("team/none"), "true"]).wait().exits_with(125);
     node.verifies();
 }
+
+#[test]
+fn paths_that_are_no_text_are_refused() {
+    use std::os::unix::ffi::OsStrExt;
+    let node = require!(node_with(Image::busybox()));
+    let odd = node.file("").join(std::ffi::OsStr::from_bytes(b"odd\xff"));
+    std::fs::create_dir(&odd).unwrap();
+    let run = |words: &[&str]| node.rcrun(words).current_dir(&odd).wait();
+    run(&["run", "--rm", "-v", ".:/v", "app", "true"]).exits_with(125).explains(&["odd", "not UTF-8"]);
+    run(&["--root", "state", "run", "--rm", "app", "true"]).exits_with(125).explains(&["odd", "not UTF-8"]);
+    run(&["run", "--rm", "app", "true"]).success();
+    run(&["unpack", "app", "bundle"]).success();
+    assert!(odd.join("bundle/config.json").exists());
+    nothing_is_left(&node);
+}

@@ -133,6 +133,16 @@ fn a_user_without_further_ids_runs_images() {
 }
 
 #[test]
+fn a_user_gets_no_further_user_namespace() {
+    let node = require!(users_node(Image::busybox()));
+    by_user(&node, &["run", "--userns", "auto", "app", "true"])
+        .wait()
+        .exits_with(125)
+        .explains(&["--userns auto", "root"]);
+    assert_eq!(node.stored("containers"), [""; 0]);
+}
+
+#[test]
 fn a_users_container_is_listed_entered_killed_and_deleted_from_outside() {
     let node = require!(users_node(Image::busybox()));
     let id = node.marker();

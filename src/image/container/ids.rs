@@ -17,6 +17,12 @@ const USERS: [&str; 2] = ["rcrun", "containers"];
 /// The first range that no container of `store` has. The caller holds the lock of all that take
 /// one, until its own container's record is written.
 pub(super) fn free(store: &Store) -> Result<IdRange, ContainerError> {
+    if crate::host::in_user_namespace() {
+        return Err(ContainerError::Ids(
+            "--userns auto is for root of the machine: here the containers are in a user namespace already"
+                .into(),
+        ));
+    }
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
     let ranges = ranges(&read("/etc/subuid"), &read("/etc/subgid"))?;
     first_free(&ranges, &store.taken_ids()).ok_or_else(|| {

@@ -72,6 +72,8 @@ pub enum ContainerError {
     Copy { path: PathBuf, operation: &'static str, error: std::io::Error },
     #[error("user namespace: {0}")]
     Ids(String),
+    #[error("{0:?} is not UTF-8, as config.json has to be: choose another path")]
+    NotText(PathBuf),
     #[error("{0:?} is not empty: give a directory that does not exist yet")]
     NotEmpty(PathBuf),
     #[error(transparent)]

@@ -80,6 +80,10 @@ pub fn prepare(
     let (contents, config) = base.read()?;
     let diff_ids = contents.diff_ids();
     let trees = base.trees(diff_ids)?;
+    // The container's record names it.
+    if state.to_str().is_none() {
+        return Err(ContainerError::NotText(state.into()));
+    }
     let lock =
         (options.userns == Userns::Auto).then(|| lock(&base.store.root().join("containers"))).transpose()?;
     let mut record = base.record(id, diff_ids, state);

@@ -56,6 +56,7 @@ impl Request<'_> {
 
 /// The configuration.
 pub fn spec(request: &Request<'_>) -> Result<Value, ContainerError> {
+    check_paths(request)?;
     let capabilities =
         security::capabilities(&request.options.cap_add, &request.options.cap_drop, request.permitted)
             .map_err(ContainerError::Option)?;
@@ -68,6 +69,17 @@ pub fn spec(request: &Request<'_>) -> Result<Value, ContainerError> {
         "annotations": annotations(request)?,
         "linux": linux(request, &capabilities)?,
     }))
+}
+
+fn check_paths(request: &Request<'_>) -> Result<(), ContainerError> {
+    let own = request.files.iter().chain(&request.volumes).map(|(source, _)| source);
+    let wished = request.options.mounts.iter().filter_map(|wish| match &wish.what {
+        What::Bind { source, .. } => Some(source),
+        What::Tmpfs(_) => None,
+    });
+    let devices = request.options.devices.iter().map(|device| &device.source);
+    let mut all = std::iter::once(&request.root).chain(own).chain(wished).chain(devices);
+    all.find(|path| path.to_str().is_none()).map_or(Ok(()), |path| Err(ContainerError::NotText(path.clone())))
 }
 
 fn process(request: &Request<'_>, capabilities: &[String]) -> Result<Value, ContainerError> {

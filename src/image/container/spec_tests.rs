@@ -205,3 +205,19 @@ fn a_device_of_another_name_is_mounted_where_no_node_can_be_made() {
         assert_eq!(value["linux"]["resources"]["devices"].as_array().unwrap().len(), 3);
     }
 }
+
+#[test]
+fn a_path_that_is_no_text_is_refused() {
+    use std::os::unix::ffi::OsStrExt;
+    let odd = Path::new(std::ffi::OsStr::from_bytes(b"/odd\xff"));
+    let (image, options) = (image(json!({"Cmd": ["sh"]})), Options::default());
+    let volume = Options { mounts: vec![mounts::volume("./v:/v", odd).unwrap()], ..Options::default() };
+    for request in [
+        Request { root: odd.into(), ..request(&image, &options) },
+        Request { files: vec![(odd.into(), "/etc/hosts".into())], ..request(&image, &options) },
+        request(&image, &volume),
+    ] {
+        let error = spec(&request).unwrap_err().to_string();
+        assert!(error.contains(r#""/odd\xFF"#) && error.contains("not UTF-8"), "{error}");
+    }
+}
