@@ -74,3 +74,18 @@ fn a_failure_leaves_nothing() {
     assert!(!bundle.exists());
     assert_eq!(node.stored("containers"), [""; 0]);
 }
+
+#[test]
+fn a_failure_leaves_nothing_of_a_tree_however_deep() {
+    let deep = format!("{}f", "d/".repeat(2000));
+    let image = Image::busybox()
+        .layer(Layer::new().pax(&[("path", deep.as_bytes())]).file("f", "x"), Packing::Gzip)
+        .config(|config| config["config"]["User"] = "who".into());
+    let node = require!(node_with(image));
+    let bundle = node.file("bundle");
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "ulimit -n 1024; exec \"$@\"", "sh"]).arg(super::support::binary());
+    shell.arg("--storage").arg(node.storage()).args(["unpack", "app"]).arg(&bundle);
+    node.invocation(shell).wait().refused(&["who"]);
+    assert!(!bundle.exists());
+}

@@ -15,7 +15,7 @@ use super::{ContainerError, copy, spec, users};
 use crate::host;
 use crate::id::ContainerId;
 use crate::image::rootless;
-use crate::image::store::Use;
+use crate::image::store::{Use, remove};
 
 /// How it is unpacked.
 #[derive(Clone, Debug, Default)]
@@ -135,7 +135,8 @@ impl Drop for Target<'_> {
         if self.kept {
             return;
         }
-        let _ = std::fs::remove_dir_all(self.path.join("rootfs"));
+        // Not remove_dir_all, which holds a descriptor for each level of the image's tree.
+        let _ = remove::tree(&self.path.join("rootfs"));
         let _ = std::fs::remove_file(self.path.join("config.json"));
         if !self.existed {
             let _ = std::fs::remove_dir(self.path);

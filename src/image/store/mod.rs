@@ -34,7 +34,7 @@ mod layout;
 mod lock;
 mod names;
 mod removal;
-mod remove;
+pub(super) mod remove;
 mod settings;
 mod usage;
 mod verify;

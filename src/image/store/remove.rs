@@ -20,6 +20,14 @@ pub(super) fn open_directory(at: impl AsFd, path: &Path) -> Result<OwnedFd, Errn
     rustix::fs::openat(at, path, flags, Mode::empty())
 }
 
+/// Removes the directory `path` with all that is in it, where its file system is.
+pub(in crate::image) fn tree(path: &Path) -> Result<(), StoreError> {
+    let failed = |operation| move |error: Errno| StoreError::file(operation, path, error);
+    let top = open_directory(rustix::fs::CWD, path).map_err(failed("open"))?;
+    empty(top.as_fd(), path)?;
+    rustix::fs::rmdir(path).map_err(failed("remove"))
+}
+
 /// Removes all that is in the directory `top`; errors call it `path`. The first error is returned when what else can
 /// be removed is.
 pub(super) fn empty(top: BorrowedFd<'_>, path: &Path) -> Result<(), StoreError> {
