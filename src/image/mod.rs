@@ -20,6 +20,7 @@ pub mod pull;
 pub mod push;
 pub mod reference;
 pub mod registry;
+mod remove;
 pub mod rootless;
 pub mod store;
 pub mod unpack;

@@ -12,27 +12,34 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::StoreError;
-
 /// Opens a directory itself, not what a link of its name points to.
 pub(super) fn open_directory(at: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     rustix::fs::openat(at, path, flags, Mode::empty())
 }
 
-/// Removes the directory `path` with all that is in it, where its file system is.
-pub(in crate::image) fn tree(path: &Path) -> Result<(), StoreError> {
-    let failed = |operation| move |error: Errno| StoreError::file(operation, path, error);
-    let top = open_directory(rustix::fs::CWD, path).map_err(failed("open"))?;
+/// What could not be removed, and why.
+#[derive(Debug)]
+pub(super) struct Unremoved {
+    pub operation: &'static str,
+    pub path: PathBuf,
+    pub error: Errno,
+}
+
+/// Removes the directory `path`, as seen from `at`, with all that is in it.
+pub(super) fn tree(at: BorrowedFd<'_>, path: &Path) -> Result<(), Unremoved> {
+    let failed = |operation| move |error| Unremoved { operation, path: path.to_owned(), error };
+    let top = open_directory(at, path).map_err(failed("open"))?;
     empty(top.as_fd(), path)?;
-    rustix::fs::rmdir(path).map_err(failed("remove"))
+    rustix::fs::unlinkat(at, path, AtFlags::REMOVEDIR).map_err(failed("remove"))
 }
 
 /// Removes all that is in the directory `top`; errors call it `path`. The first error is returned when what else can
 /// be removed is.
-pub(super) fn empty(top: BorrowedFd<'_>, path: &Path) -> Result<(), StoreError> {
+pub(super) fn empty(top: BorrowedFd<'_>, path: &Path) -> Result<(), Unremoved> {
     let mut removal = Removal { top, path, moved: Vec::new(), prefix: prefix(), failures: 0, error: None };
-    for name in names(top).map_err(|error| StoreError::file("read", path, error))? {
+    let failed = |error| Unremoved { operation: "read", path: path.to_owned(), error };
+    for name in names(top).map_err(failed)? {
         removal.entry(top, &name, None, None);
     }
     let mut next = 0;
@@ -57,7 +64,7 @@ struct Removal<'a> {
     moved: Vec<Moved>,
     prefix: u32,
     failures: usize,
-    error: Option<StoreError>,
+    error: Option<Unremoved>,
 }
 
 impl Removal<'_> {
@@ -166,10 +173,7 @@ impl Removal<'_> {
             if !name.is_empty() {
                 path.push(OsStr::from_bytes(name.to_bytes()));
             }
-            self.error = Some(match error {
-                Errno::BUSY | Errno::XDEV => StoreError::MountPoint { path },
-                error => StoreError::file(operation, &path, error),
-            });
+            self.error = Some(Unremoved { operation, path, error });
         }
     }
 }

@@ -83,9 +83,26 @@ fn a_failure_leaves_nothing_of_a_tree_however_deep() {
         .config(|config| config["config"]["User"] = "who".into());
     let node = require!(node_with(image));
     let bundle = node.file("bundle");
-    let mut shell = std::process::Command::new("sh");
-    shell.args(["-c", "ulimit -n 1024; exec \"$@\"", "sh"]).arg(super::support::binary());
-    shell.arg("--storage").arg(node.storage()).args(["unpack", "app"]).arg(&bundle);
-    node.invocation(shell).wait().refused(&["who"]);
+    few_descriptors(&node, &["unpack", "app", bundle.to_str().unwrap()]).refused(&["who"]);
     assert!(!bundle.exists());
+}
+
+#[test]
+fn a_tree_however_deep_gives_way_to_a_file() {
+    let deep = format!("{}f", "d/".repeat(2000));
+    let layer = Layer::new().pax(&[("path", deep.as_bytes())]).file("f", "x").file("d", "y");
+    let node = require!(node_with(Image::busybox()));
+    let layout = node.file("layout");
+    Image::busybox().layer(layer, Packing::Plain).build().write_layout(&layout, "app:2");
+    few_descriptors(&node, &["load", "-q", "-i", layout.to_str().unwrap()]).success();
+    node.rcrun(&["run", "--rm", "app:2", "cat", "/d"]).wait().prints("y");
+    node.verifies();
+}
+
+/// rcrun with room for 256 descriptors.
+fn few_descriptors(node: &Node, words: &[&str]) -> Outcome {
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "ulimit -n 256; exec \"$@\"", "sh"]).arg(super::support::binary());
+    shell.arg("--storage").arg(node.storage()).arg("--root").arg(node.state()).args(words);
+    node.invocation(shell).wait()
 }

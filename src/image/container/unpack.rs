@@ -14,8 +14,8 @@ use super::spec::Request;
 use super::{ContainerError, copy, spec, users};
 use crate::host;
 use crate::id::ContainerId;
-use crate::image::rootless;
-use crate::image::store::{Use, remove};
+use crate::image::store::Use;
+use crate::image::{remove, rootless};
 
 /// How it is unpacked.
 #[derive(Clone, Debug, Default)]
@@ -136,7 +136,7 @@ impl Drop for Target<'_> {
             return;
         }
         // Not remove_dir_all, which holds a descriptor for each level of the image's tree.
-        let _ = remove::tree(&self.path.join("rootfs"));
+        let _ = remove::tree(rustix::fs::CWD, &self.path.join("rootfs"));
         let _ = std::fs::remove_file(self.path.join("config.json"));
         if !self.existed {
             let _ = std::fs::remove_dir(self.path);

@@ -42,7 +42,7 @@ impl Store {
             }
         };
         let path = self.ingest.path().join(&name);
-        remove::empty(lock.as_fd(), &path)?;
+        remove::empty(lock.as_fd(), &path).map_err(StoreError::unremoved)?;
         let made = fill(&lock, &path, record).and_then(|()| self.give_name(&path, &target, record));
         match made {
             Ok(()) => Ok(ContainerDirectory { lock, path: target }),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
+use crate::image::remove::Unremoved;
 use crate::image::{Digest, ManifestError};
 
 /// One failed operation and its object.
@@ -64,6 +65,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Of a tree, or of something in it.
+    pub(super) fn unremoved(Unremoved { operation, path, error }: Unremoved) -> Self {
+        match error {
+            Errno::BUSY | Errno::XDEV => Self::MountPoint { path },
+            error => Self::file(operation, &path, error),
+        }
+    }
+
     /// A failed operation on a file; a full disk or quota says so, and how much is free.
     pub(in crate::image) fn file(operation: &'static str, path: &Path, error: impl Into<io::Error>) -> Self {
         let error = error.into();

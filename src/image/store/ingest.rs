@@ -147,7 +147,7 @@ pub(super) struct Taken {
 impl Taken {
     /// Errors name what could not be removed as it was called.
     pub(super) fn remove(self) -> Result<(), StoreError> {
-        remove::empty(self.fd.as_fd(), &self.was)?;
+        remove::empty(self.fd.as_fd(), &self.was).map_err(StoreError::unremoved)?;
         match rustix::fs::rmdir(&self.path) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(StoreError::file("remove", &self.path, error)),

@@ -165,7 +165,7 @@ pub struct LayerWriter {
 impl LayerWriter {
     fn new(partial: Partial, diff_id: &Digest, target: PathBuf) -> Result<Self, StoreError> {
         // What somebody who was killed has left.
-        remove::empty(partial.lock.as_fd(), &partial.path)?;
+        remove::empty(partial.lock.as_fd(), &partial.path).map_err(StoreError::unremoved)?;
         let path = partial.path.join(DIFF);
         let made = rustix::fs::mkdirat(&partial.lock, DIFF, ROOT_MODE);
         made.map_err(|error| StoreError::file("make directory", &path, error))?;

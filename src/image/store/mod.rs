@@ -34,7 +34,6 @@ mod layout;
 mod lock;
 mod names;
 mod removal;
-pub(super) mod remove;
 mod settings;
 mod usage;
 mod verify;
@@ -57,6 +56,7 @@ pub use verify::{Finding, Verified};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
+use super::remove;
 use ingest::Ingest;
 
 /// All images of one `--storage`.

@@ -15,12 +15,14 @@ mod attributes;
 mod content;
 mod device;
 mod names;
-mod remove;
 mod tree;
 mod whiteout;
 
+use std::ffi::OsStr;
 use std::io::Write;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Mode, linkat, mkdirat, mknodat, statat, symlinkat};
 use rustix::io::Errno;
@@ -29,6 +31,7 @@ use super::digests::{List, Record, Value};
 use super::error::{EntryName, UnpackError};
 use super::tar::{Archive, Entry, Kind};
 use crate::image::limits::Limits;
+use crate::image::remove;
 use attributes::Attributes;
 use names::Meaning;
 use tree::{Missing, Tree};
@@ -299,7 +302,10 @@ impl<'a> Extractor<'a> {
     fn remove(&mut self, name: &[u8], there: There, entry: &Entry) -> Result<(), UnpackError> {
         let result = match there {
             There::Nothing => Ok(()),
-            There::Directory => remove::directory(self.tree.top()?, name),
+            There::Directory => {
+                let path = Path::new(OsStr::from_bytes(name));
+                remove::tree(self.tree.top()?, path).map_err(|unremoved| unremoved.error)
+            }
             There::File | There::Whiteout => rustix::fs::unlinkat(self.tree.top()?, name, AtFlags::empty()),
         };
         result.map_err(|errno| UnpackError::call("replace", &entry.path, errno))
