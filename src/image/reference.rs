@@ -274,7 +274,8 @@ fn is_port(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok()
 }
 
-fn is_tag(text: &str) -> bool {
+/// May a name have it after its colon?
+pub(super) fn is_tag(text: &str) -> bool {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     text.len() <= LONGEST_TAG
         && text.bytes().next().is_some_and(word)

@@ -11,6 +11,7 @@ use ureq::http::{HeaderMap, Response};
 use super::error::{Failure, Words};
 use super::pace::Pace;
 use super::transport::Transport;
+use crate::text::is_obeyed;
 
 /// What is read of an error's body.
 const MOST_OF_AN_ERROR: u64 = 64 << 10;
@@ -162,7 +163,7 @@ pub(super) fn title(bytes: &[u8]) -> Option<String> {
 
 /// One line without control characters, not too long.
 pub(super) fn printable(text: &str) -> String {
-    let words: Vec<&str> = text.split(|c: char| c.is_whitespace() || c.is_control()).collect();
+    let words: Vec<&str> = text.split(|c: char| c.is_whitespace() || is_obeyed(c)).collect();
     let line: String = words
         .into_iter()
         .filter(|word| !word.is_empty())
@@ -220,7 +221,7 @@ mod tests {
             (r#"{"errors":[{"code":"A"},{"message":"b"}]}"#, "A, b"),
             (r#"{"details":"incorrect username or password"}"#, "incorrect username or password"),
             (r#"{"error":"invalid_grant","error_description":"it is old"}"#, "it is old"),
-            ("404 page not\n\tfound \u{1b}[31m", "404 page not found [31m"),
+            ("404 page not\n\tfound \u{1b}[31m\u{202e}x", "404 page not found [31m x"),
         ] {
             assert_eq!(error_words(body.as_bytes()).as_deref(), Some(text));
         }

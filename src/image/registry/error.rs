@@ -124,6 +124,8 @@ pub enum Failure {
     Status { status: u16, wait: Option<Duration>, words: Words },
     #[error("the answer is no {what} but {kind}{title}: is it a registry?")]
     Nonsense { what: &'static str, kind: String, title: Words },
+    #[error("its list of tags has {0:?}, which is none")]
+    Tag(String),
     #[error("{what} has more than {most} bytes{}", cure.map(|cure| format!(": {cure} raises the limit")).unwrap_or_default())]
     TooLarge { what: &'static str, most: u64, cure: Option<&'static str> },
     #[error("the digest is {is}, but {wanted} was {}", if *.announced { "announced" } else { "asked for" })]

@@ -6,6 +6,7 @@ use ureq::http::{Response, Uri};
 use ureq::{Body, ResponseExt};
 
 use crate::image::manifest::ACCEPTED;
+use crate::image::reference::is_tag;
 use crate::image::{Digest, Reference};
 
 use super::Registry;
@@ -21,6 +22,8 @@ const CURE: Option<&str> = Some("RCRUN_IMAGE_MAX_MANIFEST_BYTES");
 /// How many pages of tags are read, and how many tags are asked for in each.
 const MOST_PAGES: usize = 1000;
 const TAGS_OF_A_PAGE: usize = 1000;
+/// Bytes of all pages together.
+const MOST_OF_ALL_PAGES: u64 = 16 << 20;
 
 /// A manifest or an index as a registry has it, byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,16 +105,25 @@ struct TagList {
 
 fn tags(client: &Client, endpoint: &Endpoint) -> Result<Vec<String>, Failure> {
     let mut ask = Ask::get(&endpoint.reference, &format!("tags/list?n={TAGS_OF_A_PAGE}"));
-    let mut tags = Vec::new();
+    let (mut tags, mut bytes) = (Vec::new(), 0);
     for _ in 0..MOST_PAGES {
         let answer = successful(client.send(endpoint, &ask)?, "repository")?;
         let next = next_page(&answer)?;
         let kind = media_type(answer.headers());
         let body =
             read_body(&client.transport, answer, "the list of tags", client.limits.manifest_bytes, CURE)?;
+        bytes += body.len() as u64;
+        if bytes > MOST_OF_ALL_PAGES {
+            return Err(Failure::TooLarge { what: "the list of tags", most: MOST_OF_ALL_PAGES, cure: None });
+        }
         let page: TagList =
             serde_json::from_slice(&body).map_err(|_| nonsense("list of tags", kind, &body))?;
-        tags.extend(page.tags.unwrap_or_default().iter().map(|tag| printable(tag)));
+        for tag in page.tags.unwrap_or_default() {
+            match is_tag(&tag) {
+                true => tags.push(tag),
+                false => return Err(Failure::Tag(printable(&tag))),
+            }
+        }
         match next {
             Some(next) => ask.target = Target::Url(next),
             None => return Ok(tags),

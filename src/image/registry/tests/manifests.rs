@@ -123,6 +123,27 @@ fn tags_are_read_page_by_page() {
 }
 
 #[test]
+fn what_is_no_tag_is_not_taken_for_one() {
+    for tag in ["../../b/manifests/1", "", "a b", "1@sha256:0", "--all", "\u{1b}[2J", "a/b"] {
+        let server =
+            Server::start(move |_, _| Reply::new(200, serde_json::json!({"tags": ["1", tag]}).to_string()));
+        let error = line(at(&server).tags(&reference(&server, "a")));
+        assert!(error.contains("its list of tags has") && !error.contains('\u{1b}'), "{error}");
+    }
+}
+
+#[test]
+fn a_list_of_tags_is_not_larger_than_anybody_needs() {
+    let server = Server::start(|seen, before| {
+        let tags: Vec<String> = (0..30_000).map(|tag| format!("{before}-{tag:0100}")).collect();
+        Reply::new(200, serde_json::json!({ "tags": tags }).to_string())
+            .with("Link", format!("<{}>; rel=\"next\"", seen.target))
+    });
+    let error = line(at(&server).tags(&reference(&server, "a")));
+    assert!(error.contains("the list of tags has more than 16777216 bytes"), "{error}");
+}
+
+#[test]
 fn a_list_of_tags_without_end_ends() {
     let server = Server::start(|seen, _| {
         Reply::new(200, "{}").with("Link", format!("<{}>; rel=\"next\"", seen.target))
