@@ -43,11 +43,17 @@ impl Write for FixedText {
     }
 }
 
-/// `text` on one line, whatever it holds: control characters are escaped, so that no terminal obeys them.
+/// Does a terminal obey it? Control characters, and those that turn the direction of what follows.
+pub fn is_obeyed(c: char) -> bool {
+    let turns = ['\u{200e}'..='\u{200f}', '\u{202a}'..='\u{202e}', '\u{2066}'..='\u{2069}'];
+    c.is_control() || c == '\u{61c}' || turns.iter().any(|range| range.contains(&c))
+}
+
+/// `text` on one line, whatever it holds: what a terminal would obey is escaped.
 pub fn on_one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for c in text.chars() {
-        match c.is_control() {
+        match is_obeyed(c) {
             true => line.extend(c.escape_default()),
             false => line.push(c),
         }
@@ -135,7 +141,7 @@ mod tests {
 
     #[test]
     fn no_text_makes_a_terminal_do_anything() {
-        assert_eq!(on_one_line("é\n\u{1b}[2J"), "é\\n\\u{1b}[2J");
+        assert_eq!(on_one_line("é\n\u{1b}[2J\u{202e}"), "é\\n\\u{1b}[2J\\u{202e}");
     }
 
     #[test]
