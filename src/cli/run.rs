@@ -89,9 +89,10 @@ impl clap::Args for ForImages {
 
 impl clap::FromArgMatches for ForImages {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        match matches.try_contains_id("rm") {
-            Ok(_) => ImageFlags::from_arg_matches(matches).map(Self),
-            Err(_) => Ok(Self(ImageFlags::default())),
+        // A switch that was not given is false, and listed.
+        match matches.ids().any(|id| id == "rm") {
+            true => ImageFlags::from_arg_matches(matches).map(Self),
+            false => Ok(Self(ImageFlags::default())),
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use super::fixtures::{Image, Layer, Packing, header, node_with};
-use super::support::require;
+use super::fixtures::{Image, Layer, Node, Packing, header, node_with};
+use super::support::{Outcome, require};
 
 #[test]
 fn an_unpacked_image_runs_and_keeps_owners_links_and_attributes() {
