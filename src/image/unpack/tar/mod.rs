@@ -16,7 +16,8 @@ mod stream;
 
 use super::error::{EntryName, UnpackError};
 use crate::image::limits::Limits;
-use header::Header;
+pub(in crate::image) use header::Header;
+pub(in crate::image) use pax::Extended;
 use sparse::Map;
 pub use sparse::Segment;
 pub use stream::Stream;
@@ -127,14 +128,17 @@ impl Archive {
     /// The next entry; what was not read of the one before is skipped. None at the end of the archive.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, UnpackError> {
         self.skip_content()?;
-        let mut extended = pax::Extended::default();
+        let mut extended = Extended::default();
         (self.header_bytes, self.dangling) = (0, false);
         loop {
             let at = self.stream.position();
             let Some(header) = self.header()? else { return Ok(None) };
             let size = header.size().map_err(|reason| UnpackError::Archive { reason, at })?;
             match header.kind() {
-                b'x' | b'X' => extended.read(&self.extension(size)?, at)?,
+                b'x' | b'X' => {
+                    let read = extended.read(&self.extension(size)?);
+                    read.map_err(|reason| UnpackError::Archive { reason, at })?;
+                }
                 b'g' => drop(self.extension(size)?),
                 b'L' => extended.long_name = Some(until_nul(self.extension(size)?)),
                 b'K' => extended.long_link = Some(until_nul(self.extension(size)?)),
@@ -168,7 +172,7 @@ impl Archive {
         self.stream.drain()
     }
 
-    fn entry(&mut self, header: &Header, extended: pax::Extended, at: u64) -> Result<Entry, UnpackError> {
+    fn entry(&mut self, header: &Header, extended: Extended, at: u64) -> Result<Entry, UnpackError> {
         let mut entry = extended.apply(header).map_err(|error| error.at(header, at))?;
         self.current.clone_from(&entry.path);
         let stored = entry.size;
@@ -195,7 +199,7 @@ impl Archive {
     fn sparse_map(
         &mut self,
         header: &Header,
-        extended: &pax::Extended,
+        extended: &Extended,
         stored: u64,
         taken: &mut u64,
     ) -> Result<Option<Map>, UnpackError> {
@@ -301,9 +305,10 @@ impl Archive {
 }
 
 /// What archives are made of.
-const BLOCK: usize = 512;
+pub(in crate::image) const BLOCK: usize = 512;
 
-fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
+/// GNU's long names end so.
+pub(in crate::image) fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes.truncate(bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len()));
     bytes
 }
