@@ -114,7 +114,7 @@ impl Command for Run {
     const NAME: &'static str = "run";
     const ABOUT: &'static str =
         "Run a bundle or an image: create a container, start it, wait for its end, delete it";
-    const FEW: Option<(LooksSo, Declare)> = Some((is_of_a_bundle, Common::augment_args));
+    const FEW: Option<(LooksSo, Declare)> = Some((is_of_a_bundle, few));
 
     fn run(mut self, context: &Context) -> anyhow::Result<u8> {
         let has_image = |name: &str| context.storage().is_ok_and(|storage| base::is_stored(&storage, name));
@@ -132,6 +132,11 @@ impl Command for Run {
 fn is_of_a_bundle(args: &[OsString]) -> bool {
     let is_path = args.last().and_then(|word| word.to_str()).is_some_and(target::is_path);
     is_path || args.iter().any(|word| word == "--bundle" || word == "-b")
+}
+
+/// Flags without those for images, which are refused then and not taken for the TARGET: clap's refusal has all of them declared.
+fn few(command: clap::Command) -> clap::Command {
+    Common::augment_args(command).mut_arg("words", |words| words.allow_hyphen_values(false))
 }
 
 fn has_config(directory: &Path) -> bool {
