@@ -83,6 +83,18 @@ pub enum Compression {
 }
 
 impl Compression {
+    /// How content is packed that begins so; the error is the name of a packing that no image has.
+    pub fn of_content(start: &[u8]) -> Result<Self, &'static str> {
+        match start {
+            [0x1f, 0x8b, ..] => Ok(Self::Gzip),
+            // A frame, or a skippable one.
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Self::Zstd),
+            [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, ..] => Err("bzip2"),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Err("xz"),
+            _ => Ok(Self::None),
+        }
+    }
+
     /// What a layer's media type says; None where it is no layer that can be unpacked. Foreign layers count.
     pub fn of(media_type: &str) -> Option<Self> {
         match media_type {

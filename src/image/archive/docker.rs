@@ -157,11 +157,8 @@ fn compression(content: &Content, file: &str) -> Result<Compression, ArchiveErro
     let mut start = [0; 4];
     let got = content.peek(&mut start);
     let got = got.map_err(|source| ArchiveError::Read { what: file.to_owned(), source })?;
-    Ok(match &start[..got] {
-        [0x1f, 0x8b, ..] => Compression::Gzip,
-        [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => Compression::Zstd,
-        _ => Compression::None,
-    })
+    // Unpacking names the packings that no layer has.
+    Ok(Compression::of_content(&start[..got]).unwrap_or(Compression::None))
 }
 
 fn digest(mut content: Content, file: &str) -> Result<Digest, ArchiveError> {

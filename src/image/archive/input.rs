@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 
 use super::{ArchiveError, Contents};
+use crate::image::manifest::Compression;
 use crate::image::{Limits, StoreError};
 
 /// Where images are loaded from.
@@ -58,35 +59,23 @@ fn contents(file: File, directory: &Path, limits: &Limits) -> Result<Contents, A
     // From another place than its start a file is read as a pipe is: what stands before is not the archive's.
     let at_start = rustix::fs::tell(reader.get_ref()).is_ok_and(|at| at == reader.buffer().len() as u64);
     let file = match (packing, metadata.is_file() && at_start) {
-        (Packing::None, true) => reader.into_inner(),
+        (Compression::None, true) => reader.into_inner(),
         _ => spool(packing, reader, directory, limits)?,
     };
     Contents::of_archive(file, limits)
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Packing {
-    None,
-    Gzip,
-    Zstd,
-}
-
 /// What the first bytes say.
-fn packing(reader: &mut impl BufRead) -> Result<Packing, ArchiveError> {
-    let start = reader.fill_buf().map_err(|source| read("the archive", source))?;
-    match start {
+fn packing(reader: &mut impl BufRead) -> Result<Compression, ArchiveError> {
+    match reader.fill_buf().map_err(|source| read("the archive", source))? {
         [] => Err(ArchiveError::Empty),
-        [0x1f, 0x8b, ..] => Ok(Packing::Gzip),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Packing::Zstd),
-        [0xfd, b'7', b'z', b'X', b'Z', ..] => Err(ArchiveError::Compression("xz")),
-        [b'B', b'Z', b'h', b'1'..=b'9', ..] => Err(ArchiveError::Compression("bzip2")),
-        _ => Ok(Packing::None),
+        start => Compression::of_content(start).map_err(ArchiveError::Compression),
     }
 }
 
 /// Writes the archive, unpacked, to a file without a name.
 fn spool(
-    packing: Packing,
+    packing: Compression,
     reader: BufReader<File>,
     directory: &Path,
     limits: &Limits,
@@ -95,12 +84,12 @@ fn spool(
     let mut file = unnamed(directory).map_err(failed)?;
     let counted = Counted { reader, bytes: 0 };
     match packing {
-        Packing::None => copy(counted, &mut file, |_| u64::MAX, limits, failed)?,
-        Packing::Gzip => {
+        Compression::None => copy(counted, &mut file, |_| u64::MAX, limits, failed)?,
+        Compression::Gzip => {
             let gzip = flate2::bufread::MultiGzDecoder::new(counted);
             copy(gzip, &mut file, |gzip| gzip.get_ref().bytes, limits, failed)?;
         }
-        Packing::Zstd => {
+        Compression::Zstd => {
             let start = |source| read("the archive", source);
             let mut zstd = zstd::stream::read::Decoder::with_buffer(counted).map_err(start)?;
             zstd.window_log_max(WINDOW_LOG).map_err(start)?;

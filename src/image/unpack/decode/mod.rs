@@ -57,15 +57,9 @@ impl Decoder {
 /// How the blob that begins with `start` is packed: what the media type says counts only for one that is too
 /// short to tell.
 pub fn detect(start: &[u8], said: Compression) -> Result<Compression, UnpackError> {
-    const SKIPPABLE: std::ops::RangeInclusive<u8> = 0x50..=0x5f;
-    match start {
-        [0x1f, 0x8b, ..] => Ok(Compression::Gzip),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Ok(Compression::Zstd),
-        [kind, 0x2a, 0x4d, 0x18, ..] if SKIPPABLE.contains(kind) => Ok(Compression::Zstd),
-        [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, ..] => Err(UnpackError::Packing("bzip2")),
-        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Err(UnpackError::Packing("xz")),
-        _ if start.len() < 4 && !start.is_empty() => Ok(said),
-        _ => Ok(Compression::None),
+    match Compression::of_content(start) {
+        Ok(Compression::None) if start.len() < 4 && !start.is_empty() => Ok(said),
+        found => found.map_err(UnpackError::Packing),
     }
 }
 
