@@ -54,8 +54,8 @@ use crate::sys::Failure;
 pub enum ContainerError {
     #[error("image {image}: configuration: {reason}")]
     Config { image: String, reason: String },
-    #[error("image {image} is no image that can be run: its manifest is of another kind of artifact")]
-    Artifact { image: String },
+    #[error("image {image} is no image that can be run, but an artifact of the kind {kind:?}")]
+    Artifact { image: String, kind: String },
     #[error("image {image} has neither Entrypoint nor Cmd: say what to run, rcrun run {image} COMMAND")]
     NoCommand { image: String },
     #[error("image {image}: user {user:?}: {error}")]

@@ -36,7 +36,9 @@ impl Base<'_> {
     pub(super) fn read(&self) -> Result<(Contents, ImageConfig), ContainerError> {
         let contents = self.store.contents(self.image)?;
         if contents.facts.is_none() {
-            return Err(ContainerError::Artifact { image: self.name.into() });
+            let manifest = contents.manifest;
+            let kind = manifest.artifact_type.unwrap_or(manifest.config.media_type);
+            return Err(ContainerError::Artifact { image: self.name.into(), kind });
         }
         let config = ImageConfig::parse(self.name, &contents.config)?;
         Ok((contents, config))
