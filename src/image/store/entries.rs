@@ -19,6 +19,9 @@ const SOURCES: &str = "org.rcrun.image.sources";
 const KEEP_BLOBS: &str = "org.rcrun.image.keep-blobs";
 const STORED: &str = "org.rcrun.image.stored";
 
+/// The longest of an image's words that are kept here, in bytes.
+const LONGEST: usize = 255;
+
 /// One entry of index.json: an image under one of its names, or without any. An image of several names has an entry
 /// for each.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,8 +163,12 @@ impl Store {
         let contents = self.contents_of(&new.manifest)?;
         let mut manifest =
             Descriptor::new(&contents.manifest.media_type, new.manifest.digest.clone(), new.manifest.size);
+        // Each command reads index.json: no image says more in it than a name has room for.
+        let is_short = |text: &str| text.len() <= LONGEST;
         manifest.platform = contents.facts.as_ref().map(|facts| facts.platform());
-        manifest.artifact_type = contents.manifest.artifact_type.clone();
+        manifest.platform.take_if(|platform| !is_short(&platform.to_string()));
+        manifest.artifact_type = contents.manifest.artifact_type.clone().filter(|kind| is_short(kind));
+        let created = contents.facts.as_ref().and_then(|facts| facts.created.clone());
         let there = new.index.as_ref().unwrap_or(&manifest.digest);
         Ok(Image {
             id: contents.id().clone(),
@@ -169,7 +176,7 @@ impl Store {
             index: new.index.clone(),
             sources: new.source.iter().map(|source| source.with_digest(there)).collect(),
             keep_blobs: new.keep_blobs,
-            created: contents.facts.as_ref().and_then(|facts| facts.created.clone()),
+            created: created.filter(|time| is_short(time)),
             size: Some(self.size_of(&contents)),
             hidden_layers: self.hidden_layers(&contents),
             stored: Some(rfc3339(SystemTime::now())),

@@ -108,3 +108,17 @@ fn layers_below_an_opaque_root_are_counted() {
     assert_eq!(scene.store.images().unwrap()[0].hidden_layers, 2);
     assert_eq!(scene.pulled("other", &["a", "b"]).hidden_layers, 0);
 }
+
+#[test]
+fn an_image_does_not_fill_the_index_with_its_words() {
+    let scene = Scene::new();
+    let long = "x".repeat(100_000);
+    let config = json!({"architecture": long, "os": "linux", "created": long, "rootfs": {"diff_ids": []}});
+    let config = scene.put(OCI_CONFIG, config.to_string().as_bytes());
+    let manifest = json!({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": long,
+        "config": config, "layers": []});
+    let manifest = scene.put(OCI_MANIFEST, manifest.to_string().as_bytes());
+    scene.store.put_image(&pulled("web", manifest)).unwrap();
+    assert_eq!(scene.titles(), ["web:latest"]);
+    assert!(fs::read(scene.store.root().join("index.json")).unwrap().len() < 2000);
+}
