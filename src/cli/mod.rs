@@ -187,12 +187,15 @@ fn command_line_of<'a>(commands: impl Iterator<Item = (&'a Entry, Declare)>) -> 
     let version = clap::Arg::new("version").short('v').long("version").action(clap::ArgAction::SetTrue);
     let command = clap::Command::new("rcrun")
         .arg(version.help("Print versions, as the command version does"))
-        .after_help("To run a bundle: rcrun run DIR. Flags of a command: rcrun COMMAND --help.")
+        .after_help("To run a bundle: rcrun run DIR/. An image: rcrun run IMAGE. Flags of a command: rcrun COMMAND --help.")
         .subcommand_value_name("COMMAND")
         // Of a flag that is given twice the last counts, as for runc.
         .args_override_self(true)
         .arg_required_else_help(true);
-    let command = with_help(Global::augment_args(command), "A daemonless container runtime for OCI bundles");
+    let command = with_help(
+        Global::augment_args(command),
+        "A daemonless runtime for containers, of OCI bundles and of images",
+    );
     command.subcommands(
         commands.map(|(entry, declare)| clap::Command::new(entry.name).about(entry.about).defer(declare)),
     )
