@@ -232,6 +232,7 @@ fn a_connection_over_a_unix_socket_to_the_outside_is_made_again() {
     let bundle = bundle.bind(&data, place, &["rbind", "rw"]).script(&script);
     // CRIU sees the other end only in the same network namespace.
     let bundle = bundle.without_namespace("network");
+    let _alone = alone_in_the_hosts_network();
     bundle.run_detached();
     assert!(heard().contains("number 1"));
     checkpoint(&bundle, &[]).refused(&["criu dump failed", "ext-unix-sk", "dump.log"]);
@@ -263,6 +264,13 @@ fn a_process_on_the_callers_terminal_comes_back_on_the_restorers() {
     bundle.delete_forced().success();
 }
 
+/// CRIU names sockets of its own after the pids in the container, so two restores in one network namespace can
+/// be in each other's way: "Can't bind transport socket: Address already in use".
+fn alone_in_the_hosts_network() -> std::sync::MutexGuard<'static, ()> {
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 #[test]
 fn a_connection_that_nobody_has_accepted_is_left_out() {
     let port = free_port();
@@ -270,6 +278,7 @@ fn a_connection_that_nobody_has_accepted_is_left_out() {
     let bundle =
         busybox!().script(&format!("nc -l -p {port} & {stop}; {COUNT}")).without_namespace("network");
     require!(criu());
+    let _alone = alone_in_the_hosts_network();
     let (bundle, data) = with_data(bundle);
     bundle.run_detached();
     wait_for("the listener", 20, || listens(port).then_some(()));
