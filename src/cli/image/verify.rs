@@ -9,10 +9,10 @@ use crate::cli::{Command, Context, enter_user_namespace, output};
 /// Flags of `image verify`.
 #[derive(clap::Args)]
 pub struct Verify {
-    /// Names or ids of images
-    #[arg(value_name = "IMAGE", required_unless_present = "all", conflicts_with = "all")]
+    /// Names or ids of images; without any, all that is in the store
+    #[arg(value_name = "IMAGE", conflicts_with = "all")]
     images: Vec<String>,
-    /// Everything in the store
+    /// The same as without names
     #[arg(short, long)]
     all: bool,
 }
