@@ -108,7 +108,7 @@ fn on_small_disk(node: &Node, size: &str, script: &str) -> Outcome {
     fs::create_dir_all(node.storage()).expect("mkdir");
     let mut command = Command::new("unshare");
     let whole = format!(
-        "set -e; mount -t tmpfs -o size={size} tmpfs {0}; rcrun() {{ {1} --storage {0} \"$@\"; }}; {script}",
+        "set -e; mount -t tmpfs -o size={size} tmpfs {0}; rcrun() {{ '{1}' --storage {0} \"$@\"; }}; {script}",
         node.storage().display(),
         crate::support::binary().display()
     );
@@ -157,7 +157,7 @@ fn a_store_that_cannot_be_written_is_named() {
     let mut command = Command::new("unshare");
     fs::create_dir_all(scene.node.storage()).unwrap();
     let whole = format!(
-        "mount -t tmpfs -o ro tmpfs {0} && exec {1} --storage {0} pull --quiet {2}",
+        "mount -t tmpfs -o ro tmpfs {0} && exec '{1}' --storage {0} pull --quiet {2}",
         scene.node.storage().display(),
         crate::support::binary().display(),
         scene.name("a:1")
