@@ -317,8 +317,8 @@ fn count(what: &'static str, count: usize, most: usize, variable: &'static str) 
     }
 }
 
-/// `null` where a list or a map is meant to be empty: Go writes it so.
-fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+/// `null` where something is meant to be empty: Go writes it so.
+pub(super) fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: serde::Deserializer<'de>,
     T: Default + Deserialize<'de>,

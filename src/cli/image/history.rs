@@ -4,8 +4,8 @@ use rcrun::image::store::{Contents, History as Step, Store};
 use rcrun::text::on_one_line;
 use serde::Serialize;
 
-use super::{existing_for, find, parsed_format};
-use crate::cli::output::{self, Format};
+use super::{existing_for, find, parsed_format, print};
+use crate::cli::output::Format;
 use crate::cli::{Command, Context, human, table};
 
 /// Columns that `CREATED BY` and `COMMENT` have at most.
@@ -51,16 +51,7 @@ impl Command for History {
         let store = existing_for(context, &self.image)?;
         let contents = store.contents(&find(&store, &self.image)?)?;
         let rows = self.rows(&store, &contents);
-        let text = if self.quiet {
-            rows.into_iter().map(|row| format!("{}\n", row.id)).collect()
-        } else {
-            match self.format {
-                Format::Table => self.table(rows),
-                Format::Json => rows.iter().map(output::json_line).collect::<anyhow::Result<String>>()?,
-            }
-        };
-        output::print(&text)?;
-        Ok(0)
+        print(rows, (self.quiet, self.format), |row| row.id, |rows| self.table(rows))
     }
 }
 

@@ -4,8 +4,8 @@ use rcrun::image::store::{Image, Store};
 use rcrun::state::parse_rfc3339;
 use serde::Serialize;
 
-use super::{Filter, existing, parsed_format};
-use crate::cli::output::{self, Format};
+use super::{Filter, existing, parsed_format, print};
+use crate::cli::output::Format;
 use crate::cli::{Command, Context, human, table};
 
 const NONE: &str = "<none>";
@@ -61,16 +61,7 @@ impl Command for Images {
             Some(store) => self.rows(&store)?,
             None => Vec::new(),
         };
-        let text = if self.quiet {
-            rows.into_iter().map(|row| format!("{}\n", row.id)).collect()
-        } else {
-            match self.format {
-                Format::Table => self.table(rows),
-                Format::Json => rows.iter().map(output::json_line).collect::<anyhow::Result<String>>()?,
-            }
-        };
-        output::print(&text)?;
-        Ok(0)
+        print(rows, (self.quiet, self.format), |row| row.id, |rows| self.table(rows))
     }
 }
 

@@ -18,8 +18,10 @@ use rcrun::image::reference::DOCKER_IO;
 use rcrun::image::registry::settings::{Settings, SettingsOptions};
 use rcrun::image::store::{Image as Stored, Store, StoreError};
 use rcrun::image::{Name, Reference};
+use serde::Serialize;
 
 use super::load::Load;
+use super::output::{self, Format};
 use super::pull::Pull;
 use super::push::Push;
 use super::save::Save;
@@ -137,6 +139,21 @@ fn candidates(text: &str) -> anyhow::Result<(Vec<Reference>, Option<anyhow::Erro
     Ok((candidates, ambiguous))
 }
 
+/// Prints a list: ids alone, a table, or a line of JSON for each row.
+fn print<R: Serialize>(
+    rows: Vec<R>,
+    (quiet, format): (bool, Format),
+    id: impl Fn(R) -> String,
+    table: impl FnOnce(Vec<R>) -> String,
+) -> anyhow::Result<u8> {
+    output::print(&match format {
+        _ if quiet => rows.into_iter().map(|row| id(row) + "\n").collect(),
+        Format::Table => table(rows),
+        Format::Json => rows.iter().map(output::json_line).collect::<anyhow::Result<String>>()?,
+    })?;
+    Ok(0)
+}
+
 /// Does `one` to each word, past errors: the last error is the result, those before it are printed.
 pub fn each<T>(
     words: &[String],
@@ -157,10 +174,10 @@ pub fn each<T>(
 }
 
 /// `--format` of commands whose docker namesakes also take Go templates.
-pub fn parsed_format(value: &str) -> Result<super::output::Format, String> {
+pub fn parsed_format(value: &str) -> Result<Format, String> {
     match value {
-        "table" => Ok(super::output::Format::Table),
-        "json" => Ok(super::output::Format::Json),
+        "table" => Ok(Format::Table),
+        "json" => Ok(Format::Json),
         _ if value.contains("{{") => {
             Err("Go templates are not supported: take json, and jq or the like".to_owned())
         }

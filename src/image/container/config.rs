@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::ContainerError;
+use crate::image::manifest::null_is_default;
 use crate::text::on_one_line;
 
 /// Labels that are rcrun's own.
@@ -24,10 +25,10 @@ pub struct ImageConfig {
     #[serde(default)]
     pub os: String,
     /// `v8`, ...
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub variant: String,
     /// The process.
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub config: Execution,
 }
 
@@ -36,31 +37,31 @@ pub struct ImageConfig {
 #[serde(rename_all = "PascalCase", default)]
 pub struct Execution {
     /// `user`, `uid`, either with `:group` or `:gid`.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "null_is_default")]
     pub user: String,
     /// `NAME=VALUE`.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "null_is_default")]
     pub env: Vec<String>,
     /// The program and its first arguments.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "null_is_default")]
     pub entrypoint: Vec<String>,
     /// The other arguments, or the program where there is no entrypoint.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "null_is_default")]
     pub cmd: Vec<String>,
     /// Directories whose contents outlive the container.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "null_is_default")]
     pub volumes: BTreeMap<String, serde::de::IgnoredAny>,
     /// Where the process starts.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "null_is_default")]
     pub working_dir: String,
     /// Whatever.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "null_is_default")]
     pub labels: BTreeMap<String, String>,
     /// What asks the process to end: a name or a number.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "null_is_default")]
     pub stop_signal: String,
     /// Ports that the process listens on: for people.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "null_is_default")]
     pub exposed_ports: BTreeMap<String, serde::de::IgnoredAny>,
     /// Docker's periodical check.
     pub healthcheck: Option<serde::de::IgnoredAny>,
@@ -117,15 +118,6 @@ pub(super) fn is_volume_path(path: &str) -> bool {
         && !path.contains('\0')
         && names.clone().all(|name| name != "..")
         && names.next().is_some()
-}
-
-/// `null` where something is meant to be empty: Go writes it so.
-fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[cfg(test)]
