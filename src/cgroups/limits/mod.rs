@@ -25,7 +25,8 @@ const KNOWN_CONTROLLERS: [&str; 9] =
     ["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma", "misc", "dmem"];
 
 /// What to do about a limit whose controller the host lacks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum MissingControllers {
     /// Fail, naming controller and cgroup.
     #[default]

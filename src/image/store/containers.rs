@@ -50,6 +50,10 @@ pub struct ContainerRecord {
     /// The ids of its own user namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ids: Option<IdRange>,
+    /// A file or directory: as long as it is there, the container is kept, whatever has become of its runtime state
+    /// (it was not started yet, it has ended, the machine was rebooted).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keeper: Option<PathBuf>,
 }
 
 impl ContainerRecord {
@@ -64,6 +68,7 @@ impl ContainerRecord {
             state: state.to_owned(),
             created: rfc3339(SystemTime::now()),
             ids: None,
+            keeper: None,
         }
     }
 }
@@ -191,9 +196,11 @@ fn liveness(directory: &Path, record: &ContainerRecord) -> Liveness {
     if is_held(directory) {
         return Liveness::Running;
     }
-    let Ok(id) = ContainerId::parse(&record.id) else { return Liveness::Gone };
+    let kept = record.keeper.as_ref().is_some_and(|keeper| keeper.symlink_metadata().is_ok());
+    let gone = if kept { Liveness::Stopped } else { Liveness::Gone };
+    let Ok(id) = ContainerId::parse(&record.id) else { return gone };
     match state::Store::new(record.state.clone(), |_| ()).open(&id) {
-        Err(state::StateError::NotFound { .. }) => Liveness::Gone,
+        Err(state::StateError::NotFound { .. }) => gone,
         // What cannot be looked at is there.
         Err(_) => Liveness::Running,
         Ok(state) => match state.read_record() {

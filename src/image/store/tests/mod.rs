@@ -122,6 +122,7 @@ impl Scene {
             state: self.directory.path().join("run"),
             created: String::new(),
             ids: None,
+            keeper: None,
         };
         fs::write(path.join("container.json"), serde_json::to_vec(&record).unwrap()).unwrap();
         directory

@@ -1,0 +1,1 @@
+//! `rcrun-cri check`: what this host lacks, and what that disables.

@@ -1,0 +1,3 @@
+//! The `rcrun-cri` program.
+
+fn main() {}

@@ -1,0 +1,21 @@
+//! The gRPC server: requests to functions, errors to codes.
+
+mod image;
+mod runtime;
+pub mod status;
+
+use std::pin::Pin;
+
+use tokio_stream::Stream;
+use tonic::Status;
+
+pub use image::ImageCalls;
+pub use runtime::RuntimeCalls;
+
+/// What an RPC streams.
+pub type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// An RPC that is not served yet; docs/cri.md lists them.
+fn not_served(name: &str) -> Status {
+    Status::unimplemented(format!("{name} is not served by this version of rcrun-cri"))
+}

@@ -1,0 +1,3 @@
+//! The `rcrun-shim` program.
+
+fn main() {}

@@ -1,0 +1,86 @@
+//! What a shim is told, and what it leaves.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cgroups::MissingControllers;
+
+/// The version of [`Settings`], [`Exit`] and the messages. A newer rcrun speaks with older shims: fields are only added, each with a default.
+pub const SCHEMA: u32 = 1;
+
+/// `shim.json`: all that a shim knows of its container beside config.json.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Settings {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The container's id.
+    pub id: String,
+    /// Who makes the container.
+    pub runtime: Runtime,
+    /// The directory of config.json, shim.json and exit.json.
+    pub bundle: PathBuf,
+    /// The volatile directory.
+    pub run: PathBuf,
+    /// Where the root file system is: its mount is handed over as a descriptor, attached nowhere, and this is its empty mount
+    /// point (an image's); None: config.json's `root.path` has the files.
+    #[serde(default)]
+    pub root: Option<PathBuf>,
+    /// The directory that goes away with the container's state, absolute; None: the caller removes what there is.
+    #[serde(default)]
+    pub directory: Option<PathBuf>,
+    /// Standard input stays open for who attaches; else it is /dev/null.
+    #[serde(default)]
+    pub stdin: bool,
+    /// Standard input ends when the first who attached to it goes.
+    #[serde(default)]
+    pub stdin_once: bool,
+    /// `process.terminal`: one stream, and sizes.
+    #[serde(default)]
+    pub terminal: bool,
+    /// The log in the CRI's format, absolute; None: nothing is kept.
+    #[serde(default)]
+    pub log: Option<PathBuf>,
+    /// `skip` or `refuse`.
+    #[serde(default)]
+    pub missing_controllers: MissingControllers,
+    /// Have systemd make the cgroup.
+    #[serde(default)]
+    pub systemd_cgroup: bool,
+    /// The network namespace is nobody else's: bring its loopback device up.
+    #[serde(default)]
+    pub loopback: bool,
+}
+
+/// Who makes the container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Runtime {
+    /// The library, in the shim itself. `state` is the directory that `rcrun --root` names.
+    Own {
+        /// `--root`.
+        state: PathBuf,
+    },
+    /// Another OCI runtime with runc's command line.
+    Program {
+        /// Its file.
+        program: PathBuf,
+        /// `--root`.
+        state: PathBuf,
+    },
+}
+
+/// `exit.json`: how a container ended, written (and renamed there) before anybody can see the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The exit status, 128 and the signal's number where a signal ended it; None where nobody saw it.
+    pub code: Option<i32>,
+    /// Nanoseconds since 1970.
+    pub started: i64,
+    /// Nanoseconds since 1970.
+    pub finished: i64,
+    /// The kernel killed a process of the container for lack of memory.
+    pub oom_killed: bool,
+}
