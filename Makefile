@@ -9,6 +9,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 RCRUN := $(TARGET)/release/rcrun
+PROGRAMS := rcrun rcrun-shim rcrun-cri
 # Where cargo puts release builds; all are for a named target.
 BUILD = $(TARGET)/$$(rustc -vV | sed -n 's/^host: //p')/release
 # Of make bench; all where it is empty: CASES="default exec"
@@ -22,11 +23,11 @@ CARGO_DENY := 0.20.2
 help: ## List these targets
 	@sed -En 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 26
 
-build: cargo ## Build the static binary target/release/rcrun
+build: cargo ## Build the static binaries target/release/rcrun, rcrun-shim and rcrun-cri
 	@tests/bin/require build
-	@cargo build --release --locked
+	@cargo build --release --locked $(PROGRAMS:%=--package %)
 	@mkdir -p "$(TARGET)/release"
-	@ln -f "$(BUILD)/rcrun" "$(RCRUN)"
+	@for program in $(PROGRAMS); do ln -f "$(BUILD)/$$program" "$(TARGET)/release/$$program"; done
 
 demo: build ## Run a real container made from Debian's busybox, with its timings
 	@tests/bin/require demo
