@@ -64,6 +64,8 @@ pub struct Runtime {
     pub shim: Program,
     /// Networks of Pods: CNI, or the built-in bridge.
     pub network: crate::cni::Networks,
+    /// The image store.
+    pub images: crate::image::Images,
     /// The streaming server's tokens.
     pub streaming: crate::streaming::Streaming,
 }
