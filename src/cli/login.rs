@@ -81,7 +81,7 @@ impl Login {
         let found = settings.credentials(self.registry.registry(), self.registry.path())?;
         let user = match found.map(|found| found.secret) {
             Some(Secret::Password { user, .. }) => user,
-            Some(Secret::IdentityToken(_)) => "<token>".to_owned(),
+            Some(Secret::IdentityToken(_) | Secret::RegistryToken(_)) => "<token>".to_owned(),
             None => bail!("nobody is logged in to {}", self.registry),
         };
         output::print(&format!("{user}\n"))?;

@@ -41,6 +41,12 @@ impl RegistryError {
         self.failures().is_some_and(|all| all.0.iter().any(unauthorized))
     }
 
+    /// In short, for who has to tell programs: what the last one asked said, the registry itself after its mirrors.
+    pub fn kind(&self) -> ErrorKind {
+        let last = self.failures().and_then(|all| all.0.last());
+        last.map_or(ErrorKind::Other, |(_, why)| why.kind())
+    }
+
     fn failures(&self) -> Option<&Failures> {
         match self {
             Self::Directory { .. } | Self::Nowhere { .. } => None,
@@ -52,6 +58,23 @@ impl RegistryError {
             | Self::Login { failures, .. } => Some(failures),
         }
     }
+}
+
+/// Kinds of errors that programs tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// There is no such thing.
+    NotFound,
+    /// It may be there, for who logs in.
+    LoginNeeded,
+    /// The credentials do not allow it.
+    LoginRefused,
+    /// Nobody answers, or it cannot do it now: it may later.
+    Unavailable,
+    /// [`super::Registry::stop`].
+    Stopped,
+    /// Everything else.
+    Other,
 }
 
 /// What each endpoint answered, in the order of asking.
@@ -190,6 +213,27 @@ impl Failure {
             Self::Busy { wait, .. } | Self::Status { wait, .. } => *wait,
             Self::Token { why, .. } => why.wait(),
             _ => None,
+        }
+    }
+
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::Unauthorized { login: None, .. } => ErrorKind::LoginNeeded,
+            Self::Unauthorized { login: Some(_), .. } | Self::Status { status: 401 | 403, .. } => {
+                ErrorKind::LoginRefused
+            }
+            Self::Stopped => ErrorKind::Stopped,
+            Self::Again { last, .. } => last.kind(),
+            Self::Token { why, .. } => match why.kind() {
+                // That of the token server, not of the registry.
+                ErrorKind::NotFound => ErrorKind::Other,
+                kind => kind,
+            },
+            Self::BothSchemes { http, .. } => http.kind(),
+            Self::Resolve { .. } | Self::Connect(_) | Self::Proxy { .. } => ErrorKind::Unavailable,
+            _ if self.is_transient() => ErrorKind::Unavailable,
+            _ => ErrorKind::Other,
         }
     }
 

@@ -119,14 +119,19 @@ impl Logins {
         scopes: &[String],
         challenge: &Challenge,
     ) -> Result<Option<Proof>, Failure> {
+        let credentials = self.credentials(client, endpoint)?;
+        if let Some(Credentials { secret: Secret::RegistryToken(token), source }) = credentials {
+            let header = sensitive(format!("Bearer {token}")).ok_or_else(|| unusable(&source))?;
+            return Ok(Some(Proof { origin: home.clone(), header, login: Some(source) }));
+        }
         match challenge {
-            Challenge::Basic => match self.credentials(client, endpoint)? {
+            Challenge::Basic => match credentials {
                 None => Ok(None),
                 Some(Credentials { secret: Secret::Password { user, password }, source }) => {
                     let header = basic(&user, &password, &source)?;
                     Ok(Some(Proof { origin: home.clone(), header, login: Some(source) }))
                 }
-                Some(Credentials { secret: Secret::IdentityToken(_), source }) => Err(refused(
+                Some(Credentials { source, .. }) => Err(refused(
                     endpoint,
                     Some(source),
                     Words("they are a token, but it wants a password".into()),
@@ -193,7 +198,8 @@ impl Logins {
         }
         let (mut proof, mut form) = (None, None);
         match credentials {
-            None => {}
+            // A registry's token asks no token server.
+            None | Some(Credentials { secret: Secret::RegistryToken(_), .. }) => {}
             Some(Credentials { secret: Secret::Password { user, password }, source }) => {
                 let header = basic(user, password, source)?;
                 proof = Some(Proof { origin: Origin::of(&realm), header, login: Some(source.clone()) });
@@ -282,8 +288,11 @@ fn refresh_form(wanted: &Wanted, token: &str) -> String {
 
 fn basic(user: &str, password: &str, source: &str) -> Result<HeaderValue, Failure> {
     let text = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
-    sensitive(text)
-        .ok_or_else(|| Failure::Settings(format!("the credentials from {source} are unusable").into()))
+    sensitive(text).ok_or_else(|| unusable(source))
+}
+
+fn unusable(source: &str) -> Failure {
+    Failure::Settings(format!("the credentials from {source} are unusable").into())
 }
 
 /// A header's value that nobody prints.

@@ -35,7 +35,7 @@ use ureq::http::Method;
 
 pub use ask::Open;
 pub use blob::Blob;
-pub use error::{Failure, Failures, RegistryError, Words};
+pub use error::{ErrorKind, Failure, Failures, RegistryError, Words};
 pub use manifest::Fetched;
 pub use push::Pushed;
 pub use timeouts::{TimeoutError, Timeouts};

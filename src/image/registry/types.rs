@@ -39,6 +39,8 @@ pub enum Secret {
     },
     /// An OAuth2 refresh token: `identitytoken` of an auth file, `<token>` of a credential helper.
     IdentityToken(String),
+    /// A bearer token that the registry itself takes, as Kubernetes may be given one.
+    RegistryToken(String),
 }
 
 /// What TLS needs beside the system's roots.
@@ -80,6 +82,7 @@ impl fmt::Debug for Secret {
         f.write_str(match self {
             Self::Password { .. } => "Password(..)",
             Self::IdentityToken(_) => "IdentityToken(..)",
+            Self::RegistryToken(_) => "RegistryToken(..)",
         })
     }
 }

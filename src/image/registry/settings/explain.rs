@@ -147,7 +147,9 @@ impl Settings {
             Ok(None) => Known::Nobody,
             Ok(Some(credentials)) => match credentials.secret {
                 Secret::Password { user, .. } => Known::User { user, source: credentials.source },
-                Secret::IdentityToken(_) => Known::IdentityToken { source: credentials.source },
+                Secret::IdentityToken(_) | Secret::RegistryToken(_) => {
+                    Known::IdentityToken { source: credentials.source }
+                }
             },
             Err(error) => Known::Error(error.to_string()),
         }

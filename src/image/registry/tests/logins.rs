@@ -218,3 +218,39 @@ fn what_a_login_does_not_allow_names_it() {
     let error = line(registry.push_manifest(&reference(&server, "a"), "application/x", MANIFEST));
     assert!(error.contains("credentials from auth.json do not allow it (DENIED: read only)"), "{error}");
 }
+
+#[test]
+fn a_registrys_own_token_is_shown_to_it_and_no_token_server_is_asked() {
+    for challenge in ["Basic realm=\"r\"", "Bearer realm=\"http://127.0.0.1:1/token\",service=\"s\""] {
+        let server = Server::start(move |seen, _| match seen.header("authorization") {
+            Some("Bearer hunter2") => Reply::new(200, MANIFEST),
+            _ => Reply::new(401, "").with("WWW-Authenticate", challenge),
+        });
+        let mut given = Given::insecure(&[server.address.to_string()]);
+        let secret = Secret::RegistryToken("hunter2".to_owned());
+        given.credentials = Some(Credentials { secret, source: "the request".to_owned() });
+        given.registry().manifest(&reference(&server, "a")).unwrap();
+    }
+}
+
+#[test]
+fn what_went_wrong_has_a_kind() {
+    let kind = |reply: Reply, given: fn(Given) -> Given| {
+        let server = Server::start(move |_, _| reply.clone());
+        let registry = given(Given::insecure(&[server.address.to_string()])).registry();
+        registry.manifest(&reference(&server, "a")).unwrap_err().kind()
+    };
+    let basic = |status| Reply::new(status, "").with("WWW-Authenticate", "Basic realm=\"r\"");
+    assert_eq!(kind(Reply::new(404, ""), |given| given), ErrorKind::NotFound);
+    assert_eq!(kind(basic(401), |given| given), ErrorKind::LoginNeeded);
+    assert_eq!(kind(basic(401), Given::password), ErrorKind::LoginRefused);
+    assert_eq!(kind(Reply::new(403, ""), |given| given), ErrorKind::LoginRefused);
+    for status in [429, 500, 503] {
+        assert_eq!(kind(Reply::new(status, ""), |given| given), ErrorKind::Unavailable);
+    }
+    assert_eq!(kind(Reply::new(418, ""), |given| given), ErrorKind::Other);
+    let gone = { Server::start(|_, _| Reply::new(200, "")).address };
+    let registry = Given::insecure(&[gone.to_string()]).registry();
+    let error = registry.manifest(&format!("{gone}/a").parse().unwrap()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+}

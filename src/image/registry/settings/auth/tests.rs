@@ -81,7 +81,7 @@ impl Home {
     fn user(&self, registry: &str, repository: &str) -> Option<String> {
         self.find(registry, repository).unwrap().map(|credentials| match credentials.secret {
             Secret::Password { user, password } => format!("{user}:{password}"),
-            Secret::IdentityToken(token) => format!("token {token}"),
+            Secret::IdentityToken(token) | Secret::RegistryToken(token) => format!("token {token}"),
         })
     }
 
