@@ -66,6 +66,17 @@ impl Store {
         Ok(self.with_garbage(removed))
     }
 
+    /// Removes an image with all its names, as the CRI has it, also one that containers use: what these need stays until they
+    /// are gone, too. None of an image that is not there.
+    pub fn remove_all_names(&self, id: &Digest) -> Result<Option<Removed>, StoreError> {
+        let removed = self.change_index(|index| {
+            let mut images = self.images_in(index);
+            images.retain(|image| image.id == *id);
+            Ok::<_, StoreError>((!images.is_empty()).then(|| removed(index, &images)))
+        })?;
+        Ok(removed.map(|removed| self.with_garbage(removed)))
+    }
+
     /// The entries are gone, whatever becomes of the rest.
     fn with_garbage(&self, removed: Removed) -> Removed {
         let collected = self.collect_garbage();

@@ -42,6 +42,26 @@ pub struct ImageUsage {
     pub shared: u64,
 }
 
+/// What something takes of a file system.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes on the disk.
+    pub bytes: u64,
+    /// Files, directories and all else that has an inode.
+    pub inodes: u64,
+}
+
+impl Space {
+    fn of(stat: &Stat) -> Self {
+        Self { bytes: blocks(stat), inodes: 1 }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.bytes += other.bytes;
+        self.inodes += other.inodes;
+    }
+}
+
 impl Usage {
     /// Bytes of all images: their layers, each once, and their documents.
     pub fn of_images(&self) -> u64 {
@@ -78,6 +98,25 @@ impl Store {
             usage.containers.push((container, bytes));
         }
         Ok(usage)
+    }
+
+    /// What all layers and blobs take, and what all containers have written: cheap enough to be asked again and again,
+    /// since layers are measured once.
+    pub fn space(&self) -> Result<(Space, Space), StoreError> {
+        let (mut images, mut containers) = (Space::default(), Space::default());
+        for (diff_id, _) in self.stored(layout::LAYERS)? {
+            // One may be removed at this moment.
+            let Some(layer) = self.layer(&diff_id) else { continue };
+            let (Ok(bytes), Ok(record)) = (self.measured(&layer), layer.record()) else { continue };
+            images.add(Space { bytes, inodes: record.files });
+        }
+        for (_, path) in self.stored(layout::BLOBS)? {
+            images.add(rustix::fs::lstat(&path).map_or(Space::default(), |stat| Space::of(&stat)));
+        }
+        for container in self.containers()? {
+            containers.add(measure(&container.path).unwrap_or_default());
+        }
+        Ok((images, containers))
     }
 
     /// Bytes that a layer takes on the disk.
@@ -156,13 +195,17 @@ impl Store {
 
 /// Bytes on the disk of all below `path`; a file of several names counts once. Nothing outside of its mount is looked at.
 pub(super) fn disk_bytes(path: &Path) -> Result<u64, StoreError> {
+    measure(path).map(|space| space.bytes)
+}
+
+fn measure(path: &Path) -> Result<Space, StoreError> {
     let failed = |error| StoreError::file("measure", path, error);
     let top = remove::open_directory(CWD, path).map_err(failed)?;
     let stat = rustix::fs::fstat(&top).map_err(failed)?;
-    let mut walk = Walk { device: stat.st_dev, linked: HashSet::new(), bytes: blocks(&stat) };
+    let mut walk = Walk { device: stat.st_dev, linked: HashSet::new(), space: Space::of(&stat) };
     // A level has its descriptor open while those below it are visited: of absurd depth the rest is not counted.
     walk.directory(top, 0).map_err(failed)?;
-    Ok(walk.bytes)
+    Ok(walk.space)
 }
 
 /// Levels below which nothing is counted.
@@ -171,7 +214,7 @@ const DEEPEST: usize = 400;
 struct Walk {
     device: u64,
     linked: HashSet<u64>,
-    bytes: u64,
+    space: Space,
 }
 
 impl Walk {
@@ -192,7 +235,7 @@ impl Walk {
             if stat.st_dev != self.device || !is_new {
                 continue;
             }
-            self.bytes += blocks(&stat);
+            self.space.add(Space::of(&stat));
             if is_directory && depth < DEEPEST {
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
                 match rustix::fs::openat(&at, name, flags, Mode::empty()) {

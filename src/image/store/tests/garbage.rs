@@ -157,3 +157,36 @@ fn disk_usage_counts_what_is_shared_once() {
     assert_eq!(scene.unpack("a").record().unwrap().disk, Some(one));
     drop(held);
 }
+
+#[test]
+fn all_names_go_and_what_a_container_uses_stays_with_it() {
+    let scene = Scene::new();
+    let web = scene.pulled("web", &["a"]);
+    scene.store.tag(&web, &"r.example/other:2".parse().unwrap()).unwrap();
+    let held = scene.container("c1", &web);
+    let removed = scene.store.remove_all_names(&web.id).unwrap().unwrap();
+    assert_eq!(removed.untagged[..2], ["web:latest", "r.example/other:2"]);
+    assert_eq!(removed.deleted, std::slice::from_ref(&web.id));
+    assert!(scene.titles().is_empty() && scene.has_layer("a"));
+    assert!(scene.store.remove_all_names(&web.id).unwrap().is_none());
+    drop(held);
+    scene.store.collect_garbage().unwrap();
+    assert!(!scene.has_layer("a"));
+}
+
+#[test]
+fn space_is_that_of_layers_blobs_and_containers() {
+    let scene = Scene::new();
+    assert_eq!(scene.store.space().unwrap(), Default::default());
+    let web = scene.pulled("web", &["a", "b"]);
+    let held = scene.container("c1", &web);
+    fs::write(scene.store.root().join("containers/c1/upper/written"), [1; 9000]).unwrap();
+    let (images, containers) = scene.store.space().unwrap();
+    // A file in each layer, a manifest and a configuration.
+    assert_eq!(images.inodes, 4);
+    assert!(images.bytes >= 10_000);
+    // The directory, upper/, the file, container.json.
+    assert_eq!(containers.inodes, 4);
+    assert!(containers.bytes >= 9000);
+    drop(held);
+}
