@@ -1,12 +1,14 @@
 //! What requests about images share: the store, opened once, and what was read of images that do not change.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rcrun::image::Digest;
 use rcrun::image::container::ImageConfig;
 use rcrun::image::store::{Contents, Image, Store, StoreError};
 
+use super::space::Measured;
 use crate::runtime::Paths;
 use crate::spec::ImageFacts;
 
@@ -19,6 +21,10 @@ pub struct Images {
     store: OnceLock<Arc<Store>>,
     /// By the manifest's digest, so that nothing in it can be out of date.
     documents: Mutex<HashMap<Digest, Arc<Documents>>>,
+    /// What ImageFsInfo told last.
+    pub(super) space: tokio::sync::Mutex<Option<Measured>>,
+    changed: AtomicBool,
+    overdue: AtomicBool,
 }
 
 /// An image's manifest and configuration.
@@ -54,6 +60,26 @@ impl Images {
         }
         known.insert(digest.clone(), Arc::clone(&documents));
         Ok(documents)
+    }
+
+    /// An image came or went: what was measured is no longer so.
+    pub(super) fn set_changed(&self) {
+        self.changed.store(true, Ordering::Relaxed);
+    }
+
+    /// Is what was measured no longer so? Asked once.
+    pub(super) fn take_changed(&self) -> bool {
+        self.changed.swap(false, Ordering::Relaxed)
+    }
+
+    /// Garbage could not be collected, since the store was in use.
+    pub(super) fn set_overdue(&self) {
+        self.overdue.store(true, Ordering::Relaxed);
+    }
+
+    /// Is there such garbage? Asked once.
+    pub(super) fn take_overdue(&self) -> bool {
+        self.overdue.swap(false, Ordering::Relaxed)
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Arc<Documents>>> {

@@ -3,9 +3,16 @@
 //! Another program may change the store at any time, so each request reads what it needs from the disk; what cannot change
 //! is kept ([`Images`]). Locks of the store are held within a request alone.
 
+mod auth;
+mod describe;
 mod error;
 mod find;
 mod images;
+mod list;
+mod pinned;
+mod pull;
+mod remove;
+mod space;
 
 use std::sync::Arc;
 
@@ -14,48 +21,65 @@ use tonic::Status;
 
 pub use find::{Found, find, find_blocking};
 pub use images::{Documents, Images};
+pub use remove::{collect, container_removed};
 
 use crate::api;
 use crate::runtime::Runtime;
+use crate::server::Answers;
+
+/// Images in one message of a stream.
+const PART: usize = 100;
 
 /// ListImages.
 pub async fn list_images(
-    _runtime: &Arc<Runtime>,
-    _request: api::ListImagesRequest,
+    runtime: &Arc<Runtime>,
+    request: api::ListImagesRequest,
 ) -> Result<api::ListImagesResponse, Status> {
-    todo!()
+    let images = list::list(runtime, request.filter).await?;
+    Ok(api::ListImagesResponse { images })
+}
+
+/// StreamImages.
+pub async fn stream_images(
+    runtime: &Arc<Runtime>,
+    request: api::StreamImagesRequest,
+) -> Result<Answers<api::StreamImagesResponse>, Status> {
+    let images = list::list(runtime, request.filter).await?;
+    let parts: Vec<_> =
+        images.chunks(PART).map(|part| Ok(api::StreamImagesResponse { images: part.to_vec() })).collect();
+    Ok(Box::pin(tokio_stream::iter(parts)))
 }
 
 /// ImageStatus.
 pub async fn image_status(
-    _runtime: &Arc<Runtime>,
-    _request: api::ImageStatusRequest,
+    runtime: &Arc<Runtime>,
+    request: api::ImageStatusRequest,
 ) -> Result<api::ImageStatusResponse, Status> {
-    todo!()
+    list::status(runtime, request).await
 }
 
 /// PullImage.
 pub async fn pull_image(
-    _runtime: &Arc<Runtime>,
-    _request: api::PullImageRequest,
+    runtime: &Arc<Runtime>,
+    request: api::PullImageRequest,
 ) -> Result<api::PullImageResponse, Status> {
-    todo!()
+    pull::pull(runtime, request).await
 }
 
 /// RemoveImage.
 pub async fn remove_image(
-    _runtime: &Arc<Runtime>,
-    _request: api::RemoveImageRequest,
+    runtime: &Arc<Runtime>,
+    request: api::RemoveImageRequest,
 ) -> Result<api::RemoveImageResponse, Status> {
-    todo!()
+    remove::remove(runtime, request).await
 }
 
 /// ImageFsInfo.
 pub async fn image_fs_info(
-    _runtime: &Arc<Runtime>,
+    runtime: &Arc<Runtime>,
     _request: api::ImageFsInfoRequest,
 ) -> Result<api::ImageFsInfoResponse, Status> {
-    todo!()
+    space::info(runtime).await
 }
 
 /// The image store.

@@ -25,9 +25,9 @@ impl ImageService for ImageCalls {
 
     async fn stream_images(
         &self,
-        _: Request<api::StreamImagesRequest>,
+        request: Request<api::StreamImagesRequest>,
     ) -> Result<Response<Self::StreamImagesStream>, Status> {
-        Err(super::not_served("StreamImages"))
+        crate::image::stream_images(&self.0, request.into_inner()).await.map(Response::new)
     }
 
     async fn image_status(

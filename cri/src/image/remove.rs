@@ -1,0 +1,74 @@
+//! RemoveImage, and garbage that could not be collected then.
+
+use std::sync::Arc;
+
+use rcrun::image::Digest;
+use rcrun::image::store::{Collected, Store};
+use tonic::Status;
+
+use super::{blocking, error, find, store};
+use crate::api;
+use crate::runtime::Runtime;
+
+/// Removes an image with all its names. One that is not there is fine. What containers use of it stays until they are removed.
+pub async fn remove(
+    runtime: &Arc<Runtime>,
+    request: api::RemoveImageRequest,
+) -> Result<api::RemoveImageResponse, Status> {
+    let runtime = Arc::clone(runtime);
+    let text = request.image.unwrap_or_default().image;
+    blocking(move || {
+        let store = store(&runtime)?;
+        let images = store.images().map_err(error::store)?;
+        if let Some(image) = find::resolve(&images, &text)?
+            && let Some(removed) = store.remove_all_names(&image.id).map_err(error::store)?
+        {
+            tracing::info!(image = %image.id, names = removed.untagged.join(" "), "removed");
+            runtime.images.set_changed();
+            note(&runtime, &removed.collected);
+        }
+        Ok(api::RemoveImageResponse {})
+    })
+    .await
+}
+
+/// A container of the image `id` was removed: if the image went before it, its layers go now.
+pub async fn container_removed(runtime: &Arc<Runtime>, id: &str) {
+    let (runtime, id) = (Arc::clone(runtime), id.parse::<Digest>());
+    let collected = blocking(move || {
+        let store = store(&runtime)?;
+        let images = store.images().map_err(error::store)?;
+        if id.is_ok_and(|id| !images.iter().any(|image| image.id == id)) {
+            collect(&runtime, &store);
+        }
+        Ok(())
+    });
+    if let Err(failure) = collected.await {
+        tracing::warn!("garbage of images stays: {failure}");
+    }
+}
+
+/// Collects what a killed process left, or what was in use when an image was removed.
+pub fn collect(runtime: &Runtime, store: &Store) {
+    match store.collect_garbage() {
+        Ok(collected) => note(runtime, &collected),
+        Err(failure) => tracing::warn!("garbage of images stays: {failure}"),
+    }
+}
+
+/// Collects if that is overdue; for who just stopped using the store.
+pub(super) fn collect_overdue(runtime: &Runtime, store: &Store) {
+    if runtime.images.take_overdue() {
+        collect(runtime, store);
+    }
+}
+
+fn note(runtime: &Runtime, collected: &Collected) {
+    // A pull goes on: its end collects.
+    if collected.deferred {
+        runtime.images.set_overdue();
+    }
+    for failure in &collected.errors {
+        tracing::warn!("garbage of images stays: {failure}");
+    }
+}
