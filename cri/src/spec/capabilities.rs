@@ -87,3 +87,86 @@ fn check_permitted(bounding: &BTreeSet<String>, permitted: u64) -> Result<(), In
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Wish;
+    use crate::api::Capability;
+
+    fn own(words: &[&str]) -> Vec<String> {
+        words.iter().map(|&word| word.to_owned()).collect()
+    }
+
+    fn wish(add: &[&str], drop: &[&str], ambient: &[&str]) -> Wish {
+        Wish::with(|wish| {
+            wish.security().capabilities = Some(Capability {
+                add_capabilities: own(add),
+                drop_capabilities: own(drop),
+                add_ambient_capabilities: own(ambient),
+            });
+        })
+    }
+
+    /// The five sets of a process, each sorted.
+    fn of(wish: &Wish) -> serde_json::Value {
+        let mut sets = wish.json()["process"]["capabilities"].clone();
+        for set in sets.as_object_mut().unwrap().values_mut() {
+            set.as_array_mut().unwrap().sort_by_key(|name| name.as_str().unwrap().to_owned());
+        }
+        sets
+    }
+
+    fn count(wish: &Wish) -> usize {
+        of(wish)["bounding"].as_array().unwrap().len()
+    }
+
+    #[test]
+    fn names_are_added_and_dropped_and_dropping_wins() {
+        assert_eq!(count(&Wish::new()), 14);
+        let with = |wish: &Wish, name: &str| of(wish)["bounding"].as_array().unwrap().contains(&name.into());
+        assert!(with(&wish(&["NET_ADMIN"], &[], &[]), "CAP_NET_ADMIN"));
+        assert!(with(&wish(&["cap_net_admin"], &[], &[]), "CAP_NET_ADMIN"));
+        assert!(!with(&wish(&[], &["NET_RAW"], &[]), "CAP_NET_RAW"));
+        assert_eq!(of(&wish(&["CHOWN"], &["ALL"], &[]))["bounding"], serde_json::json!(["CAP_CHOWN"]));
+        assert_eq!(count(&wish(&["ALL"], &["all"], &[])), 0);
+        let most = wish(&["ALL"], &["CHOWN"], &[]);
+        assert!(count(&most) > 35 && !with(&most, "CAP_CHOWN"));
+        assert!(!with(&wish(&["SYS_TIME"], &["SYS_TIME"], &[]), "CAP_SYS_TIME"));
+    }
+
+    #[test]
+    fn only_ambient_ones_are_inheritable() {
+        let sets = of(&wish(&["SYS_TIME"], &["ALL"], &["NET_ADMIN"]));
+        let both = serde_json::json!(["CAP_NET_ADMIN", "CAP_SYS_TIME"]);
+        for set in ["bounding", "permitted", "effective"] {
+            assert_eq!(sets[set], both, "{set}");
+        }
+        for set in ["inheritable", "ambient"] {
+            assert_eq!(sets[set], serde_json::json!(["CAP_NET_ADMIN"]), "{set}");
+        }
+        assert_eq!(of(&wish(&["SYS_TIME"], &[], &[]))["inheritable"], serde_json::json!([]));
+    }
+
+    #[test]
+    fn a_privileged_container_has_all_that_there_are_to_give() {
+        let mut wish = wish(&[], &["ALL"], &[]);
+        wish.privileged();
+        wish.host.capabilities = 0b1001;
+        assert_eq!(of(&wish)["effective"], serde_json::json!(["CAP_CHOWN", "CAP_FOWNER"]));
+    }
+
+    #[test]
+    fn what_cannot_be_given_is_named() {
+        assert_eq!(
+            wish(&[], &["WORLD"], &[]).error(),
+            "linux.security_context.capabilities.drop_capabilities: unknown capability \"WORLD\": see capabilities(7)"
+        );
+        let mut wish = wish(&["SYS_RESOURCE"], &[], &[]);
+        wish.host.capabilities = 1;
+        assert_eq!(
+            wish.error(),
+            "linux.security_context.capabilities.add_capabilities: rcrun-cri itself does not have CAP_SYS_RESOURCE to \
+             give: remove it, or run rcrun-cri with it in its bounding set"
+        );
+    }
+}

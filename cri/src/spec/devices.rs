@@ -93,3 +93,110 @@ fn json(path: &Path, node: &Node) -> Value {
 fn kind(node: &Node) -> &'static str {
     if node.block { "b" } else { "c" }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Wish;
+    use super::*;
+
+    fn node(minor: u32) -> Node {
+        Node { block: minor == 8, major: 10, minor, mode: 0o660, uid: 0, gid: 6 }
+    }
+
+    fn wish(host: &str, target: &str, permissions: &str) -> Wish {
+        Wish::with(|wish| {
+            wish.container.devices = vec![Device {
+                container_path: target.into(),
+                host_path: host.into(),
+                permissions: permissions.into(),
+            }];
+            wish.host_files.devices = vec![
+                ("/dev/fuse", vec![("", node(229))]),
+                ("/dev/snd", vec![("by/one", node(1)), ("two", node(8))]),
+                ("/etc", vec![]),
+                (
+                    "/dev",
+                    vec![("fuse", node(229)), ("pts/0", node(3)), ("console", node(4)), ("sda", node(8))],
+                ),
+            ];
+        })
+    }
+
+    #[test]
+    fn a_device_is_made_and_allowed() {
+        let config = wish("/dev/fuse", "/dev/mine", "rw").json();
+        let made = json!([{
+            "path": "/dev/mine", "type": "c", "major": 10, "minor": 229, "fileMode": 0o660, "uid": 0, "gid": 6,
+        }]);
+        assert_eq!(config["linux"]["devices"], made);
+        let rules = &config["linux"]["resources"]["devices"];
+        assert_eq!(rules[1], json!({"allow": true, "type": "c", "major": 10, "minor": 229, "access": "rw"}));
+        assert_eq!(rules.as_array().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_directory_stands_for_the_devices_below_it() {
+        let config = wish("/dev/snd", "/dev/sound", "r").json();
+        let paths: Vec<_> = config["linux"]["devices"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|device| device["path"].clone())
+            .collect();
+        assert_eq!(paths, ["/dev/sound/by/one", "/dev/sound/two"]);
+        assert_eq!(config["linux"]["resources"]["devices"][2]["type"], "b");
+    }
+
+    #[test]
+    fn a_privileged_container_has_the_hosts_devices() {
+        let mut wish = wish("/dev/fuse", "/dev/fuse", "rw");
+        wish.privileged();
+        let config = wish.json();
+        let paths: Vec<_> = config["linux"]["devices"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|device| device["path"].clone())
+            .collect();
+        assert_eq!(paths, ["/dev/sda", "/dev/fuse"]);
+        assert_eq!(config["linux"]["resources"]["devices"], json!([{"allow": true, "access": "rwm"}]));
+        wish.profile.privileged_without_host_devices = true;
+        let config = wish.json();
+        assert_eq!(config["linux"]["devices"].as_array().unwrap().len(), 1);
+        assert_eq!(config["linux"]["resources"]["devices"][0]["allow"], false);
+    }
+
+    #[test]
+    fn devices_that_are_none_are_named() {
+        for (host, target, permissions, expected) in [
+            ("/dev/fuse", "/dev/fuse", "", "devices[0].permissions: \"\" is none of r, w and m"),
+            ("/dev/fuse", "/dev/fuse", "rx", "devices[0].permissions: \"rx\" is none of r, w and m"),
+            (
+                "dev/fuse",
+                "/dev/fuse",
+                "r",
+                "devices[0].host_path: \"dev/fuse\" is no absolute path without ..",
+            ),
+            (
+                "/dev/fuse",
+                "/dev/../x",
+                "r",
+                "devices[0].container_path: \"/dev/../x\" is no absolute path without ..",
+            ),
+            (
+                "/etc",
+                "/dev/x",
+                "r",
+                "devices[0].host_path: \"/etc\": neither a device nor a directory with devices",
+            ),
+            (
+                "/dev/no",
+                "/dev/x",
+                "r",
+                "devices[0].host_path: \"/dev/no\": No such file or directory (os error 2)",
+            ),
+        ] {
+            assert_eq!(wish(host, target, permissions).error(), expected);
+        }
+    }
+}

@@ -163,3 +163,38 @@ fn mount_of(mountinfo: &[u8], id: u64) -> Option<Mounted> {
     }
     Some(mounted)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_of_this_host_are_read() {
+        let facts = HostFacts::read();
+        assert_eq!(facts.capabilities, rcrun::host::permitted_capabilities());
+        assert!((-1000..=1000).contains(&facts.lowest_oom_score_adj) && !facts.hostname.is_empty());
+    }
+
+    #[test]
+    fn a_device_is_found_by_itself_and_below_its_directory() {
+        let found = ThisHost.devices(Path::new("/dev/null")).unwrap();
+        assert_eq!(found.len(), 1);
+        let (name, null) = &found[0];
+        assert_eq!((name.as_os_str().is_empty(), null.block, null.major, null.minor), (true, false, 1, 3));
+        let all = ThisHost.devices(Path::new("/dev")).unwrap();
+        assert!(all.iter().any(|(name, node)| name == Path::new("null") && node == null));
+        assert!(ThisHost.devices(Path::new("/etc/hostname")).is_ok_and(|found| found.is_empty()));
+        assert!(ThisHost.devices(Path::new("/nonesuch")).is_err());
+    }
+
+    #[test]
+    fn the_mount_of_a_path_is_that_of_its_number() {
+        let text =
+            b"41 31 0:38 / /mnt/a\\040b rw shared:9 master:4 - tmpfs t rw\n4 1 0:1 / / rw - ext4 d rw\n";
+        let both = Mounted { point: "/mnt/a b".into(), shared: true, slave: true };
+        assert_eq!(mount_of(text, 41), Some(both));
+        assert_eq!(mount_of(text, 4), Some(Mounted { point: "/".into(), ..Mounted::default() }));
+        assert_eq!(mount_of(text, 1), None);
+        assert_eq!(ThisHost.mounted(Path::new("/proc/version")).unwrap().point, Path::new("/proc"));
+    }
+}

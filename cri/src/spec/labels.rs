@@ -130,3 +130,105 @@ fn is_level(text: &str) -> bool {
     };
     text.is_empty() || text.splitn(2, '-').all(one)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Wish;
+    use super::*;
+
+    fn wish(kind: ProfileType, name: &str, apparmor: bool) -> Wish {
+        Wish::with(|wish| {
+            wish.security().apparmor =
+                Some(SecurityProfile { profile_type: kind.into(), localhost_ref: name.into() });
+            wish.host.apparmor = apparmor;
+        })
+    }
+
+    fn apparmor_of(wish: &Wish) -> Option<String> {
+        wish.json()["process"].get("apparmorProfile").map(|name| name.as_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn a_profile_of_apparmor_needs_apparmor() {
+        assert_eq!(apparmor_of(&wish(ProfileType::RuntimeDefault, "", false)), None);
+        assert_eq!(apparmor_of(&wish(ProfileType::Unconfined, "", false)), None);
+        assert_eq!(apparmor_of(&wish(ProfileType::Unconfined, "", true)).as_deref(), Some("unconfined"));
+        assert_eq!(
+            wish(ProfileType::Localhost, "mine", false).error(),
+            "linux.security_context.apparmor.localhost_ref: profile \"mine\": this host does not have AppArmor on: \
+             remove it, or boot with AppArmor"
+        );
+        // Who says nothing, and an older kubelet.
+        assert_eq!(apparmor_of(&Wish::with(|wish| wish.host.apparmor = true)), None);
+        #[allow(deprecated)]
+        let old = Wish::with(|wish| wish.security().apparmor_profile = "localhost/mine".into());
+        assert!(old.error().contains("profile \"mine\": this host does not have AppArmor on"));
+    }
+
+    #[test]
+    fn a_profile_of_apparmor_is_loaded() {
+        let mut mine = wish(ProfileType::Localhost, "localhost/mine", true);
+        assert_eq!(apparmor_of(&mine).as_deref(), Some("mine"));
+        mine.host_files.files = vec![(LOADED, "other (enforce)\nmine (complain)\n")];
+        assert_eq!(apparmor_of(&mine).as_deref(), Some("mine"));
+        mine.host_files.files = vec![(LOADED, "mine2 (enforce)\n")];
+        assert_eq!(
+            mine.error(),
+            "linux.security_context.apparmor.localhost_ref: profile \"mine\" is not loaded on this node: load it with \
+             apparmor_parser(8)"
+        );
+        mine.privileged();
+        assert_eq!(apparmor_of(&mine), None);
+    }
+
+    fn selinux(user: &str, kind: &str, level: &str) -> Wish {
+        Wish::with(|wish| {
+            wish.host.selinux = true;
+            wish.security().selinux_options = Some(SeLinuxOption {
+                user: user.into(),
+                role: String::new(),
+                r#type: kind.into(),
+                level: level.into(),
+            });
+        })
+    }
+
+    #[test]
+    fn contexts_of_selinux_are_filled_up() {
+        let labels = |wish: &Wish| {
+            let config = wish.json();
+            (config["process"].get("selinuxLabel").cloned(), config["linux"].get("mountLabel").cloned())
+        };
+        let mut wish = selinux("", "", "s0:c4,c5");
+        let process = Some("system_u:system_r:container_t:s0:c4,c5".into());
+        assert_eq!(labels(&wish), (process, Some("system_u:object_r:container_file_t:s0:c4,c5".into())));
+        wish.host.selinux = false;
+        assert_eq!(labels(&wish), (None, None));
+        wish.host.selinux = true;
+        wish.privileged();
+        assert_eq!(labels(&wish), (None, None));
+        // The Pod's.
+        let mut pods = Wish::with(|wish| wish.host.selinux = true);
+        assert_eq!(labels(&pods), (None, None));
+        pods.pods_security().selinux_options = selinux("u", "t", "").security().selinux_options.clone();
+        assert_eq!(labels(&pods).0, Some("u:system_r:t:s0".into()));
+    }
+
+    #[test]
+    fn contexts_that_are_none_are_named() {
+        assert_eq!(
+            selinux("", "", "s0,c4,c5").error(),
+            "linux.security_context.selinux_options.level: \"s0,c4,c5\" is no level such as s0:c4,c5"
+        );
+        assert_eq!(
+            selinux("a:b", "", "").error(),
+            "linux.security_context.selinux_options.user: \"a:b\" is no user of SELinux"
+        );
+        for level in ["s0", "s0-s3", "s0:c1", "s0:c0.c1023", "s0-s15:c0.c1023", ""] {
+            assert!(is_level(level), "{level}");
+        }
+        for level in ["c1", "s", "s0:", "s0:c", "s0:c1,", "s0:1", "s0:c1:c2"] {
+            assert!(!is_level(level), "{level}");
+        }
+    }
+}

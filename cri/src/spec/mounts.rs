@@ -209,3 +209,187 @@ fn propagation(
     mounts.root_propagation = mounts.root_propagation.or(Some("rslave"));
     Ok("rslave")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Mounted;
+    use super::super::tests::Wish;
+    use super::*;
+    use crate::api::{IdMapping, ImageSpec};
+
+    fn mount(host: &str, target: &str) -> Mount {
+        Mount { host_path: host.into(), container_path: target.into(), ..Default::default() }
+    }
+
+    fn wish(mounts: Vec<Mount>) -> Wish {
+        Wish::with(|wish| {
+            wish.container.mounts = mounts;
+            wish.host_files.links = vec![("/link", "/real")];
+            wish.host_files.missing = vec!["/gone", "/gone/below"];
+            wish.host_files.mounted.point = "/mnt".into();
+        })
+    }
+
+    fn targets(wish: &Wish) -> Vec<String> {
+        let config = wish.json();
+        let mounts = config["mounts"].as_array().unwrap();
+        mounts.iter().map(|mount| mount["destination"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The last mount at a target.
+    fn at(wish: &Wish, target: &str) -> Value {
+        let config = wish.json();
+        let mounts = config["mounts"].as_array().unwrap();
+        mounts.iter().rfind(|mount| mount["destination"] == target).cloned().unwrap()
+    }
+
+    const DEFAULT: [&str; 7] =
+        ["/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue", "/sys", "/sys/fs/cgroup"];
+
+    #[test]
+    fn parents_come_before_what_is_below_them() {
+        assert_eq!(targets(&Wish::new()), DEFAULT);
+        let wish = wish(vec![mount("/a", "/data/deep/er"), mount("/b", "/data"), mount("/c", "/data/deep/")]);
+        assert_eq!(targets(&wish)[7..], ["/data", "/data/deep", "/data/deep/er"]);
+        let made = wish.json();
+        let source = |index: usize| made["mounts"][index]["source"].clone();
+        assert_eq!((source(7), source(9)), ("/b".into(), "/a".into()));
+    }
+
+    #[test]
+    fn files_of_the_pod_are_there_unless_they_are_mounted_over() {
+        let mut wish = wish(vec![mount("/own", "/etc//hosts"), mount("/v", "/vol")]);
+        wish.files.hostname = Some("/p/hostname".into());
+        wish.files.hosts = Some("/p/hosts".into());
+        wish.files.shm = Some("/p/shm".into());
+        wish.files.volumes = [("/vol".to_owned(), "/p/0".into()), ("/vol2".into(), "/p/1".into())].into();
+        assert_eq!(at(&wish, "/etc/hostname")["source"], "/p/hostname");
+        assert_eq!(at(&wish, "/etc/hostname")["options"], json!(["rbind", "rprivate"]));
+        assert_eq!(at(&wish, "/etc/hosts")["source"], "/own");
+        assert_eq!(
+            (at(&wish, "/vol")["source"].clone(), at(&wish, "/vol2")["source"].clone()),
+            ("/v".into(), "/p/1".into())
+        );
+        assert_eq!(at(&wish, "/dev/shm")["source"], "/p/shm");
+        assert_eq!(targets(&wish).iter().filter(|target| *target == "/dev/shm").count(), 1);
+        wish.security().readonly_rootfs = true;
+        assert_eq!(at(&wish, "/etc/hostname")["options"], json!(["rbind", "rprivate", "ro"]));
+        assert_eq!(at(&wish, "/dev/shm")["options"], json!(["rbind", "rprivate"]));
+    }
+
+    #[test]
+    fn a_wish_takes_the_place_of_a_default() {
+        assert_eq!(targets(&wish(vec![mount("/dev", "/dev")])), ["/proc", "/sys", "/sys/fs/cgroup", "/dev"]);
+        let sys = wish(vec![mount("/sys", "/sys/")]);
+        assert_eq!(targets(&sys), ["/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue", "/sys"]);
+        let shm = wish(vec![mount("/tmp", "/dev/shm")]);
+        assert_eq!(at(&shm, "/dev/shm")["source"], "/tmp");
+    }
+
+    #[test]
+    fn a_privileged_container_may_write_to_the_kernels_file_systems() {
+        assert_eq!(at(&Wish::new(), "/sys")["options"], json!(["nosuid", "noexec", "nodev", "ro"]));
+        let cgroup = at(&Wish::new(), "/sys/fs/cgroup");
+        assert_eq!((&cgroup["type"], &cgroup["options"][4]), (&json!("cgroup"), &json!("ro")));
+        let mut wish = Wish::with(Wish::privileged);
+        assert_eq!(at(&wish, "/sys")["options"], json!(["nosuid", "noexec", "nodev"]));
+        wish.host.cgroup2 = "/sys/fs/cgroup/unified".into();
+        let cgroup = at(&wish, "/sys/fs/cgroup");
+        assert_eq!((&cgroup["type"], &cgroup["source"]), (&json!("bind"), &json!("/sys/fs/cgroup/unified")));
+    }
+
+    #[test]
+    fn options_are_as_asked_for() {
+        let readonly = Mount { readonly: true, ..mount("/link", "/x") };
+        let whole = Mount { recursive_read_only: true, ..readonly.clone() };
+        let options = Mount { mount_options: vec!["noexec".into(), "nosuid".into()], ..mount("/a", "/x") };
+        for (mount, source, expected) in [
+            (mount("/link", "/x"), "/real", vec!["rbind", "rprivate"]),
+            (readonly, "/real", vec!["rbind", "rprivate", "ro"]),
+            (whole, "/real", vec!["rbind", "rprivate", "rro"]),
+            (options, "/a", vec!["rbind", "rprivate", "noexec", "nosuid"]),
+        ] {
+            let expected =
+                json!({"destination": "/x", "type": "bind", "source": source, "options": expected});
+            assert_eq!(at(&wish(vec![mount]), "/x"), expected);
+        }
+    }
+
+    #[test]
+    fn a_source_that_is_not_there_is_to_be_made() {
+        let made = wish(vec![mount("/gone", "/x"), mount("/link", "/y")]).made().unwrap();
+        assert_eq!(made.make_directories, [Path::new("/gone")]);
+    }
+
+    fn propagated(wish: MountPropagation) -> Mount {
+        Mount { propagation: wish.into(), ..mount("/gone/below", "/x") }
+    }
+
+    #[test]
+    fn propagation_needs_a_mount_that_takes_part() {
+        use MountPropagation::{PropagationBidirectional as Both, PropagationHostToContainer as To};
+        let shared = Mounted { point: "/mnt".into(), shared: true, slave: false };
+        let slave = Mounted { point: "/mnt".into(), shared: false, slave: true };
+        for (kind, mounted, expected) in
+            [(To, &shared, "rslave"), (To, &slave, "rslave"), (Both, &shared, "rshared")]
+        {
+            let mut wish = wish(vec![propagated(kind)]);
+            wish.host_files.mounted = mounted.clone();
+            assert_eq!(at(&wish, "/x")["options"], json!(["rbind", expected]));
+            assert_eq!(wish.json()["linux"]["rootfsPropagation"], expected);
+        }
+        assert_eq!(
+            wish(vec![propagated(To)]).error(),
+            "mounts[0].propagation: \"/gone/below\" is on \"/mnt\", which is not a shared or slave mount: mount \
+             --make-rshared /mnt"
+        );
+        let mut both = wish(vec![propagated(Both)]);
+        both.host_files.mounted = slave;
+        assert_eq!(
+            both.error(),
+            "mounts[0].propagation: \"/gone/below\" is on \"/mnt\", which is not a shared mount: mount --make-shared /mnt"
+        );
+        let strange = Mount { propagation: 7, ..mount("/a", "/x") };
+        assert_eq!(
+            wish(vec![strange]).error(),
+            "mounts[0].propagation: 7 is no propagation: PRIVATE, HOST_TO_CONTAINER or BIDIRECTIONAL"
+        );
+        // The stronger one decides for the root.
+        let mut two = wish(vec![propagated(Both), Mount { container_path: "/y".into(), ..propagated(To) }]);
+        two.host_files.mounted = shared;
+        assert_eq!(two.json()["linux"]["rootfsPropagation"], "rshared");
+    }
+
+    #[test]
+    fn mounts_that_are_none_are_named() {
+        let all = Mount { readonly: true, recursive_read_only: true, ..mount("/a", "/x") };
+        let to = MountPropagation::PropagationHostToContainer.into();
+        for (mount, expected) in [
+            (mount("", "/x"), "host_path: missing"),
+            (mount("a", "/x"), "host_path: \"a\" is not an absolute path"),
+            (mount("/a", ""), "container_path: missing"),
+            (mount("/a", "x"), "container_path: \"x\" is not an absolute path"),
+            (mount("/a", "/x\0"), "container_path: contains a NUL byte"),
+            (mount("/a", "/x/.."), "container_path: \"/x/..\" is the root itself"),
+            (
+                Mount { image: Some(ImageSpec::default()), ..mount("", "/x") },
+                "image: image volumes are not supported yet",
+            ),
+            (
+                Mount { uid_mappings: vec![IdMapping::default()], ..mount("/a", "/x") },
+                "uidMappings: mapped mounts need a user namespace, which is not supported yet",
+            ),
+            (Mount { readonly: false, ..all.clone() }, "recursive_read_only: needs readonly"),
+            (Mount { propagation: to, ..all.clone() }, "recursive_read_only: needs propagation PRIVATE"),
+            (
+                Mount { mount_options: vec!["suid".into()], ..mount("/a", "/x") },
+                "mount_options: \"suid\" is none of nosuid, nodev, noexec, noatime, nodiratime, relatime, strictatime, \
+                 nosymfollow, ro",
+            ),
+        ] {
+            let mut wish = wish(vec![mount]);
+            wish.host_files.mounted.shared = true;
+            assert_eq!(wish.error(), format!("mounts[0].{expected}"));
+        }
+    }
+}

@@ -53,3 +53,77 @@ fn check_user(options: &NamespaceOption) -> Result<(), Invalid> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Wish;
+    use super::*;
+    use crate::api::UserNamespace;
+
+    fn wish(pid: NamespaceMode) -> Wish {
+        Wish::with(|wish| wish.security().namespace_options.get_or_insert_default().pid = pid.into())
+    }
+
+    fn of(wish: &Wish, kind: &str) -> Option<Value> {
+        let config = wish.json();
+        let all = config["linux"]["namespaces"].as_array().unwrap();
+        all.iter().find(|namespace| namespace["type"] == kind).cloned()
+    }
+
+    #[test]
+    fn those_of_the_pod_are_joined() {
+        for (kind, path) in [("network", "/run/netns/p0"), ("ipc", "/run/p0/ipc"), ("uts", "/run/p0/uts")] {
+            assert_eq!(of(&Wish::new(), kind).unwrap()["path"], path);
+        }
+        let hosts = Wish::with(|wish| {
+            wish.pod.network.namespace = None;
+            wish.pod.ipc = None;
+        });
+        assert_eq!((of(&hosts, "network"), of(&hosts, "ipc")), (None, None));
+        assert!(of(&hosts, "mount").unwrap().get("path").is_none());
+        assert!(of(&hosts, "cgroup").unwrap().get("path").is_none());
+        assert_eq!(of(&Wish::with(Wish::privileged), "cgroup"), None);
+    }
+
+    #[test]
+    fn the_pid_namespace_is_as_the_mode_says() {
+        let joined = Some(json!({"type": "pid", "path": "/proc/7/ns/pid"}));
+        assert_eq!(of(&wish(NamespaceMode::Pod), "pid"), joined);
+        assert_eq!(of(&wish(NamespaceMode::Target), "pid"), joined);
+        assert_eq!(of(&wish(NamespaceMode::Container), "pid"), Some(json!({"type": "pid"})));
+        assert_eq!(of(&wish(NamespaceMode::Node), "pid"), None);
+        let mut hosts = wish(NamespaceMode::Pod);
+        hosts.pid_namespace = None;
+        assert_eq!(
+            hosts.error(),
+            "linux.security_context.namespace_options.pid: POD: there is no such PID namespace in the Pod"
+        );
+        hosts.pods_security().namespace_options.get_or_insert_default().pid = NamespaceMode::Node.into();
+        assert_eq!(of(&hosts, "pid"), None);
+        let strange = Wish::with(|wish| wish.security().namespace_options.get_or_insert_default().pid = 9);
+        assert_eq!(
+            strange.error(),
+            "linux.security_context.namespace_options.pid: 9 is no mode: POD, CONTAINER, NODE or TARGET"
+        );
+    }
+
+    #[test]
+    fn user_namespaces_come_later() {
+        let user = |mode: NamespaceMode| {
+            Wish::with(|wish| {
+                wish.security().namespace_options.get_or_insert_default().userns_options =
+                    Some(UserNamespace { mode: mode.into(), ..Default::default() });
+                wish.security().namespace_options.get_or_insert_default().pid =
+                    NamespaceMode::Container.into();
+            })
+        };
+        assert_eq!(of(&user(NamespaceMode::Node), "user"), None);
+        for mode in [NamespaceMode::Pod, NamespaceMode::Container, NamespaceMode::Target] {
+            assert_eq!(
+                user(mode).error(),
+                "linux.security_context.namespace_options.userns_options: user namespaces are not supported yet: use \
+                 NODE (hostUsers: true)"
+            );
+        }
+    }
+}

@@ -177,3 +177,172 @@ fn oom_score_adj(request: &Request<'_>) -> Result<i32, Invalid> {
         RestrictOomScoreAdj::Never => Ok(wish.max(lowest)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Wish;
+    use super::*;
+    use crate::api::{Int64Value, KeyValue, LinuxContainerResources};
+
+    fn own(words: &[&str]) -> Vec<String> {
+        words.iter().map(|&word| word.to_owned()).collect()
+    }
+
+    #[test]
+    fn a_command_replaces_entrypoint_and_cmd_and_args_replace_cmd() {
+        let cases: [(&[&str], &[&str], &[&str]); 4] = [
+            (&[], &[], &["entry", "cmd"]),
+            (&["c"], &[], &["c"]),
+            (&[], &["a"], &["entry", "a"]),
+            (&["c"], &["a", "b"], &["c", "a", "b"]),
+        ];
+        for (command, args, expected) in cases {
+            let wish = Wish::with(|wish| {
+                (wish.container.command, wish.container.args) = (own(command), own(args));
+                (wish.image.entrypoint, wish.image.cmd) = (own(&["entry"]), own(&["cmd"]));
+            });
+            assert_eq!(wish.json()["process"]["args"], json!(expected));
+        }
+        let nothing = Wish::with(|wish| wish.container.command = Vec::new());
+        assert_eq!(
+            nothing.error(),
+            "command: nothing to run: the image has neither Entrypoint nor Cmd, so give one"
+        );
+        let empty = Wish::with(|wish| wish.container.command = own(&["", "x"]));
+        assert_eq!(empty.error(), "command: the program's name is empty");
+        let nul = Wish::with(|wish| wish.container.args = own(&["x", "a\0b"]));
+        assert_eq!(nul.error(), "args[1]: contains a NUL byte");
+    }
+
+    fn variable(key: &str, value: &[u8]) -> KeyValue {
+        KeyValue { key: key.into(), value: value.into() }
+    }
+
+    #[test]
+    fn of_a_variable_the_last_counts_in_the_first_place() {
+        let wish = Wish::with(|wish| {
+            wish.image.env = own(&["PATH=/bin", "A=1", "B=1", "C=1"]);
+            wish.container.envs = vec![variable("B", b"x=y"), variable("D", b"")];
+            wish.container.tty = true;
+            wish.user.home = "/home/u".into();
+        });
+        let expected =
+            ["PATH=/bin", "TERM=xterm", "HOSTNAME=web-0", "HOME=/home/u", "A=1", "B=x=y", "C=1", "D="];
+        assert_eq!(wish.json()["process"]["env"], json!(expected));
+        let hosts = Wish::with(|wish| {
+            wish.pod.config.hostname = String::new();
+            wish.image.env = own(&["PATH"]);
+        });
+        assert_eq!(hosts.json()["process"]["env"], json!(["HOSTNAME=node"]));
+    }
+
+    #[test]
+    fn variables_that_are_none_are_named() {
+        for (key, value, expected) in [
+            ("", &b"x"[..], "envs[0]: \"\" is no variable's name"),
+            ("A=B", b"x", "envs[0]: \"A=B\" is no variable's name"),
+            ("A", b"\0", "envs[0]: the value of A contains a NUL byte"),
+            ("A", b"\xff", "envs[0]: the value of A is not UTF-8, as config.json has to be"),
+        ] {
+            let wish = Wish::with(|wish| wish.container.envs = vec![variable(key, value)]);
+            assert_eq!(wish.error(), expected);
+        }
+    }
+
+    #[test]
+    fn the_working_directory_is_absolute() {
+        for (wish, image, expected) in
+            [("", "", "/"), ("", "srv", "/srv"), ("", "/srv", "/srv"), ("/own", "/srv", "/own")]
+        {
+            let made = Wish::with(|made| {
+                (made.container.working_dir, made.image.working_dir) = (wish.into(), image.into());
+            });
+            assert_eq!(made.json()["process"]["cwd"], expected);
+        }
+        let relative = Wish::with(|wish| wish.container.working_dir = "srv".into());
+        assert_eq!(relative.error(), "working_dir: \"srv\" is not an absolute path");
+    }
+
+    #[test]
+    fn the_user_is_who_was_looked_up() {
+        let wish = Wish::with(|wish| {
+            wish.user =
+                super::super::User { uid: 7, gid: 8, additional_gids: vec![9, 10], home: String::new() };
+            wish.security().no_new_privs = true;
+            wish.security().readonly_rootfs = true;
+        });
+        let config = wish.json();
+        assert_eq!(config["process"]["user"], json!({"uid": 7, "gid": 8, "additionalGids": [9, 10]}));
+        assert_eq!(config["process"]["noNewPrivileges"], true);
+        assert_eq!(config["root"]["readonly"], true);
+        let group = Wish::with(|wish| wish.security().run_as_group = Some(Int64Value { value: 8 }));
+        assert_eq!(
+            group.error(),
+            "linux.security_context.run_as_group: needs run_as_user or run_as_username"
+        );
+        let both = Wish::with(|wish| {
+            wish.security().run_as_user = Some(Int64Value { value: 7 });
+            wish.security().run_as_username = "u".into();
+        });
+        assert_eq!(
+            both.error(),
+            "linux.security_context.run_as_username: given beside run_as_user: give one of them"
+        );
+    }
+
+    #[test]
+    fn oom_score_adj_is_raised_to_what_may_be_set() {
+        let wish = |adj: i64, lowest: i32, own: i32, restrict: RestrictOomScoreAdj| {
+            Wish::with(|wish| {
+                wish.resources().oom_score_adj = adj;
+                (wish.host.lowest_oom_score_adj, wish.host.own_oom_score_adj) = (lowest, own);
+                wish.config.restrict_oom_score_adj = restrict;
+            })
+        };
+        use RestrictOomScoreAdj::{Always, Auto, Never};
+        for (adj, lowest, own, restrict, expected) in [
+            (-997, -1000, 0, Auto, -997),
+            (-997, 100, 100, Auto, 100),
+            (500, 100, 100, Auto, 500),
+            (-997, -1000, -5, Always, -5),
+            (-997, -1000, 0, Never, -997),
+        ] {
+            let wish = wish(adj, lowest, own, restrict);
+            assert_eq!(wish.json()["process"]["oomScoreAdj"], expected);
+        }
+        assert_eq!(
+            wish(-997, 0, 0, Never).error(),
+            "linux.resources.oom_score_adj: -997 is below 0, the lowest that may be set without CAP_SYS_RESOURCE: run \
+             rcrun-cri with it, or set restrict_oom_score_adj = \"auto\""
+        );
+        assert_eq!(
+            wish(1001, 0, 0, Auto).error(),
+            "linux.resources.oom_score_adj: 1001 is outside of -1000..1000"
+        );
+        let silent = Wish::with(|wish| wish.host.own_oom_score_adj = -999);
+        assert_eq!(silent.json()["process"]["oomScoreAdj"], 0);
+        assert_eq!(LinuxContainerResources::default().oom_score_adj, 0);
+    }
+
+    #[test]
+    fn an_exec_is_the_container_with_other_arguments() {
+        let wish = Wish::with(|wish| {
+            wish.user.uid = 7;
+            wish.container.envs = vec![variable("A", b"1")];
+            wish.container.working_dir = "/srv".into();
+            wish.security().no_new_privs = true;
+        });
+        let spec = wish.made().unwrap().spec;
+        let process = exec(&spec, &own(&["ls", "-l"]), true).unwrap();
+        let container = spec.process().as_ref().unwrap();
+        assert_eq!(process.args().as_deref(), Some(&own(&["ls", "-l"])[..]));
+        assert_eq!(process.terminal(), Some(true));
+        assert_eq!(process.env().as_ref().unwrap().last().unwrap(), "TERM=xterm");
+        assert_eq!((process.user(), process.cwd()), (container.user(), container.cwd()));
+        assert_eq!(process.capabilities(), container.capabilities());
+        assert_eq!(process.no_new_privileges(), Some(true));
+        let plain = exec(&spec, &own(&["ls"]), false).unwrap();
+        assert_eq!((plain.terminal(), plain.env()), (Some(false), container.env()));
+        assert_eq!(exec(&spec, &[], false).unwrap_err().to_string(), "cmd: empty: name the program to run");
+    }
+}
