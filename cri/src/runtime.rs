@@ -1,13 +1,17 @@
 //! What all requests share.
 
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use anyhow::Context as _;
 
 use rcrun::monitor::Program;
 
 use crate::config::Config;
 use crate::events::Events;
-use crate::state::{Container, Pod, Table};
+use crate::state::{Container, Found, Lock, Pod, Table};
 
 /// Where things are. Below `state` is what a reboot leaves, below `run` what it takes.
 #[derive(Clone, Debug)]
@@ -68,11 +72,63 @@ pub struct Runtime {
     pub images: crate::image::Images,
     /// The streaming server's tokens.
     pub streaming: crate::streaming::Streaming,
+    /// What [`Table::open`] could not read, for [`crate::recover`].
+    pub found: Unread,
+    /// Nobody else serves from this state directory.
+    _lock: Lock,
+}
+
+/// Directories without a record that can be read.
+#[derive(Debug, Default)]
+pub struct Unread {
+    /// Below `STATE/pods`.
+    pub pods: Found,
+    /// Below `STATE/containers`.
+    pub containers: Found,
 }
 
 impl Runtime {
+    /// Reads what is on disk; nothing is changed there but that missing directories are made. Blocks.
+    ///
+    /// # Errors
+    /// Another process serves from the same state directory; rcrun-shim is not installed.
+    pub fn open(config: Config) -> anyhow::Result<Arc<Self>> {
+        let paths =
+            Paths { state: config.state.clone(), run: config.run.clone(), images: config.images.clone() };
+        for directory in [&paths.state, &paths.run] {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(directory)
+                .with_context(|| format!("make {}", directory.display()))?;
+        }
+        let lock = Lock::take(&paths.state)?;
+        let (pods, unread_pods) = Table::open("Pod sandbox", paths.state.join("pods"))?;
+        let (containers, unread_containers) = Table::open("container", paths.state.join("containers"))?;
+        Ok(Arc::new(Self {
+            shim: Program::find()?,
+            pods,
+            containers,
+            events: Events::default(),
+            network: crate::cni::Networks::default(),
+            streaming: crate::streaming::Streaming::default(),
+            found: Unread { pods: unread_pods, containers: unread_containers },
+            _lock: lock,
+            config: RwLock::new(Arc::new(config)),
+            paths,
+        }))
+    }
+
+    /// Takes what may change in a running server, and names the keys that differ and may not.
+    pub fn reconfigure(&self, new: Config) -> Vec<&'static str> {
+        let mut config = self.config.write().unwrap_or_else(PoisonError::into_inner);
+        let (next, fixed) = config.changed_to(new);
+        *config = Arc::new(next);
+        fixed
+    }
+
     /// The configuration of now.
     pub fn config(&self) -> Arc<Config> {
-        Arc::clone(&self.config.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 }

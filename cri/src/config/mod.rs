@@ -1,10 +1,15 @@
 //! rcrun-cri's configuration: a TOML file, every key with a default.
 
+mod change;
+mod file;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use rcrun::cgroups::MissingControllers;
 use serde::{Deserialize, Serialize};
+
+pub use file::{ConfigError, DEFAULT, PATH, parse, read};
 
 /// The whole file. `rcrun-cri config default` prints it with every key explained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

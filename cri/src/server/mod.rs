@@ -1,7 +1,10 @@
 //! The gRPC server: requests to functions, errors to codes.
 
 mod image;
+mod listen;
+pub mod notify;
 mod runtime;
+mod serve;
 pub mod status;
 
 use std::pin::Pin;
@@ -10,7 +13,9 @@ use tokio_stream::Stream;
 use tonic::Status;
 
 pub use image::ImageCalls;
+pub use listen::listen;
 pub use runtime::RuntimeCalls;
+pub use serve::serve;
 
 /// What an RPC streams.
 pub type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;

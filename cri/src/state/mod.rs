@@ -4,10 +4,12 @@
 //! schema version. A directory without a record is one that was not finished.
 
 mod container;
+mod lock;
 mod pod;
 mod table;
 
 pub use container::{Container, Exit, Handler};
+pub use lock::Lock;
 pub use pod::{Pod, PodInit, PodNetwork, PodState};
 pub use table::{Entry, Found, NotThere, Record, Table, TableError};
 

