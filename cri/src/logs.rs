@@ -12,7 +12,7 @@ use crate::arguments::LogFormat;
 /// # Errors
 /// A level that is none.
 pub fn begin(level: &str, format: LogFormat) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(level)
+    let filter = EnvFilter::try_new(filter(level))
         .with_context(|| format!("log level {level:?}: give error, warn, info, debug or trace"))?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
@@ -20,4 +20,12 @@ pub fn begin(level: &str, format: LogFormat) -> anyhow::Result<()> {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).init(),
     }
     Ok(())
+}
+
+/// A level alone is for what is ours: each frame of HTTP/2 interests who asks for it.
+fn filter(level: &str) -> String {
+    match level.contains(['=', ',']) {
+        true => level.into(),
+        false => format!("warn,rcrun_cri={level},rcrun={level}"),
+    }
 }
