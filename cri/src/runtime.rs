@@ -111,6 +111,7 @@ impl Runtime {
             containers,
             events: Events::default(),
             network: crate::cni::Networks::default(),
+            images: crate::image::Images::default(),
             streaming: crate::streaming::Streaming::default(),
             found: Unread { pods: unread_pods, containers: unread_containers },
             _lock: lock,

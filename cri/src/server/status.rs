@@ -33,7 +33,7 @@ pub async fn status(
     // Plugins are asked, and files read.
     let (network, info) = tokio::task::spawn_blocking(move || {
         let info = if request.verbose { info(&asked) } else { HashMap::new() };
-        (asked.network.ready(), info)
+        (asked.network.ready(&asked), info)
     })
     .await
     .map_err(|error| Status::internal(format!("ask for the network's state: {error}")))?;
@@ -69,7 +69,7 @@ pub async fn update_runtime_config(
 ) -> Result<api::UpdateRuntimeConfigResponse, Status> {
     let network = request.runtime_config.and_then(|config| config.network_config).unwrap_or_default();
     if !network.pod_cidr.is_empty() {
-        runtime.network.set_pod_cidr(&network.pod_cidr).map_err(|reason| {
+        runtime.network.set_pod_cidr(&runtime.paths, &network.pod_cidr).map_err(|reason| {
             Status::invalid_argument(format!("pod_cidr {:?}: {reason}", network.pod_cidr))
         })?;
     }
