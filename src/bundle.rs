@@ -32,8 +32,8 @@ pub struct Bundle {
 pub struct ImageParts {
     /// The root file system, mounted and attached nowhere; [`Bundle::root`] is where it will be.
     pub mount: OwnedFd,
-    /// The directory that goes away with the container, absolute.
-    pub directory: PathBuf,
+    /// The directory that goes away with the container, absolute; None where that is the caller's.
+    pub directory: Option<PathBuf>,
     /// The network namespace is nobody else's: its loopback device is to be brought up.
     pub loopback: bool,
 }
@@ -64,6 +64,20 @@ pub enum BundleError {
 impl Bundle {
     /// Reads and checks the bundle at `path`.
     pub fn open(path: &Path) -> Result<Self, BundleError> {
+        let (path, config, spec) = Self::read(path)?;
+        let root = path.join(spec.root().as_ref().map(|r| r.path().as_path()).unwrap_or(Path::new("rootfs")));
+        let (path, root_fd) = Self::open_root(path, &root)?;
+        Ok(Self { path, config, spec, root, root_fd, image: None })
+    }
+
+    /// The same where the root file system is a mount that is attached nowhere yet: at `root`, an empty directory, it will be.
+    pub fn with_mount(path: &Path, root: &Path, image: ImageParts) -> Result<Self, BundleError> {
+        let (path, config, spec) = Self::read(path)?;
+        let (path, root_fd) = Self::open_root(path, root)?;
+        Ok(Self { path, config, spec, root: root.into(), root_fd, image: Some(image) })
+    }
+
+    fn read(path: &Path) -> Result<(PathBuf, Vec<u8>, Spec), BundleError> {
         let path =
             std::path::absolute(path).map_err(|error| BundleError::Directory { path: path.into(), error })?;
         let config = match std::fs::read(path.join("config.json")) {
@@ -76,17 +90,18 @@ impl Bundle {
             }
             Err(error) => return Err(BundleError::Config { path, error }),
         };
-        let spec = match spec::parse(&config) {
-            Ok(spec) => spec,
-            Err(error) => return Err(BundleError::Spec { path, error }),
-        };
-        let root = path.join(spec.root().as_ref().map(|r| r.path().as_path()).unwrap_or(Path::new("rootfs")));
+        match spec::parse(&config) {
+            Ok(spec) => Ok((path, config, spec)),
+            Err(error) => Err(BundleError::Spec { path, error }),
+        }
+    }
+
+    fn open_root(path: PathBuf, root: &Path) -> Result<(PathBuf, OwnedFd), BundleError> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root_fd = match rustix::fs::open(&root, flags, Mode::empty()) {
-            Ok(fd) => fd,
-            Err(error) => return Err(BundleError::Root { path, root, error }),
-        };
-        Ok(Self { path, config, spec, root, root_fd, image: None })
+        match rustix::fs::open(root, flags, Mode::empty()) {
+            Ok(fd) => Ok((path, fd)),
+            Err(error) => Err(BundleError::Root { path, root: root.into(), error }),
+        }
     }
 }
 

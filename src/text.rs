@@ -43,6 +43,35 @@ impl Write for FixedText {
     }
 }
 
+/// An error and its causes, outermost first, on one line: `a: b: c`.
+pub fn error_line(error: &dyn std::error::Error) -> String {
+    let mut line = String::new();
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    for cause in causes.map(|cause| without_numbers(&cause.to_string())) {
+        // Some errors of libraries name their source in their own text; once is enough.
+        if line.ends_with(&cause) {
+            continue;
+        }
+        if !line.is_empty() {
+            line.push_str(": ");
+        }
+        line.push_str(&cause);
+    }
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// `text` without the ` (os error 2)` that Rust adds to an errno's words.
+fn without_numbers(text: &str) -> String {
+    let mut parts = text.split(" (os error ");
+    let mut words = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        words.push_str(
+            part.trim_start_matches(|c: char| c == '-' || c.is_ascii_digit()).trim_start_matches(')'),
+        );
+    }
+    words
+}
+
 /// Does a terminal obey it? Control characters, and those that turn the direction of what follows.
 pub fn is_obeyed(c: char) -> bool {
     let turns = ['\u{200e}'..='\u{200f}', '\u{202a}'..='\u{202e}', '\u{2066}'..='\u{2069}'];
@@ -159,5 +188,20 @@ mod tests {
             text.write_str("ab").unwrap();
         }
         assert_eq!(text.as_bytes().len(), TEXT_SIZE);
+    }
+
+    #[test]
+    fn an_error_and_its_causes_are_one_line_and_say_nothing_twice() {
+        let root = anyhow::anyhow!("no such file\nor directory");
+        let error = root.context("open config.json: no such file\nor directory").context("create web");
+        assert_eq!(error_line(error.as_ref()), "create web: open config.json: no such file or directory");
+    }
+
+    #[test]
+    fn an_errno_is_said_in_words() {
+        let error = anyhow::Error::from(std::io::Error::from_raw_os_error(2)).context("open x");
+        assert_eq!(error_line(error.as_ref()), "open x: No such file or directory");
+        assert_eq!(without_numbers("a (os error 13): b (os error 2)"), "a: b");
+        assert_eq!(without_numbers("a (b)"), "a (b)");
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use rcrun::id::ContainerId;
-use rcrun::lifecycle::{self, ExecOptions, SubCgroup};
+use rcrun::lifecycle::{self, ExecOptions, SubCgroup, WholeProcess};
 
 use super::create::absolute;
 use super::{Command, Context, words};
@@ -87,7 +87,7 @@ impl Exec {
             _ => {}
         }
         let options = ExecOptions {
-            process,
+            process: process.map(WholeProcess::File),
             args,
             cwd: self.cwd.filter(|cwd| !cwd.is_empty()),
             env: self.env,

@@ -12,7 +12,7 @@ use super::filters::Filters;
 use super::handover::Handover;
 use super::scope::ScopeMover;
 use super::setup::{check_passed_descriptors, facts};
-use super::{Error, ExecOptions, hooks, kill, out_of_memory};
+use super::{Error, ExecOptions, WholeProcess, hooks, kill, out_of_memory};
 use crate::bundle;
 use crate::cgroups::{Cgroup, Hierarchy};
 use crate::id::ContainerId;
@@ -22,10 +22,26 @@ use crate::plan::{self, ExecRequest, path_of};
 use crate::resctrl::{Group, Resctrl, ResctrlError};
 use crate::spec::{self, Spec, SpecError};
 use crate::state::{Status, Store};
+use crate::sys::clone::Child;
 
 /// Runs a process in a container: in the foreground until it ends, with its exit status; with
 /// `detach` until its program runs, and 0.
 pub fn exec(store: &Store, id: &ContainerId, options: &ExecOptions) -> Result<u8, Error> {
+    let signals = Signals::block()?;
+    let (child, master) = make_process(store, id, options, &signals)?;
+    match options.detach {
+        true => Ok(0),
+        false => Ok(wait(&child, &signals, Foreground { master, notify: None })?),
+    }
+}
+
+/// Makes the process; its program runs. The terminal's master comes back unless a console socket took it.
+pub(super) fn make_process(
+    store: &Store,
+    id: &ContainerId,
+    options: &ExecOptions,
+    signals: &Signals,
+) -> Result<(Child, Option<OwnedFd>), Error> {
     // LISTEN_FDS is for a container's first process, as runc has it.
     let listen_fds = 0;
     check_passed_descriptors(listen_fds, options.preserve_fds)?;
@@ -81,7 +97,6 @@ pub fn exec(store: &Store, id: &ContainerId, options: &ExecOptions) -> Result<u8
         options.pid_file.as_deref(),
     )?;
 
-    let signals = Signals::block()?;
     let mut launch = Launch::of_exec(&plan);
     let mover = match (record, &cgroup) {
         (Some(record), Some(cgroup)) if moved => ScopeMover::connect(record, cgroup)?,
@@ -121,26 +136,24 @@ pub fn exec(store: &Store, id: &ContainerId, options: &ExecOptions) -> Result<u8
     let mut answers =
         Answers { runtime_hooks: &mut |_| Ok(()), terminal: &mut terminal, listener: &mut listener };
     let (child, _) = launched
-        .converse(&signals, &mut answers)
+        .converse(signals, &mut answers)
         .map_err(|error| out_of_memory::explain(error, cgroup.as_ref()))?;
     if let Some(file) = pid_file {
         file.keep();
     }
-    match options.detach {
-        true => Ok(0),
-        false => Ok(wait(&child, &signals, Foreground { master: handover.master, notify: None })?),
-    }
+    Ok((child, handover.master))
 }
 
-/// The process to run: a whole one from a file, or the container's own with the flags' changes.
+/// The process to run: a whole one, or the container's own with the flags' changes.
 fn process(spec: &Spec, options: &ExecOptions) -> Result<Process, Error> {
-    if let Some(path) = &options.process {
-        let bytes = std::fs::read(path).map_err(|error| Error::File {
-            what: "--process",
-            path: path.clone(),
-            error,
-        })?;
-        return Ok(spec::parse_process(&bytes)?);
+    match &options.process {
+        Some(WholeProcess::Json(bytes)) => return Ok(spec::parse_process(bytes)?),
+        Some(WholeProcess::File(path)) => {
+            let read = std::fs::read(path);
+            let failed = |error| Error::File { what: "--process", path: path.clone(), error };
+            return Ok(spec::parse_process(&read.map_err(failed)?)?);
+        }
+        None => {}
     }
     let mut process = spec.process().clone().ok_or_else(|| SpecError::invalid("process", "missing"))?;
     process.set_args(Some(options.args.clone()));

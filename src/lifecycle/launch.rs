@@ -207,7 +207,7 @@ pub(super) fn new_record(setup: &Setup, options: &CreateOptions) -> Record {
         init: None,
         chroot,
         root_mount: None,
-        directory: setup.bundle.image.as_ref().map(|image| image.directory.clone()),
+        directory: setup.bundle.image.as_ref().and_then(|image| image.directory.clone()),
         no_new_keyring: options.no_new_keyring,
         notify: setup.notify.clone(),
         annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),

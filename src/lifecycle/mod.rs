@@ -24,6 +24,7 @@ mod root_mount;
 mod run;
 mod scope;
 mod setup;
+mod spawn;
 mod start;
 mod sub_cgroup;
 mod update;
@@ -41,6 +42,7 @@ pub use pause::{pause, resume};
 pub use report::{ContainerReport, Statistics, list, processes, state, statistics};
 pub use restore::restore;
 pub use run::{run, run_bundle};
+pub use spawn::{Spawned, exec_spawn, spawn};
 pub use start::start;
 pub use sub_cgroup::SubCgroup;
 pub use update::update;
@@ -100,11 +102,20 @@ pub enum Timings {
     Json(PathBuf),
 }
 
+/// An OCI process object.
+#[derive(Clone, Debug)]
+pub enum WholeProcess {
+    /// `--process FILE`.
+    File(PathBuf),
+    /// Its JSON.
+    Json(Vec<u8>),
+}
+
 /// What `exec` is told.
 #[derive(Clone, Debug, Default)]
 pub struct ExecOptions {
-    /// `--process FILE`: a whole OCI process object; the flags below are not given then.
-    pub process: Option<PathBuf>,
+    /// A whole OCI process object; the flags below are not given then.
+    pub process: Option<WholeProcess>,
     /// The command and its arguments.
     pub args: Vec<String>,
     /// `--cwd`.

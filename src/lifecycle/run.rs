@@ -54,14 +54,7 @@ fn run_setup(
         .map(|_| Clock::new(setup.plan.steps.len()))
         .transpose()
         .map_err(crate::launch::LaunchError::Call)?;
-    let made = make(store, &setup, options, false, &signals, (&mut laps, clock.as_ref()))?;
-    fault::point("making");
-    if let Err(error) = poststart(&setup.plan, &made, options, &signals) {
-        let _ = rustix::process::pidfd_send_signal(&made.child.pidfd, rustix::process::Signal::KILL);
-        let _ = wait(&made.child, &signals, Foreground::default());
-        remove(store, &made.directory, Some(&made.record), &setup.plan.hooks, Some(&signals))?;
-        return Err(error);
-    }
+    let made = make_running(store, &setup, options, &signals, (&mut laps, clock.as_ref()))?;
     let Made { directory, record, child, master, notify } = made;
     let Setup { bundle, plan, .. } = setup;
     // An image's root file system goes with the container, not with this process.
@@ -93,6 +86,25 @@ fn run_setup(
     laps.lap("delete");
     report_timings(run, &plan, laps, clock.as_ref())?;
     Ok(status)
+}
+
+/// Makes the container; its program runs, and its poststart hooks have.
+pub(super) fn make_running(
+    store: &Store,
+    setup: &Setup,
+    options: &CreateOptions,
+    signals: &Signals,
+    timing: (&mut Laps, Option<&Clock>),
+) -> Result<Made, Error> {
+    let made = make(store, setup, options, false, signals, timing)?;
+    fault::point("making");
+    if let Err(error) = poststart(&setup.plan, &made, options, signals) {
+        let _ = rustix::process::pidfd_send_signal(&made.child.pidfd, rustix::process::Signal::KILL);
+        let _ = wait(&made.child, signals, Foreground::default());
+        remove(store, &made.directory, Some(&made.record), &setup.plan.hooks, Some(signals))?;
+        return Err(error);
+    }
+    Ok(made)
 }
 
 pub(super) fn has_pid_namespace(plan: &Plan) -> bool {

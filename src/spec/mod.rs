@@ -8,7 +8,7 @@ mod dialect;
 mod validate;
 
 pub use default::{default_config, default_spec, rootless_config, rootless_spec};
-pub use oci_spec::runtime::{Process, Spec};
+pub use oci_spec::runtime::{LinuxIdMapping, Process, Spec};
 pub(crate) use validate::{has_namespace, joined_path, joins_namespace, sysctl_namespace, sysctl_path};
 
 /// The newest version of the runtime specification whose Linux part rcrun knows.

@@ -114,7 +114,7 @@ pub fn prepare(
     let bytes = spec::spec(&request)?.to_string().into_bytes();
     let loopback = options.network == Network::None;
     let bundle =
-        bundle(&directory, bytes, ImageParts { mount, directory: directory.path().into(), loopback })?;
+        bundle(&directory, bytes, ImageParts { mount, directory: Some(directory.path().into()), loopback })?;
     Ok(Prepared { bundle, directory, notes: notes(&config) })
 }
 
