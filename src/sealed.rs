@@ -34,6 +34,15 @@ const EXE: &std::ffi::CStr = c"/proc/self/exe";
 #[error("protect /proc/self/exe, the runtime's own binary, from the container: {0}{hint}", hint = hint(.0))]
 pub struct SealError(#[from] Failure);
 
+/// A program that others execute from where no container can write to it: a read-only mount of its file alone, which belongs to no
+/// mount namespace; the file itself where this process may not mount, and then the program seals itself.
+pub fn open_sealed(program: &std::path::Path) -> Result<OwnedFd, Errno> {
+    match read_only_mount_of(CWD, program) {
+        Ok(mount) => Ok(mount),
+        Err(_) => rustix::fs::open(program, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()),
+    }
+}
+
 /// Returns in a process that executes this program from where no container can write to it: in this
 /// one, or, since `args` and the environment are handed on, in what this one becomes.
 pub fn seal(args: &[OsString]) -> Result<(), SealError> {
@@ -71,8 +80,12 @@ fn is_sealed(at: BorrowedFd<'_>, path: &std::ffi::CStr) -> Result<bool, Errno> {
 }
 
 fn read_only_mount() -> Result<OwnedFd, Errno> {
+    read_only_mount_of(CWD, EXE)
+}
+
+fn read_only_mount_of(at: BorrowedFd<'_>, path: impl rustix::path::Arg) -> Result<OwnedFd, Errno> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let mount = open_tree(CWD, EXE, flags)?;
+    let mount = open_tree(at, path, flags)?;
     let read_only = MountAttr { set: READ_ONLY, ..MountAttr::default() };
     mount_setattr(mount.as_fd(), false, &read_only)?;
     // What is not recognised as sealed would be sealed again, without an end.

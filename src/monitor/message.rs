@@ -79,3 +79,23 @@ pub enum Reply {
     /// The kernel has killed a process of the container for lack of memory.
     OutOfMemory,
 }
+
+/// What a new shim says on the descriptor that it was started with.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "launched", rename_all = "snake_case")]
+pub enum Launched {
+    /// The container's program runs, or an adopted container is held.
+    Running {
+        /// Its init's pid.
+        pid: i32,
+        /// When it was started, in nanoseconds since 1970.
+        at: i64,
+    },
+    /// There is no container; nothing is left of it.
+    Failed {
+        /// One line.
+        message: String,
+    },
+    /// The container had ended, or was to be discarded: nothing volatile is left of it.
+    Over,
+}

@@ -18,11 +18,17 @@ mod client;
 mod message;
 mod program;
 mod settings;
+pub mod wire;
 
-pub use client::{Attached, Event, Execution, Monitor, Watch};
-pub use message::{Reply, Request};
+pub use client::{Attached, Event, Execution, Monitor, SOCKET, Watch};
+pub use message::{Launched, Reply, Request};
 pub use program::{Program, Started};
 pub use settings::{Exit, Runtime, SCHEMA, Settings};
+
+/// [`Settings`] in a bundle.
+pub const SETTINGS_FILE: &str = "shim.json";
+/// [`Exit`] in a bundle.
+pub const EXIT_FILE: &str = "exit.json";
 
 /// Why a monitor did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +44,8 @@ pub enum MonitorError {
     Refused(String),
     #[error("shim of container {id}: {operation}: {error}")]
     Call { id: String, operation: &'static str, error: std::io::Error },
+    #[error("container {id}: {operation} {path:?}: {error}")]
+    File { id: String, operation: &'static str, path: std::path::PathBuf, error: std::io::Error },
     #[error("shim of container {id} said something else than it was asked: {text}")]
     Protocol { id: String, text: String },
 }

@@ -1,9 +1,10 @@
 //! What a shim is told, and what it leaves.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::{EXIT_FILE, MonitorError, SETTINGS_FILE};
 use crate::cgroups::MissingControllers;
 
 /// The version of [`Settings`], [`Exit`] and the messages. A newer rcrun speaks with older shims: fields are only added, each with a default.
@@ -41,6 +42,9 @@ pub struct Settings {
     /// The log in the CRI's format, absolute; None: nothing is kept.
     #[serde(default)]
     pub log: Option<PathBuf>,
+    /// Bytes of a line of the log; longer lines are cut into parts (`P`).
+    #[serde(default = "max_log_line")]
+    pub max_log_line: usize,
     /// `skip` or `refuse`.
     #[serde(default)]
     pub missing_controllers: MissingControllers,
@@ -50,6 +54,38 @@ pub struct Settings {
     /// The network namespace is nobody else's: bring its loopback device up.
     #[serde(default)]
     pub loopback: bool,
+}
+
+impl Settings {
+    /// Those of a bundle.
+    pub fn read(bundle: &Path) -> Result<Self, MonitorError> {
+        read(bundle, SETTINGS_FILE)
+    }
+}
+
+impl Exit {
+    /// How the container of a bundle ended; None where it has not, or nobody was there to write it.
+    pub fn read(bundle: &Path) -> Result<Option<Self>, MonitorError> {
+        match read(bundle, EXIT_FILE) {
+            Err(MonitorError::File { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            exit => exit.map(Some),
+        }
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(bundle: &Path, name: &str) -> Result<T, MonitorError> {
+    let path = bundle.join(name);
+    let failed = |error| {
+        let id = bundle.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        MonitorError::File { id, operation: "read", path: path.clone(), error }
+    };
+    let bytes = std::fs::read(&path).map_err(failed)?;
+    serde_json::from_slice(&bytes).map_err(|error| failed(error.into()))
+}
+
+/// containerd's and CRI-O's.
+fn max_log_line() -> usize {
+    16384
 }
 
 /// Who makes the container.

@@ -5,6 +5,7 @@
 
 pub mod bpf;
 pub mod clone;
+pub mod detached;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod entry;
 pub mod mount;

@@ -1,0 +1,90 @@
+//! What a shim is asked, and what it answers.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rcrun::monitor::wire::{self, WireError};
+use rcrun::monitor::{Reply, Request, SCHEMA};
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+use rustix::termios::{Winsize, tcsetwinsize};
+
+use crate::shim::{Role, Shim};
+
+impl Shim {
+    /// Reads a connection's next message and does it.
+    pub(crate) fn hear(&mut self, index: usize) {
+        let Some(connection) = self.connections.get(index) else { return };
+        match wire::receive::<Request>(connection.socket.as_fd(), RecvFlags::DONTWAIT) {
+            Ok((request, fds)) => self.answer(index, request, fds),
+            Err(WireError::Call(Errno::AGAIN)) => {}
+            Err(WireError::Format { .. }) => {
+                let message =
+                    format!("shim of container {}: a request that it does not know", self.settings.id);
+                self.reply(index, &Reply::Failed { message });
+            }
+            Err(_) => self.close(index),
+        }
+    }
+
+    fn answer(&mut self, index: usize, request: Request, _fds: Vec<OwnedFd>) {
+        let done = match request {
+            Request::Watch => {
+                if let Some(connection) = self.connections.get_mut(index) {
+                    connection.role = Role::Watcher;
+                }
+                return;
+            }
+            Request::Status => {
+                let lost_lines = self.log.as_ref().map_or(0, |log| log.lost());
+                return self.reply(index, &Reply::Status { schema: SCHEMA, pid: self.init.pid, lost_lines });
+            }
+            Request::Kill { signal, all } => self.kill(signal, all),
+            Request::Resize { width, height } => self.resize(width, height),
+            Request::ReopenLog => match &mut self.log {
+                Some(log) => log.reopen().map_err(|error| error.to_string()),
+                None => Ok(()),
+            },
+            Request::Exec { .. } | Request::Attach { .. } => Err("not yet".into()),
+        };
+        match done {
+            Ok(()) => self.reply(index, &Reply::Done),
+            Err(message) => self.reply(index, &Reply::Failed { message }),
+        }
+    }
+
+    fn reply(&self, index: usize, reply: &Reply) {
+        if let Some(connection) = self.connections.get(index) {
+            connection.say(reply, &[]);
+        }
+    }
+
+    fn close(&mut self, index: usize) {
+        if let Some(connection) = self.connections.get_mut(index) {
+            connection.role = Role::Done;
+        }
+    }
+
+    fn kill(&self, signal: i32, all: bool) -> Result<(), String> {
+        let id = &self.settings.id;
+        if all && let Some(cgroup) = self.cgroup() {
+            let killed = match signal {
+                9 => cgroup.kill(),
+                signal => cgroup.signal_all(signal),
+            };
+            return killed.map_err(|error| error.to_string());
+        }
+        match rcrun::sys::process::send_signal(self.init.pidfd.as_fd(), signal as u32) {
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(error) => Err(format!("container {id}: signal {signal}: {error}")),
+        }
+    }
+
+    fn resize(&self, width: u16, height: u16) -> Result<(), String> {
+        let size = Winsize { ws_row: height, ws_col: width, ws_xpixel: 0, ws_ypixel: 0 };
+        match self.streams.master() {
+            Some(master) => tcsetwinsize(master, size)
+                .map_err(|error| format!("container {}: ioctl TIOCSWINSZ: {error}", self.settings.id)),
+            None => Err(format!("container {} has no terminal to resize", self.settings.id)),
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! The loop: one poll(2) over all that may happen to a container and be asked of its shim.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rcrun::cgroups::{Cgroup, CgroupPath, Hierarchy, OomWatch, Watched};
+use rcrun::launch::Signals;
+use rcrun::monitor::{Exit, Reply, SCHEMA, Settings, wire};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::net::SendFlags;
+use rustix::process::{WaitOptions, WaitStatus, wait};
+
+use crate::ending;
+use crate::error::ShimError;
+use crate::log::Log;
+use crate::start::{Init, Started, now};
+use crate::streams::{Streams, open_slave};
+
+/// What one read takes.
+const CHUNK: usize = 32 << 10;
+
+/// One container's shim.
+#[derive(Debug)]
+pub struct Shim {
+    pub(crate) settings: Settings,
+    pub(crate) init: Init,
+    pub(crate) signals: Signals,
+    listener: OwnedFd,
+    pub(crate) streams: Streams,
+    pub(crate) log: Option<Log>,
+    cgroup: Option<Cgroup>,
+    oom: Option<OomWatch>,
+    pub(crate) connections: Vec<Connection>,
+    /// How the container ended.
+    pub(crate) ended: Option<Option<i32>>,
+    chunk: Vec<u8>,
+    oom_kills: u64,
+}
+
+/// Somebody who asks.
+#[derive(Debug)]
+pub struct Connection {
+    /// The other end closes when it is done, or dead.
+    pub socket: OwnedFd,
+    /// What it is about.
+    pub role: Role,
+}
+
+/// What a connection is about.
+#[derive(Debug)]
+pub enum Role {
+    /// Nothing was asked yet.
+    New,
+    /// Hears of the end and of what comes before.
+    Watcher,
+    /// Answered, or of no use: closed soon.
+    Done,
+}
+
+/// What may wake the shim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wake {
+    Signal,
+    Init,
+    Listener,
+    Output(usize),
+    Oom,
+    Connection(usize),
+}
+
+impl Shim {
+    /// Holds the container until it has ended.
+    pub fn hold(started: Started) -> Result<(), ShimError> {
+        let Started { settings, init, signals, listener, streams, log, cgroup } = started;
+        let cgroup = cgroup.and_then(|path| open_cgroup(&path).ok());
+        let oom = cgroup.as_ref().and_then(|cgroup| cgroup.oom_watch().ok());
+        let mut shim = Self {
+            settings,
+            init,
+            signals,
+            listener,
+            streams,
+            log,
+            cgroup,
+            oom,
+            connections: Vec::new(),
+            ended: None,
+            chunk: Vec::new(),
+            oom_kills: 0,
+        };
+        // The signal of a container that has ended already may have been taken while it was made.
+        shim.reap();
+        while shim.ended.is_none() {
+            shim.serve_once()?;
+        }
+        shim.end()
+    }
+
+    fn serve_once(&mut self) -> Result<(), ShimError> {
+        for (wake, events) in self.wait().map_err(ShimError::call("poll"))? {
+            match wake {
+                Wake::Signal => while self.signals.next().is_some() {},
+                Wake::Init => {}
+                Wake::Listener => self.accept(),
+                Wake::Output(index) => drop(self.relay(index, events)),
+                Wake::Oom => self.look_at_memory(),
+                Wake::Connection(index) => self.hear(index),
+            }
+        }
+        self.connections.retain(|connection| !matches!(connection.role, Role::Done));
+        self.reap();
+        Ok(())
+    }
+
+    /// Waits until something happens; tells what.
+    fn wait(&self) -> Result<Vec<(Wake, PollFlags)>, Errno> {
+        let mut wakes = Vec::with_capacity(8);
+        let mut fds = Vec::with_capacity(8);
+        let mut add = |wake, fd, events| {
+            wakes.push(wake);
+            fds.push(PollFd::from_borrowed_fd(fd, events));
+        };
+        add(Wake::Signal, self.signals.as_fd(), PollFlags::IN);
+        add(Wake::Init, self.init.pidfd.as_fd(), PollFlags::IN);
+        add(Wake::Listener, self.listener.as_fd(), PollFlags::IN);
+        for (index, output) in self.streams.outputs.iter().enumerate() {
+            add(Wake::Output(index), output.fd.as_fd(), PollFlags::IN);
+        }
+        for fd in self.oom.iter().flat_map(OomWatch::descriptors) {
+            add(Wake::Oom, fd, PollFlags::PRI);
+        }
+        for (index, connection) in self.connections.iter().enumerate() {
+            add(Wake::Connection(index), connection.socket.as_fd(), PollFlags::IN);
+        }
+        match poll(&mut fds, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+        let events = wakes.into_iter().zip(fds.iter().map(PollFd::revents));
+        Ok(events.filter(|(_, events)| !events.is_empty()).collect())
+    }
+
+    /// Waits for all who have ended: the container's first process, further ones, and orphans that came to this subreaper.
+    fn reap(&mut self) {
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+            if let Some(code) = exit_code(status) {
+                self.has_ended(pid.as_raw_nonzero().get(), code);
+            }
+        }
+    }
+
+    fn has_ended(&mut self, pid: i32, code: i32) {
+        if pid == self.init.pid {
+            self.ended = Some(Some(code));
+        }
+    }
+
+    /// Reads what there is of one stream, once; the log and the clients get it. False where there was nothing.
+    fn relay(&mut self, index: usize, events: PollFlags) -> bool {
+        self.chunk.resize(CHUNK, 0);
+        let Some(output) = self.streams.outputs.get_mut(index) else { return false };
+        match rustix::io::read(&output.fd, self.chunk.as_mut_slice()) {
+            Ok(length @ 1..) => {
+                let bytes = &self.chunk[..length];
+                if let Some(log) = &mut self.log {
+                    log.append(output.stream, &mut output.partial, bytes);
+                }
+                true
+            }
+            Err(Errno::INTR) => true,
+            Err(Errno::AGAIN) => false,
+            Ok(0) | Err(_) => {
+                if self.streams.terminal && events.contains(PollFlags::HUP) {
+                    self.hung_up(index);
+                }
+                false
+            }
+        }
+    }
+
+    /// Somebody has hung up the terminal, vhangup(2): a new slave undoes it; without one it is over.
+    fn hung_up(&mut self, index: usize) {
+        let Some(output) = self.streams.outputs.get(index) else { return };
+        self.streams.slave = open_slave(&output.fd);
+        if self.streams.slave.is_none() {
+            self.streams.outputs.remove(index);
+        }
+    }
+
+    fn look_at_memory(&mut self) {
+        let Some(watch) = &mut self.oom else { return };
+        match watch.wait(Some(std::time::Duration::ZERO)) {
+            Ok(Watched::OomKills(more)) => {
+                self.oom_kills += more;
+                let watchers =
+                    self.connections.iter().filter(|connection| matches!(connection.role, Role::Watcher));
+                for watcher in watchers {
+                    watcher.say(&Reply::OutOfMemory, &[]);
+                }
+            }
+            Ok(Watched::Quiet) => {}
+            Ok(Watched::Ended) | Err(_) => self.oom = None,
+        }
+    }
+
+    fn accept(&mut self) {
+        use rustix::net::{SocketFlags, accept_with, sockopt};
+        while let Ok(socket) = accept_with(&self.listener, SocketFlags::CLOEXEC) {
+            let own = rustix::process::geteuid();
+            let peer = sockopt::socket_peercred(&socket).map(|peer| peer.uid);
+            if peer.is_ok_and(|uid| uid.is_root() || uid == own) {
+                self.connections.push(Connection { socket, role: Role::New });
+            }
+        }
+    }
+
+    /// The end. Everything that can fail is tried, and who watches sees the end in any case.
+    fn end(mut self) -> Result<(), ShimError> {
+        self.look_at_memory();
+        let emptied = self.kill_rest();
+        for index in 0..self.streams.outputs.len() {
+            while self.relay(index, PollFlags::empty()) {}
+        }
+        if let Some(log) = &mut self.log {
+            for output in &mut self.streams.outputs {
+                log.end(output.stream, &mut output.partial);
+            }
+        }
+        let exit = Exit {
+            schema: SCHEMA,
+            code: self.ended.flatten(),
+            started: self.init.started,
+            finished: now(),
+            oom_killed: self.oom_kills > 0,
+        };
+        let written = ending::write_exit(&self.settings, &exit);
+        let deleted = ending::delete_state(&self.settings);
+        // What could not be removed must be found again.
+        if deleted.is_ok() {
+            ending::remove_run(&self.settings);
+        }
+        written.and(deleted).and(emptied.map_err(ShimError::from))
+    }
+
+    /// What the first process leaves behind dies with it.
+    fn kill_rest(&self) -> Result<(), rcrun::cgroups::CgroupError> {
+        let Some(cgroup) = &self.cgroup else { return Ok(()) };
+        if cgroup.is_populated()? {
+            cgroup.kill()?;
+            cgroup.wait_empty(std::time::Duration::from_secs(10))?;
+        }
+        Ok(())
+    }
+
+    /// The container's cgroup.
+    pub(crate) fn cgroup(&self) -> Option<&Cgroup> {
+        self.cgroup.as_ref()
+    }
+}
+
+impl Connection {
+    /// Says something; who does not listen does not hear it.
+    pub fn say(&self, reply: &Reply, fds: &[BorrowedFd<'_>]) {
+        let _ = wire::send(self.socket.as_fd(), reply, fds, SendFlags::DONTWAIT);
+    }
+}
+
+fn open_cgroup(path: &str) -> Result<Cgroup, rcrun::cgroups::CgroupError> {
+    Cgroup::open(&Hierarchy::find()?, &CgroupPath::parse(path.as_ref())?)
+}
+
+/// As a shell has it: 128 and the signal's number where one ended it. None for a process that was only stopped.
+fn exit_code(status: WaitStatus) -> Option<i32> {
+    status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal))
+}

@@ -1,0 +1,168 @@
+//! Making the container.
+
+use std::os::fd::OwnedFd;
+
+use rcrun::bundle::{Bundle, ImageParts};
+use rcrun::id::ContainerId;
+use rcrun::launch::Signals;
+use rcrun::lifecycle::{self, CreateOptions, Spawned};
+use rcrun::monitor::{Runtime, SOCKET, Settings};
+use rcrun::sockets;
+use rcrun::spec::{LinuxIdMapping, Spec};
+use rcrun::state::Store;
+use rustix::fs::Mode;
+
+use crate::error::ShimError;
+use crate::log::Log;
+use crate::streams::{self, Streams};
+
+/// The container's first process.
+#[derive(Debug)]
+pub struct Init {
+    /// Its pid here.
+    pub pid: i32,
+    /// A descriptor of it.
+    pub pidfd: OwnedFd,
+    /// When its program was started, in nanoseconds since 1970.
+    pub started: i64,
+}
+
+/// A container that runs, and all that its shim has of it.
+#[derive(Debug)]
+pub struct Started {
+    /// What the shim was told.
+    pub settings: Settings,
+    /// Its first process.
+    pub init: Init,
+    /// Our signals, blocked.
+    pub signals: Signals,
+    /// Where requests arrive.
+    pub listener: OwnedFd,
+    /// Its streams.
+    pub streams: Streams,
+    /// Its log.
+    pub log: Option<Log>,
+    /// Its cgroup's path.
+    pub cgroup: Option<String>,
+}
+
+/// The library's store of containers' states, of Runtime::Own.
+pub fn store(settings: &Settings) -> Store {
+    let (Runtime::Own { state } | Runtime::Program { state, .. }) = &settings.runtime;
+    Store::new(state.clone(), |_| ())
+}
+
+/// Makes the container; its program runs.
+pub fn start(settings: Settings, root: Option<OwnedFd>) -> Result<Started, ShimError> {
+    let signals = prepare()?;
+    let listener = listen(&settings)?;
+    let log = settings.log.as_deref().map(|path| Log::open(path, settings.max_log_line)).transpose()?;
+    let bundle = match (&settings.root, root) {
+        (Some(path), Some(mount)) => {
+            let directory = settings.directory.clone();
+            let image = ImageParts { mount, directory, loopback: settings.loopback };
+            Bundle::with_mount(&settings.bundle, path, image)?
+        }
+        _ => Bundle::open(&settings.bundle)?,
+    };
+    let (spawned, streams) = match settings.terminal {
+        true => with_terminal(&settings, bundle, &signals)?,
+        false => with_fifos(&settings, bundle, &signals)?,
+    };
+    let Spawned { child, cgroup, .. } = spawned;
+    let init = Init { pid: child.pid, pidfd: child.pidfd, started: now() };
+    Ok(Started { settings, init, signals, listener, streams, log, cgroup })
+}
+
+/// Signals blocked, orphans of the container ours.
+pub fn prepare() -> Result<Signals, ShimError> {
+    let signals = Signals::block()?;
+    let own = rustix::process::getpid();
+    rustix::process::set_child_subreaper(Some(own))
+        .map_err(ShimError::call("prctl PR_SET_CHILD_SUBREAPER"))?;
+    Ok(signals)
+}
+
+/// The socket, for this user alone. Whoever connects before the container runs is served then.
+pub fn listen(settings: &Settings) -> Result<OwnedFd, ShimError> {
+    let path = settings.run.join(SOCKET);
+    let failed = |operation| ShimError::file(operation, path.clone());
+    let directory = sockets::open_directory(&settings.run).map_err(failed("open directory of"))?;
+    let _ = rustix::fs::unlinkat(&directory, SOCKET, rustix::fs::AtFlags::empty());
+    let before = rustix::process::umask(Mode::RWXG | Mode::RWXO | Mode::XUSR);
+    let listener = sockets::bind_listener(std::os::fd::AsFd::as_fd(&directory), SOCKET);
+    rustix::process::umask(before);
+    let listener = listener.map_err(failed("bind"))?;
+    rustix::io::ioctl_fionbio(&listener, true).map_err(failed("ioctl FIONBIO"))?;
+    Ok(listener)
+}
+
+fn with_fifos(
+    settings: &Settings,
+    bundle: Bundle,
+    signals: &Signals,
+) -> Result<(Spawned, Streams), ShimError> {
+    let (streams, theirs) = streams::make(settings)?;
+    let (uid, gid) = user(&bundle.spec);
+    if (uid, gid) != (0, 0) {
+        theirs.give_to(uid, gid, settings.stdin)?;
+    }
+    let lent = theirs.lend()?;
+    let spawned = lifecycle::spawn(&store(settings), bundle, &options(settings)?, signals)?;
+    drop(lent);
+    Ok((spawned, streams))
+}
+
+fn with_terminal(
+    settings: &Settings,
+    bundle: Bundle,
+    signals: &Signals,
+) -> Result<(Spawned, Streams), ShimError> {
+    let mut spawned = lifecycle::spawn(&store(settings), bundle, &options(settings)?, signals)?;
+    let streams = match spawned.master.take() {
+        Some(master) => Streams::of_terminal(master)?,
+        None => Streams::default(),
+    };
+    Ok((spawned, streams))
+}
+
+fn options(settings: &Settings) -> Result<CreateOptions, ShimError> {
+    Ok(CreateOptions {
+        bundle: settings.bundle.clone(),
+        id: ContainerId::parse(&settings.id)?,
+        console_socket: None,
+        pidfd_socket: None,
+        pid_file: None,
+        no_pivot: false,
+        no_new_keyring: false,
+        preserve_fds: 0,
+        missing_controllers: settings.missing_controllers,
+        no_cgroup: false,
+        systemd_cgroup: settings.systemd_cgroup,
+        rootless: None,
+    })
+}
+
+/// The process's user and group as the host numbers them.
+pub fn user(spec: &Spec) -> (u32, u32) {
+    let (uid, gid) =
+        spec.process().as_ref().map_or((0, 0), |process| (process.user().uid(), process.user().gid()));
+    let linux = spec.linux().as_ref();
+    let uids = linux.and_then(|linux| linux.uid_mappings().as_deref()).unwrap_or_default();
+    let gids = linux.and_then(|linux| linux.gid_mappings().as_deref()).unwrap_or_default();
+    (on_host(uid, uids), on_host(gid, gids))
+}
+
+fn on_host(id: u32, mappings: &[LinuxIdMapping]) -> u32 {
+    let mapped = mappings.iter().find_map(|mapping| {
+        let offset = id.checked_sub(mapping.container_id())?;
+        (offset < mapping.size()).then(|| mapping.host_id().checked_add(offset))?
+    });
+    mapped.unwrap_or(id)
+}
+
+/// Nanoseconds since 1970.
+pub fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_nanos() as i64)
+}
