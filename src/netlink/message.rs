@@ -50,6 +50,33 @@ impl Request {
         self
     }
 
+    /// Any other fixed part.
+    pub fn fixed(mut self, bytes: &[u8]) -> Self {
+        self.bytes.extend(bytes);
+        self.bytes.resize(padded(self.bytes.len()), 0);
+        self
+    }
+
+    /// An attribute of attributes.
+    pub fn nest(mut self, kind: u16, inside: impl FnOnce(Self) -> Self) -> Self {
+        const NLA_F_NESTED: u16 = 0x8000;
+        let start = self.bytes.len();
+        self.bytes.extend([0; 2]);
+        self.bytes.extend((kind | NLA_F_NESTED).to_ne_bytes());
+        self = inside(self);
+        // Senders keep below 64 KiB.
+        let length = (self.bytes.len() - start) as u16;
+        if let Some(bytes) = self.bytes.get_mut(start..start + 2) {
+            bytes.copy_from_slice(&length.to_ne_bytes());
+        }
+        self
+    }
+
+    /// An attribute that is a number in the machine's byte order.
+    pub fn number(self, kind: u16, value: u32) -> Self {
+        self.bytes(kind, &value.to_ne_bytes())
+    }
+
     /// An attribute; padded to four bytes.
     pub fn bytes(mut self, kind: u16, value: &[u8]) -> Self {
         // Names and addresses: far below what a length can say.
@@ -65,6 +92,12 @@ impl Request {
         let mut bytes = value.as_bytes().to_vec();
         bytes.push(0);
         self.bytes(kind, &bytes)
+    }
+
+    /// A number that its answer bears.
+    pub fn sequence(mut self, number: u32) -> Self {
+        self.bytes[8..12].copy_from_slice(&number.to_ne_bytes());
+        self
     }
 
     /// The message, ready to be sent.
@@ -96,6 +129,22 @@ pub(super) fn replies(mut rest: &[u8], take: &mut impl FnMut(u16, &[u8])) -> Opt
     None
 }
 
+/// Hands each acknowledgement of a datagram to `take`: the request's number, and its result.
+pub(super) fn acknowledgements(mut rest: &[u8], take: &mut impl FnMut(usize, Result<(), Errno>)) {
+    while let Some(&[l0, l1, l2, l3, k0, k1, _, _, s0, s1, s2, s3]) = rest.first_chunk() {
+        let length = u32::from_ne_bytes([l0, l1, l2, l3]) as usize;
+        let body = rest.get(HEADER..length).unwrap_or_default();
+        if let (NLMSG_ERROR, Some(code)) = (u16::from_ne_bytes([k0, k1]), body.first_chunk()) {
+            let result = match i32::from_ne_bytes(*code) {
+                0 => Ok(()),
+                code => Err(Errno::from_raw_os_error(code.saturating_neg())),
+            };
+            take(u32::from_ne_bytes([s0, s1, s2, s3]) as usize, result);
+        }
+        rest = rest.get(padded(length.max(HEADER))..).unwrap_or_default();
+    }
+}
+
 /// The attributes of a message: type and value.
 pub(super) struct Attributes<'a>(pub &'a [u8]);
 
@@ -107,7 +156,8 @@ impl<'a> Iterator for Attributes<'a> {
         let length = usize::from(u16::from_ne_bytes([l0, l1]));
         let value = self.0.get(4..length)?;
         self.0 = self.0.get(padded(length)..).unwrap_or_default();
-        Some((u16::from_ne_bytes([k0, k1]), value))
+        // Without NLA_F_NESTED and NLA_F_NET_BYTEORDER.
+        Some((u16::from_ne_bytes([k0, k1]) & 0x3fff, value))
     }
 }
 
@@ -139,6 +189,28 @@ mod tests {
         let two = [Request::new(16, 0).link(1, 0, 0).finish(), error(0)].concat();
         assert_eq!(replies(&two, &mut |kind, body| kinds.push((kind, body.len()))), Some(Ok(())));
         assert_eq!(kinds, [(16, 16)]);
+    }
+
+    #[test]
+    fn an_attribute_of_attributes_has_their_length() {
+        let bytes = Request::new(18, 0).nest(18, |r| r.number(1, 7).bytes(2, &7u32.to_be_bytes())).finish();
+        let (kind, inside) = Attributes(&bytes[16..]).next().unwrap();
+        let attributes: Vec<_> = Attributes(inside).collect();
+        assert_eq!((kind, bytes.len()), (18, 36));
+        assert_eq!(attributes, [(1, 7u32.to_ne_bytes().as_slice()), (2, &[0, 0, 0, 7])]);
+    }
+
+    #[test]
+    fn acknowledgements_name_their_request() {
+        let answer = |number, code: i32| {
+            let request = Request::with_flags(NLMSG_ERROR, 0).sequence(number);
+            request.bytes_raw(&code.to_ne_bytes())
+        };
+        let mut found = Vec::new();
+        let datagram = [answer(0, 0), answer(5, -17)].concat();
+        acknowledgements(&datagram, &mut |number, result| found.push((number, result)));
+        assert_eq!(found, [(0, Ok(())), (5, Err(Errno::EXIST))]);
+        acknowledgements(&datagram[..18], &mut |_, _| panic!("a cut one is none"));
     }
 
     #[test]

@@ -1,14 +1,17 @@
-//! Network devices and their addresses over rtnetlink(7): what moving a device takes.
+//! The kernel's networks over netlink(7): devices and their addresses ([`Socket`], rtnetlink(7)).
 //!
-//! Runs in the parent. A [`Socket`] belongs to the network namespace that it was made in, for ever.
+//! Runs in the parent. A socket belongs to the network namespace that it was made in, for ever.
 
+mod connection;
+mod devices;
 mod message;
 
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
-use message::{Attributes, Request, replies};
+use connection::Connection;
+pub use devices::{Interface, Veth};
+use message::{Attributes, Request};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
 
 const RTM_NEWLINK: u16 = 16;
 const RTM_GETLINK: u16 = 18;
@@ -45,13 +48,12 @@ pub struct Address {
 
 /// An rtnetlink socket.
 #[derive(Debug)]
-pub struct Socket(OwnedFd);
+pub struct Socket(Connection);
 
 impl Socket {
     /// Opens one in the network namespace that this process is in now.
     pub fn open() -> Result<Self, Errno> {
-        // NETLINK_ROUTE is protocol 0.
-        socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None).map(Self)
+        Connection::route().map(Self)
     }
 
     /// The device of this name; ENODEV where there is none.
@@ -115,19 +117,8 @@ impl Socket {
         self.exchange(request, |_, _| ())
     }
 
-    /// Sends a request and reads until the kernel has acknowledged it, or a dump has ended.
-    fn exchange(&self, request: Request, mut take: impl FnMut(u16, &[u8])) -> Result<(), Errno> {
-        send(&self.0, &request.finish(), SendFlags::empty())?;
-        let mut buffer = vec![0; 1 << 16];
-        loop {
-            let (length, _) = match recv(&self.0, buffer.as_mut_slice(), RecvFlags::empty()) {
-                Err(Errno::INTR) => continue,
-                result => result?,
-            };
-            if let Some(end) = replies(buffer.get(..length).unwrap_or_default(), &mut take) {
-                return end;
-            }
-        }
+    fn exchange(&self, request: Request, take: impl FnMut(u16, &[u8])) -> Result<(), Errno> {
+        self.0.exchange(request, take)
     }
 }
 

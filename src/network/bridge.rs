@@ -1,11 +1,16 @@
 //! A bridge that containers are plugged into.
 
 use std::net::IpAddr;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::{NetworkError, NetworkNamespace, PortMapping};
+use super::lease::{Lease, Leases};
+use super::subnet::Subnet;
+use super::{NetworkError, NetworkNamespace, PortMapping, failed, forwarding};
+use crate::netlink::{Interface, Socket, Veth};
 
 /// What a bridge is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +38,9 @@ pub struct Attachment {
 #[derive(Clone, Debug)]
 pub struct Bridge {
     settings: BridgeSettings,
+    leases: Leases,
+    /// IPv4 first.
+    subnets: Vec<Subnet>,
 }
 
 impl Bridge {
@@ -41,7 +49,23 @@ impl Bridge {
     /// # Errors
     /// A subnet or name that is none.
     pub fn new(settings: BridgeSettings) -> Result<Self, NetworkError> {
-        Ok(Self { settings })
+        if !(1..16).contains(&settings.name.len()) || settings.name.contains(['/', ':', ' ', '%']) {
+            return Err(failed(format!("name a bridge {:?} (1 to 15 bytes)", settings.name), Errno::INVAL));
+        }
+        let mut subnets = Vec::new();
+        for (text, family) in [(&settings.ipv4, "IPv4"), (&settings.ipv6, "IPv6")] {
+            let Some(text) = text else { continue };
+            let subnet = Subnet::parse(text).and_then(|subnet| {
+                let right = subnet.first().is_ipv4() == (family == "IPv4");
+                right.then_some(subnet).ok_or_else(|| format!("it is not {family}"))
+            });
+            let subnet = subnet.map_err(|why| NetworkError::Call {
+                operation: format!("read subnet {text:?} of bridge {}", settings.name),
+                error: std::io::Error::new(std::io::ErrorKind::InvalidInput, why),
+            })?;
+            subnets.push(subnet);
+        }
+        Ok(Self { leases: Leases::new(settings.leases.clone()), settings, subnets })
     }
 
     /// Its settings.
@@ -51,23 +75,193 @@ impl Bridge {
 
     /// Plugs the namespace in as `interface` (eth0): lease, veth, addresses, default routes, host ports. `owner` names the lease. A
     /// failure leaves nothing. Again for the same owner: what is there counts.
+    ///
+    /// # Errors
+    /// No address is free, a port is taken, a call fails. An owner's name is a file's name.
     pub fn attach(
         &self,
-        _namespace: &NetworkNamespace,
-        _owner: &str,
-        _interface: &str,
-        _ports: &[PortMapping],
+        namespace: &NetworkNamespace,
+        owner: &str,
+        interface: &str,
+        ports: &[PortMapping],
     ) -> Result<Attachment, NetworkError> {
-        todo!()
+        if owner.is_empty() || owner.len() > 250 || owner.starts_with('.') || owner.contains(['/', '\0']) {
+            return Err(failed(format!("lease an address to {owner:?}"), Errno::INVAL));
+        }
+        let attached = self.attach_or_fail(namespace, owner, interface, ports);
+        if attached.is_err() {
+            // The first error counts.
+            let _ = self.detach(owner);
+        }
+        attached
     }
 
-    /// Gives ports, device and lease of `owner` back. What is gone already is fine; goes on past an error, and says the first.
-    pub fn detach(&self, _owner: &str) -> Result<(), NetworkError> {
-        todo!()
+    fn attach_or_fail(
+        &self,
+        namespace: &NetworkNamespace,
+        owner: &str,
+        interface: &str,
+        ports: &[PortMapping],
+    ) -> Result<Attachment, NetworkError> {
+        let host = open_socket()?;
+        let subnets = self.subnets_of_host();
+        let lease = match self.leases.of(owner)? {
+            Some(lease)
+                if lease.interface == interface
+                    && lease.ports == ports
+                    && lease.addresses.iter().all(|address| self.interface(*address).is_some())
+                    && self.leases.holds(owner, &lease) =>
+            {
+                lease
+            }
+            left => {
+                if left.is_some() {
+                    self.detach(owner)?;
+                }
+                self.leases.take(owner, &subnets, interface, ports)?
+            }
+        };
+        let bridge = self.device(&host, &subnets)?;
+        if !self.is_plugged_in(&host, namespace, owner, &lease)? {
+            self.plug_in(&host, bridge, namespace, owner, &lease)?;
+        }
+        Ok(Attachment { addresses: lease.addresses })
+    }
+
+    /// Is the owner's pair of devices there with all addresses, from an earlier call?
+    fn is_plugged_in(
+        &self,
+        host: &Socket,
+        namespace: &NetworkNamespace,
+        owner: &str,
+        lease: &Lease,
+    ) -> Result<bool, NetworkError> {
+        let name = self.device_of(owner);
+        match host.link(&name) {
+            Err(Errno::NODEV) => return Ok(false),
+            result => result.map_err(|error| failed(format!("find {name}"), error))?,
+        };
+        let socket = namespace.socket()?;
+        let complete = match socket.link(&lease.interface) {
+            Ok(link) => socket.has_addresses(link.index, &lease.addresses),
+            Err(Errno::NODEV) => Ok(false),
+            Err(error) => Err(error),
+        };
+        let complete = complete.map_err(|error| failed(format!("look at {}", lease.interface), error))?;
+        if !complete {
+            host.remove(&name).map_err(|error| failed(format!("remove {name}"), error))?;
+        }
+        Ok(complete)
+    }
+
+    fn plug_in(
+        &self,
+        host: &Socket,
+        bridge: u32,
+        namespace: &NetworkNamespace,
+        owner: &str,
+        lease: &Lease,
+    ) -> Result<(), NetworkError> {
+        let name = self.device_of(owner);
+        let veth = Veth {
+            name: &name,
+            alias: owner,
+            bridge,
+            mtu: self.settings.mtu,
+            inside: &lease.interface,
+            hardware: hardware_address(lease.addresses.first().copied(), owner),
+            namespace: namespace.as_fd(),
+        };
+        let inside = || format!("{} of {}", lease.interface, namespace.path().display());
+        host.add_veth(&veth).map_err(|failure| {
+            failed(format!("{}: {name} to {}", failure.operation, inside()), failure.errno)
+        })?;
+        let socket = namespace.socket()?;
+        let link = socket.link(&lease.interface);
+        let index = link.map_err(|error| failed(format!("find {}", inside()), error))?.index;
+        let interfaces: Vec<_> =
+            lease.addresses.iter().filter_map(|address| self.interface(*address)).collect();
+        socket
+            .configure(index, &interfaces)
+            .map_err(|failure| failed(format!("{}: {}", failure.operation, inside()), failure.errno))
+    }
+
+    /// The number of the bridge's device, which is made if it is missing. Set up last: one that is up is complete.
+    fn device(&self, host: &Socket, subnets: &[Subnet]) -> Result<u32, NetworkError> {
+        let name = &self.settings.name;
+        let named = |operation: &str, error| failed(format!("{operation} {name}"), error);
+        match host.link(name) {
+            Ok(link) if link.up => return Ok(link.index),
+            Ok(_) | Err(Errno::NODEV) => {}
+            Err(error) => return Err(named("find bridge", error)),
+        }
+        forwarding::allow(subnets)?;
+        let hardware = hardware_address(subnets.first().map(Subnet::first), name);
+        host.add_bridge(name, hardware, self.settings.mtu).map_err(|error| named("make bridge", error))?;
+        let index = host.link(name).map_err(|error| named("find bridge", error))?.index;
+        forwarding::quiet(name);
+        let interfaces: Vec<_> = subnets
+            .iter()
+            .map(|subnet| Interface { address: subnet.first(), prefix: subnet.prefix, gateway: None })
+            .collect();
+        host.configure(index, &interfaces)
+            .map_err(|failure| named(&format!("{}: bridge", failure.operation), failure.errno))?;
+        Ok(index)
+    }
+
+    /// Those that the host has the family of.
+    fn subnets_of_host(&self) -> Vec<Subnet> {
+        let is_usable = |subnet: &&Subnet| subnet.first().is_ipv4() || forwarding::has_ipv6();
+        self.subnets.iter().filter(is_usable).copied().collect()
+    }
+
+    fn interface(&self, address: IpAddr) -> Option<Interface> {
+        let subnet = self.subnets.iter().find(|subnet| subnet.position(address).is_some())?;
+        Some(Interface { address, prefix: subnet.prefix, gateway: Some(subnet.first()) })
+    }
+
+    /// The name of the owner's device on the host. 48 bits of a hash: two owners of a host do not meet.
+    fn device_of(&self, owner: &str) -> String {
+        let hash = blake3::hash(format!("{}/{owner}", self.settings.name).as_bytes());
+        hash.as_bytes().iter().take(6).fold("rcv".to_owned(), |name, byte| format!("{name}{byte:02x}"))
+    }
+
+    /// Gives ports, device and lease of `owner` back. What is gone already is fine; goes on past an error, and says the first. The
+    /// lease stays with a device that could not be removed.
+    pub fn detach(&self, owner: &str) -> Result<(), NetworkError> {
+        let lease = self.leases.of(owner)?;
+        let name = self.device_of(owner);
+        let removed = open_socket().and_then(|host| {
+            host.remove(&name).map_err(|error| failed(format!("remove {name} of {owner}"), error))
+        });
+        match lease {
+            Some(lease) if removed.is_ok() => self.leases.give_back(owner, &lease),
+            _ => removed.map(drop),
+        }
     }
 
     /// Gives back what owners that are not in `alive` have left: after a crash or a reboot.
-    pub fn collect(&self, _alive: &dyn Fn(&str) -> bool) -> Result<(), NetworkError> {
-        todo!()
+    pub fn collect(&self, alive: &dyn Fn(&str) -> bool) -> Result<(), NetworkError> {
+        let mut first = Ok(());
+        for owner in self.leases.owners()?.iter().filter(|owner| !alive(owner)) {
+            first = first.and(self.detach(owner));
+        }
+        first.and(self.leases.collect_links())
     }
+}
+
+fn open_socket() -> Result<Socket, NetworkError> {
+    Socket::open().map_err(|error| failed("open a netlink socket", error))
+}
+
+/// A local one, from the address: whoever has an address anew has the hardware address that others remember with it.
+fn hardware_address(address: Option<IpAddr>, otherwise: &str) -> [u8; 6] {
+    const LOCAL: u8 = 0x02;
+    if let Some(IpAddr::V4(address)) = address {
+        let [a, b, c, d] = address.octets();
+        return [LOCAL, 0x72, a, b, c, d];
+    }
+    let text = address.map_or_else(|| otherwise.to_owned(), |address| address.to_string());
+    let [a, b, c, d, e, ..] = *blake3::hash(text.as_bytes()).as_bytes();
+    [LOCAL, a, b, c, d, e]
 }

@@ -4,11 +4,14 @@
 //! process left is found. No program is started. netlink(7), nftables.
 
 mod bridge;
+mod forwarding;
+mod lease;
 mod namespace;
 mod port;
+mod subnet;
 
 pub use bridge::{Attachment, Bridge, BridgeSettings};
-pub use namespace::NetworkNamespace;
+pub use namespace::{NetworkNamespace, make_all, unpin};
 pub use port::{PortMapping, Protocol};
 
 /// Why there is no network.
@@ -23,4 +26,8 @@ pub enum NetworkError {
     Exhausted { subnet: String, leases: usize, directory: std::path::PathBuf },
     #[error("host port {port}/{protocol} is taken by {holder}")]
     PortTaken { port: u16, protocol: &'static str, holder: String },
+}
+
+fn failed(operation: impl Into<String>, error: rustix::io::Errno) -> NetworkError {
+    NetworkError::Call { operation: operation.into(), error: error.into() }
 }

@@ -28,3 +28,90 @@ pub struct PortMapping {
     /// Its protocol.
     pub protocol: Protocol,
 }
+
+impl Protocol {
+    /// As people write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        }
+    }
+}
+
+/// What of a mapping nobody else may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    pub protocol: Protocol,
+    pub port: u16,
+    pub address: Option<IpAddr>,
+}
+
+impl PortMapping {
+    /// Its key as the name of a file: `tcp-80-any`, `udp-53-192.0.2.1`.
+    pub(super) fn key(&self) -> String {
+        let address = self.address.map_or_else(|| "any".to_owned(), |address| address.to_string());
+        format!("{}-{}-{address}", self.protocol.name(), self.host)
+    }
+
+    /// The key of this name.
+    pub(super) fn parse_key(name: &str) -> Option<Key> {
+        let mut parts = name.splitn(3, '-');
+        let (protocol, port, address) = (parts.next()?, parts.next()?, parts.next()?);
+        let protocol =
+            [Protocol::Tcp, Protocol::Udp, Protocol::Sctp].into_iter().find(|p| p.name() == protocol)?;
+        let address = match address {
+            "any" => None,
+            address => Some(address.parse().ok()?),
+        };
+        Some(Key { protocol, port: port.parse().ok()?, address })
+    }
+}
+
+/// Would both answer to the same packet? `0.0.0.0` and `::` are all addresses of their family.
+pub(super) fn overlaps(one: &PortMapping, other: Key) -> bool {
+    let meets = match (one.address, other.address) {
+        (None, _) | (_, None) => true,
+        (Some(a), Some(b)) => {
+            a == b || (a.is_ipv4() == b.is_ipv4() && (a.is_unspecified() || b.is_unspecified()))
+        }
+    };
+    meets && one.host == other.port && one.protocol == other.protocol
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mapping(protocol: Protocol, host: u16, address: Option<&str>) -> PortMapping {
+        let address = address.map(|address| address.parse().unwrap());
+        PortMapping { address, host, container: 80, protocol }
+    }
+
+    #[test]
+    fn a_key_is_read_back() {
+        for address in [None, Some("192.0.2.1"), Some("::"), Some("fd72::1")] {
+            let mapping = mapping(Protocol::Sctp, 8080, address);
+            let key = PortMapping::parse_key(&mapping.key()).unwrap();
+            assert_eq!((key.protocol, key.port, key.address), (Protocol::Sctp, 8080, mapping.address));
+        }
+        for name in ["tcp-80", "tcp-x-any", "icmp-80-any", "tcp-80-x", ""] {
+            assert_eq!(PortMapping::parse_key(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn all_addresses_overlap_with_each() {
+        let tcp = |address| mapping(Protocol::Tcp, 80, address);
+        let meets = |a, b| {
+            let key = PortMapping::parse_key(&tcp(b).key()).unwrap();
+            overlaps(&tcp(a), key)
+        };
+        assert!(meets(None, Some("192.0.2.1")) && meets(Some("fd72::1"), None) && meets(None, None));
+        assert!(meets(Some("0.0.0.0"), Some("192.0.2.1")) && meets(Some("::1"), Some("::")));
+        assert!(!meets(Some("0.0.0.0"), Some("::1")) && !meets(Some("192.0.2.1"), Some("192.0.2.2")));
+        let udp = PortMapping::parse_key("udp-80-any").unwrap();
+        assert!(!overlaps(&tcp(None), udp));
+    }
+}

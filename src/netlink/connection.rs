@@ -1,0 +1,62 @@
+//! A netlink socket: requests in, answers out; several requests in one datagram.
+
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
+
+use super::message::{Request, acknowledgements, replies};
+
+/// As much as the kernel puts into one datagram of a dump.
+const DATAGRAM: usize = 1 << 16;
+
+/// A netlink socket of the network namespace that it was made in.
+#[derive(Debug)]
+pub(super) struct Connection(OwnedFd);
+
+impl Connection {
+    /// rtnetlink(7).
+    pub fn route() -> Result<Self, Errno> {
+        // NETLINK_ROUTE is protocol 0.
+        socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None).map(Self)
+    }
+
+    /// Sends a request and reads until the kernel has acknowledged it, or a dump has ended.
+    pub fn exchange(&self, request: Request, mut take: impl FnMut(u16, &[u8])) -> Result<(), Errno> {
+        send(&self.0, &request.finish(), SendFlags::empty())?;
+        let mut buffer = vec![0; DATAGRAM];
+        loop {
+            let (length, _) = match recv(&self.0, buffer.as_mut_slice(), RecvFlags::empty()) {
+                Err(Errno::INTR) => continue,
+                result => result?,
+            };
+            if let Some(end) = replies(buffer.get(..length).unwrap_or_default(), &mut take) {
+                return end;
+            }
+        }
+    }
+
+    /// Sends all requests in one datagram and hands each answer to `take`: the request's number, and what
+    /// the kernel said. The kernel handles a datagram before send(2) returns, so that no answer is waited
+    /// for; rtnetlink goes on past a request that fails.
+    pub fn all(
+        &self,
+        requests: impl IntoIterator<Item = Request>,
+        mut take: impl FnMut(usize, Result<(), Errno>),
+    ) -> Result<(), Errno> {
+        let mut datagram = Vec::with_capacity(1024);
+        for (number, request) in requests.into_iter().enumerate() {
+            datagram.extend(request.sequence(number as u32).finish());
+        }
+        send(&self.0, &datagram, SendFlags::empty())?;
+        let mut buffer = vec![0; DATAGRAM / 4];
+        loop {
+            let (length, _) = match recv(&self.0, buffer.as_mut_slice(), RecvFlags::DONTWAIT) {
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => return Ok(()),
+                result => result?,
+            };
+            acknowledgements(buffer.get(..length).unwrap_or_default(), &mut take);
+        }
+    }
+}

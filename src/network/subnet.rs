@@ -1,0 +1,122 @@
+//! Subnets: arithmetic of addresses, no effects.
+
+use std::net::IpAddr;
+
+/// More addresses than anybody leases; an IPv6 subnet has more.
+const ENOUGH: u128 = 1 << 32;
+
+/// ADDRESS/PREFIX.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Subnet {
+    /// The first address, that of the network.
+    network: IpAddr,
+    /// Bits.
+    pub prefix: u8,
+}
+
+impl Subnet {
+    /// From `10.88.0.0/20`; any address of the subnet will do. Err says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (address, prefix) = text.split_once('/').ok_or("it must be ADDRESS/PREFIX")?;
+        let address: IpAddr = address.parse().map_err(|_| format!("{address:?} is no address"))?;
+        let prefix: u8 = prefix.parse().map_err(|_| format!("{prefix:?} is no number of bits"))?;
+        let longest = bits(address) - 2;
+        if !(1..=longest).contains(&prefix) {
+            return Err(format!("a prefix is from 1 to {longest}, so that a container has room"));
+        }
+        let mask = u128::MAX << (bits(address) - prefix);
+        Ok(Self { network: from(address, number(address) & mask), prefix })
+    }
+
+    /// The bridge's own.
+    pub fn first(&self) -> IpAddr {
+        self.nth(1)
+    }
+
+    /// The address that is so many behind the network's own.
+    pub fn nth(&self, n: u128) -> IpAddr {
+        from(self.network, number(self.network).saturating_add(n))
+    }
+
+    /// The numbers of addresses for containers: 2 up to this one, for [`Self::nth`]. An IPv4 subnet's last address is its broadcast address.
+    pub fn last(&self) -> u128 {
+        let hosts = bits(self.network) - self.prefix;
+        let last = 1u128.checked_shl(hosts.into()).unwrap_or(u128::MAX) - 1;
+        last.min(ENOUGH) - u128::from(self.network.is_ipv4())
+    }
+
+    /// Which of its addresses is it?
+    pub fn position(&self, address: IpAddr) -> Option<u128> {
+        let n = number(address).checked_sub(number(self.network))?;
+        (address.is_ipv4() == self.network.is_ipv4() && n <= self.last()).then_some(n)
+    }
+}
+
+impl std::fmt::Display for Subnet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.network, self.prefix)
+    }
+}
+
+fn bits(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_bits().into(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
+/// An address of the family of `like`.
+fn from(like: IpAddr, number: u128) -> IpAddr {
+    match like {
+        IpAddr::V4(_) => IpAddr::V4((number as u32).into()),
+        IpAddr::V6(_) => IpAddr::V6(number.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_subnet_is_counted_from_its_network() {
+        let subnet = Subnet::parse("10.88.3.7/20").unwrap();
+        assert_eq!(subnet.to_string(), "10.88.0.0/20");
+        assert_eq!((subnet.first(), subnet.nth(subnet.last())), (ip("10.88.0.1"), ip("10.88.15.254")));
+        assert_eq!(subnet.position(ip("10.88.1.0")), Some(256));
+        for other in ["10.88.16.0", "10.87.255.255", "10.88.15.255", "::a58:0"] {
+            assert_eq!(subnet.position(ip(other)), None, "{other}");
+        }
+        let small = Subnet::parse("192.0.2.4/30").unwrap();
+        assert_eq!((small.nth(2), small.last()), (ip("192.0.2.6"), 2));
+    }
+
+    #[test]
+    fn an_ipv6_subnet_has_no_broadcast_address() {
+        let subnet = Subnet::parse("fd72::/64").unwrap();
+        assert_eq!((subnet.first(), subnet.last()), (ip("fd72::1"), 1 << 32));
+        assert_eq!(Subnet::parse("fd72::8/126").unwrap().last(), 3);
+        assert_eq!(Subnet::parse("8000::/1").unwrap().first(), ip("8000::1"));
+    }
+
+    #[test]
+    fn what_is_no_subnet_is_said() {
+        for (text, part) in [
+            ("10.88.0.0", "ADDRESS/PREFIX"),
+            ("10.88.0/20", "no address"),
+            ("10.88.0.0/x", "no number"),
+            ("10.88.0.0/31", "1 to 30"),
+            ("fd72::/127", "1 to 126"),
+            ("0.0.0.0/0", "1 to 30"),
+        ] {
+            assert!(Subnet::parse(text).unwrap_err().contains(part), "{text}");
+        }
+    }
+}
