@@ -9,7 +9,8 @@ mod validate;
 
 pub use default::{default_config, default_spec, rootless_config, rootless_spec};
 pub use oci_spec::runtime::{LinuxIdMapping, Process, Spec};
-pub(crate) use validate::{has_namespace, joined_path, joins_namespace, sysctl_namespace, sysctl_path};
+pub(crate) use validate::{has_namespace, joined_path, joins_namespace};
+pub use validate::{sysctl_namespace, sysctl_path};
 
 /// The newest version of the runtime specification whose Linux part rcrun knows.
 pub const OCI_VERSION: &str = "1.3.0";

@@ -188,7 +188,7 @@ fn sysctl(key: &str, has: &dyn Fn(Kind) -> bool) -> Checked {
 }
 
 /// The kind of namespace that a sysctl belongs to, by its path below /proc/sys.
-pub(crate) fn sysctl_namespace(path: &str) -> Option<Kind> {
+pub fn sysctl_namespace(path: &str) -> Option<Kind> {
     match path {
         "kernel/domainname" | "kernel/hostname" => Some(Kind::Uts),
         "kernel/msgmax"
@@ -208,7 +208,7 @@ pub(crate) fn sysctl_namespace(path: &str) -> Option<Kind> {
 
 /// A sysctl's path below /proc/sys. As sysctl(8) has it, the first separator tells which of `.` and
 /// `/` separates; the other stands for itself (`net/ipv4/conf/eth0.1/forwarding`).
-pub(crate) fn sysctl_path(key: &str) -> String {
+pub fn sysctl_path(key: &str) -> String {
     match key.find(['.', '/']).map(|at| &key[at..=at]) {
         Some(".") => key
             .chars()

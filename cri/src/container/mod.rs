@@ -78,3 +78,13 @@ pub async fn exec_sync(
 ) -> Result<api::ExecSyncResponse, Status> {
     todo!()
 }
+
+/// Stops all containers of a Pod at once.
+pub async fn stop_all(_runtime: &Arc<Runtime>, _pod: &str) -> Result<(), Status> {
+    todo!()
+}
+
+/// Removes all containers of a Pod.
+pub async fn remove_all(_runtime: &Arc<Runtime>, _pod: &str) -> Result<(), Status> {
+    todo!()
+}

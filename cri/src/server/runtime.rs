@@ -60,9 +60,9 @@ impl RuntimeService for RuntimeCalls {
 
     async fn stream_pod_sandboxes(
         &self,
-        _: Request<api::StreamPodSandboxesRequest>,
+        request: Request<api::StreamPodSandboxesRequest>,
     ) -> Result<Response<Self::StreamPodSandboxesStream>, Status> {
-        Err(super::not_served("StreamPodSandboxes"))
+        Ok(Response::new(crate::sandbox::stream_pod_sandboxes(&self.0, request.get_ref())))
     }
 
     async fn create_container(

@@ -1,0 +1,67 @@
+//! Giving back all that a Pod has. Each step is fine with what is gone already, and none keeps the others from being done.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use rcrun::network::NetworkNamespace;
+
+use super::{cgroup, files, init, namespaces};
+use crate::cni::Attachment;
+use crate::config::Config;
+use crate::runtime::Runtime;
+use crate::state::Pod;
+
+/// Gives back init, network, namespaces, files and cgroup; what could not be, in words. The containers are gone by then.
+pub fn release(runtime: &Runtime, config: &Config, pod: &Pod) -> Vec<String> {
+    let mut left = Vec::new();
+    let mut note = |result: Result<(), String>| left.extend(result.err());
+    note(init::end(runtime, &pod.id).map_err(|status| status.message().to_owned()));
+    note(detach(runtime, config, pod));
+    if let Some(path) = &pod.network.namespace {
+        let removed = NetworkNamespace::remove(path);
+        note(removed.map_err(|error| format!("network namespace {}: {error}", path.display())));
+    }
+    note(volatile(&runtime.paths.pod_run(&pod.id)));
+    let removed = cgroup::remove(runtime, pod);
+    note(removed.map_err(|error| format!("cgroup {}: {error}", pod.cgroup_parent)));
+    left
+}
+
+fn detach(runtime: &Runtime, config: &Config, pod: &Pod) -> Result<(), String> {
+    let Some(attachment) = &pod.network.attachment else { return Ok(()) };
+    let attachment: Attachment = serde_json::from_value(attachment.clone())
+        .map_err(|error| format!("the record of Pod {}'s network: {error}", pod.id))?;
+    // A file that is no namespace any more is none: CNI says how a plugin is told so.
+    let namespace = pod.network.namespace.as_deref();
+    let namespace = namespace.filter(|path| namespaces::is_pinned(path));
+    let detached = runtime.network.detach(&config.network, &pod.id, namespace, &attachment);
+    detached.map_err(|error| error.to_string())
+}
+
+/// Unmounts what is in a Pod's volatile directory, and removes it.
+pub fn volatile(run: &Path) -> Result<(), String> {
+    for mounted in [namespaces::IPC, namespaces::UTS, files::SHM] {
+        let path = run.join(mounted);
+        namespaces::unpin(&path).map_err(|errno| format!("unmount {}: {errno}", path.display()))?;
+    }
+    match fs::remove_dir_all(run) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(format!("remove {}: {error}", run.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Is there something to give back?
+pub fn is_needed(runtime: &Runtime, pod: &Pod) -> bool {
+    pod.network.attachment.is_some()
+        || pod.network.namespace.is_some()
+        || runtime.paths.pod_run(&pod.id).exists()
+}
+
+/// The record of a Pod that has nothing any more.
+pub fn forget(pod: &mut Pod) {
+    pod.network = Default::default();
+    (pod.ipc, pod.uts, pod.init) = (None, None, None);
+}

@@ -1,0 +1,155 @@
+//! RunPodSandbox.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rcrun::namespaces::Kind;
+use rcrun::network::NetworkNamespace;
+use tonic::Status;
+
+use super::check::Wishes;
+use super::{cgroup, files, namespaces, release, status, sysctl};
+use crate::api;
+use crate::cni::Attachment;
+use crate::config::Config;
+use crate::runtime::Runtime;
+use crate::state::{self, Pod, PodNetwork, PodState};
+
+/// What network namespaces of Pods are called: this and the Pod's id.
+pub const PREFIX: &str = "rcrun-";
+
+/// Makes a Pod; its id. A failure leaves nothing of it, or, where even that fails, a Pod that is not ready, to be removed.
+pub fn run(runtime: &Arc<Runtime>, request: api::RunPodSandboxRequest) -> Result<String, Status> {
+    let config = runtime.config();
+    let asked = request.config.ok_or_else(|| Status::invalid_argument("config: missing"))?;
+    let host_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let wishes = Wishes::of(&asked, &request.runtime_handler, &config, &host_name)
+        .map_err(|error| Status::invalid_argument(error.to_string()))?;
+    let (mut pod, mut attachment) = plan(runtime, &config, asked, request.runtime_handler, &wishes)?;
+    let entry = runtime.pods.insert(pod.clone()).map_err(super::record)?;
+    let _turn = entry.turn.blocking_lock();
+    match make(runtime, &config, &wishes, &mut pod, attachment.as_mut()) {
+        Ok(()) => {
+            pod.state = PodState::Ready;
+            match runtime.pods.update(&entry, |record| record.clone_from(&pod)) {
+                Ok(_) => {
+                    status::tell(runtime, &pod, api::ContainerEventType::ContainerCreatedEvent);
+                    status::tell(runtime, &pod, api::ContainerEventType::ContainerStartedEvent);
+                    return Ok(pod.id);
+                }
+                Err(error) => Err(undo(runtime, &config, &entry, &pod, super::record(error))),
+            }
+        }
+        Err(error) => Err(undo(runtime, &config, &entry, &pod, error)),
+    }
+}
+
+/// The record before anything is made: what it names is what a clean-up looks for.
+fn plan(
+    runtime: &Runtime,
+    config: &Config,
+    asked: api::PodSandboxConfig,
+    handler: String,
+    wishes: &Wishes,
+) -> Result<(Pod, Option<Attachment>), Status> {
+    let id = state::new_id();
+    let run = runtime.paths.pod_run(&id);
+    let own = |wanted: bool, path: PathBuf| wanted.then_some(path);
+    let mut pod = Pod {
+        schema: state::SCHEMA,
+        config: asked,
+        handler,
+        created: state::now(),
+        state: PodState::Making,
+        network: PodNetwork {
+            namespace: own(wishes.network, config.network.netns_dir.join(format!("{PREFIX}{id}"))),
+            ..Default::default()
+        },
+        ipc: own(wishes.ipc, run.join(namespaces::IPC)),
+        uts: own(wishes.network, run.join(namespaces::UTS)),
+        init: None,
+        cgroup_parent: wishes.cgroup_parent.clone(),
+        id,
+    };
+    let mut attachment = None;
+    if wishes.network {
+        let planned = runtime.network.plan(&config.network, &runtime.paths, &pod)?;
+        pod.network.attachment = recorded(&planned)?;
+        attachment = Some(planned);
+    }
+    Ok((pod, attachment))
+}
+
+fn recorded(attachment: &Attachment) -> Result<Option<serde_json::Value>, Status> {
+    let value = serde_json::to_value(attachment);
+    value.map(Some).map_err(|error| Status::internal(format!("record the network: {error}")))
+}
+
+fn make(
+    runtime: &Runtime,
+    config: &Config,
+    wishes: &Wishes,
+    pod: &mut Pod,
+    attachment: Option<&mut Attachment>,
+) -> Result<(), Status> {
+    let run = runtime.paths.pod_run(&pod.id);
+    files::make(&run, pod, wishes)?;
+    // The namespaces in a thread that ends with them; meanwhile the network, which takes longest.
+    let (pinned, attached) = std::thread::scope(|scope| {
+        let pinning = scope.spawn(|| namespaces::make(&run, wishes));
+        let limited = cgroup::make(runtime, config, pod)
+            .map_err(|error| Status::internal(format!("cgroup {} of the Pod: {error}", pod.cgroup_parent)));
+        let attached = limited.and_then(|()| attach(runtime, config, wishes, pod, attachment));
+        let pinned = pinning.join().unwrap_or_else(|_| Err(Status::internal("the thread of the namespaces")));
+        (pinned, attached)
+    });
+    let addresses = attached.and_then(|addresses| pinned.map(|()| addresses))?;
+    files::hosts(&run, wishes, &addresses)?;
+    pod.network.addresses = addresses.iter().map(ToString::to_string).collect();
+    Ok(())
+}
+
+/// The network namespace, what attaches it, and the sysctls in it, some of which belong to its interface.
+fn attach(
+    runtime: &Runtime,
+    config: &Config,
+    wishes: &Wishes,
+    pod: &mut Pod,
+    attachment: Option<&mut Attachment>,
+) -> Result<Vec<std::net::IpAddr>, Status> {
+    let (Some(path), Some(attachment)) = (pod.network.namespace.clone(), attachment) else {
+        return Ok(Vec::new());
+    };
+    let name = path.file_name().unwrap_or_default();
+    let name = str::from_utf8(name.as_bytes()).unwrap_or_default();
+    let failed = |error: rcrun::network::NetworkError| {
+        Status::internal(format!("network namespace {}: {error}", path.display()))
+    };
+    let namespace = NetworkNamespace::make(&config.network.netns_dir, name).map_err(failed)?;
+    let attached = runtime.network.attach(&config.network, &pod.id, &namespace, attachment);
+    // Also after a failure: what has been done so far is said to DEL.
+    pod.network.attachment = recorded(attachment)?;
+    let addresses = attached?;
+    if wishes.sysctls.iter().any(|sysctl| sysctl.kind == Kind::Network) {
+        namespace.enter(|| sysctl::set(&wishes.sysctls, |kind| kind == Kind::Network)).map_err(failed)??;
+    }
+    Ok(addresses)
+}
+
+/// Takes everything back; the error that led here, with what could not be taken back.
+fn undo(runtime: &Runtime, config: &Config, entry: &state::Entry<Pod>, pod: &Pod, cause: Status) -> Status {
+    let left = release::release(runtime, config, pod);
+    if left.is_empty() {
+        return match runtime.pods.remove(&pod.id) {
+            Ok(()) => cause,
+            Err(error) => Status::new(cause.code(), format!("{}; then: {error}", cause.message())),
+        };
+    }
+    // Listed, so that it is stopped and removed by whoever asked for it.
+    let _ = runtime.pods.update(entry, |record| {
+        record.clone_from(pod);
+        record.state = PodState::NotReady;
+    });
+    Status::new(cause.code(), format!("{}; then: {}", cause.message(), left.join("; ")))
+}
