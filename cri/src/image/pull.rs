@@ -13,15 +13,19 @@ use rcrun::image::registry::settings::{Settings, SettingsOptions};
 use rcrun::image::registry::{Credentials, Registry, Timeouts};
 use rcrun::image::store::{self, Image, Store};
 use rcrun::image::{Limits, Name, Reference};
+use tokio::sync::{Semaphore, oneshot};
 use tonic::Status;
 
 use super::auth::Directed;
-use super::{auth, blocking, error, remove};
+use super::{auth, error, remove};
 use crate::api;
 use crate::runtime::Runtime;
 
 /// Layers on their way at once, as with other runtimes.
 const JOBS: usize = 3;
+/// Images on their way at once; further ones wait.
+const PULLS: usize = 32;
+static TURNS: Semaphore = Semaphore::const_new(PULLS);
 
 /// PullImage.
 pub async fn pull(
@@ -37,7 +41,7 @@ pub async fn pull(
     // Dropped with this future, which is when nobody waits for the answer any more.
     let _guard = AbortOnDrop(Arc::clone(&abort));
     let runtime = Arc::clone(runtime);
-    let image = blocking(move || {
+    let image = apart(move || {
         let store = super::store(&runtime)?;
         let pulled = Pull { store: &store, credentials, server, abort: &abort }.name(&name);
         runtime.images.set_changed();
@@ -46,6 +50,23 @@ pub async fn pull(
     })
     .await?;
     Ok(api::PullImageResponse { image_ref: image.id.to_string() })
+}
+
+/// Does `work` in a thread of its own: a registry may take minutes, and the threads for what blocks are few.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Status> + Send + 'static,
+) -> Result<T, Status> {
+    let turn = TURNS.acquire().await.map_err(|_| Status::unavailable("rcrun-cri is stopping"))?;
+    let (tell, hear) = oneshot::channel();
+    let work = move || {
+        let done = work();
+        drop(turn);
+        // Nobody listens where the request was cancelled.
+        let _ = tell.send(done);
+    };
+    let started = std::thread::Builder::new().name("pull".to_owned()).spawn(work);
+    started.map_err(|failure| Status::resource_exhausted(format!("start a thread to pull in: {failure}")))?;
+    hear.await.unwrap_or_else(|_| Err(Status::internal("the pull's thread ended early")))
 }
 
 fn check_handler(runtime: &Runtime, handler: &str) -> Result<(), Status> {
