@@ -72,6 +72,8 @@ pub struct Runtime {
     pub images: crate::image::Images,
     /// The streaming server's tokens.
     pub streaming: crate::streaming::Streaming,
+    /// What statistics need of their last answers.
+    pub samples: crate::stats::Samples,
     /// What [`Table::open`] could not read, for [`crate::recover`].
     pub found: Unread,
     /// Nobody else serves from this state directory.
@@ -112,6 +114,7 @@ impl Runtime {
             events: Events::default(),
             network: crate::cni::Networks::default(),
             images: crate::image::Images::default(),
+            samples: crate::stats::Samples::default(),
             streaming: crate::streaming::Streaming::default(),
             found: Unread { pods: unread_pods, containers: unread_containers },
             _lock: lock,

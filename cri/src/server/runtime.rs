@@ -173,9 +173,9 @@ impl RuntimeService for RuntimeCalls {
 
     async fn stream_container_stats(
         &self,
-        _: Request<api::StreamContainerStatsRequest>,
+        request: Request<api::StreamContainerStatsRequest>,
     ) -> Result<Response<Self::StreamContainerStatsStream>, Status> {
-        Err(super::not_served("StreamContainerStats"))
+        crate::stats::stream_container_stats(&self.0, request.into_inner()).await.map(Response::new)
     }
 
     async fn pod_sandbox_stats(
@@ -196,9 +196,9 @@ impl RuntimeService for RuntimeCalls {
 
     async fn stream_pod_sandbox_stats(
         &self,
-        _: Request<api::StreamPodSandboxStatsRequest>,
+        request: Request<api::StreamPodSandboxStatsRequest>,
     ) -> Result<Response<Self::StreamPodSandboxStatsStream>, Status> {
-        Err(super::not_served("StreamPodSandboxStats"))
+        crate::stats::stream_pod_sandbox_stats(&self.0, request.into_inner()).await.map(Response::new)
     }
 
     async fn update_runtime_config(

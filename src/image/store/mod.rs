@@ -50,7 +50,7 @@ pub use layers::{LAYER_SCHEMA, Layer, LayerClaim, LayerRecord, LayerWriter};
 pub use lock::Use;
 pub use removal::Removed;
 pub use settings::keep_blobs;
-pub use usage::{ImageUsage, Space, Usage};
+pub use usage::{ImageUsage, Space, Usage, measure};
 pub use verify::{Finding, Verified};
 
 use std::path::{Path, PathBuf};

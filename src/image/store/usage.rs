@@ -193,12 +193,13 @@ impl Store {
     }
 }
 
-/// Bytes on the disk of all below `path`; a file of several names counts once. Nothing outside of its mount is looked at.
 pub(super) fn disk_bytes(path: &Path) -> Result<u64, StoreError> {
     measure(path).map(|space| space.bytes)
 }
 
-fn measure(path: &Path) -> Result<Space, StoreError> {
+/// What a directory takes with all below it; a file of several names counts once. No link is followed, and nothing outside
+/// of its mount is looked at.
+pub fn measure(path: &Path) -> Result<Space, StoreError> {
     let failed = |error| StoreError::file("measure", path, error);
     let top = remove::open_directory(CWD, path).map_err(failed)?;
     let stat = rustix::fs::fstat(&top).map_err(failed)?;
