@@ -1,0 +1,286 @@
+//! What the streaming server needs of the rest: processes with streams, and connections into Pods.
+
+use std::any::Any;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd as _, AsRawFd, OwnedFd, RawFd};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcrun::monitor::{Execution, Monitor};
+use rcrun::network::NetworkNamespace;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
+use tokio::net::unix::pipe;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::spawn_blocking;
+
+use super::Streaming;
+use super::resize::Window;
+use super::terminal::Terminal;
+use crate::api;
+use crate::runtime::Runtime;
+use crate::state::Container;
+
+/// What is read from a process.
+pub type Output = Box<dyn AsyncRead + Send + Unpin>;
+/// What is written to it.
+pub type Input = Box<dyn AsyncWrite + Send + Unpin>;
+/// Its exit status, or why nobody knows it.
+pub type Exit = Pin<Box<dyn Future<Output = Result<i32, String>> + Send>>;
+
+/// A process with streams, as this side has them. Dropping it leaves the process alone but for its streams' end.
+pub struct Running {
+    /// Its input; shut down: its end.
+    pub stdin: Option<Input>,
+    /// Its output, a terminal's too.
+    pub stdout: Option<Output>,
+    /// Its errors.
+    pub stderr: Option<Output>,
+    /// Its terminal's size.
+    pub window: Window,
+    /// Its end; None: that of its output is what counts.
+    pub exit: Option<Exit>,
+    /// Kept as long as it is.
+    pub hold: Box<dyn Any + Send>,
+}
+
+/// Where processes and Pods are. Errors are one line for the client.
+pub trait Backend: Send + Sync + 'static {
+    /// Tokens.
+    fn streaming(&self) -> &Streaming;
+
+    /// How long a connection may rest; zero: for ever.
+    fn idle_timeout(&self) -> Duration;
+
+    /// Runs a process in a container.
+    fn exec(&self, request: api::ExecRequest) -> impl Future<Output = Result<Running, String>> + Send;
+
+    /// Joins the container's streams.
+    fn attach(&self, request: api::AttachRequest) -> impl Future<Output = Result<Running, String>> + Send;
+
+    /// A connection to what listens on the Pod's loopback addresses.
+    fn connect(&self, pod: &str, port: u16) -> impl Future<Output = Result<TcpStream, String>> + Send;
+}
+
+/// The containers and Pods of this runtime.
+#[derive(Clone, Debug)]
+pub struct Containers(pub Arc<Runtime>);
+
+impl Backend for Containers {
+    fn streaming(&self) -> &Streaming {
+        &self.0.streaming
+    }
+
+    fn idle_timeout(&self) -> Duration {
+        Duration::from_secs(self.0.config().streaming.idle_timeout)
+    }
+
+    async fn exec(&self, request: api::ExecRequest) -> Result<Running, String> {
+        let container = super::running(&self.0, &request.container_id).map_err(|status| one_line(&status))?;
+        let id = container.id.clone();
+        let started = if request.tty {
+            self.exec_with_terminal(&container, request).await
+        } else {
+            self.exec_with_pipes(&container, request).await
+        };
+        started.map_err(|error| format!("exec in container {id}: {error}"))
+    }
+
+    async fn attach(&self, request: api::AttachRequest) -> Result<Running, String> {
+        let container = super::running(&self.0, &request.container_id).map_err(|status| one_line(&status))?;
+        let attached = self.attach_to(&container, &request).await;
+        attached.map_err(|error| format!("attach to container {}: {error}", container.id))
+    }
+
+    async fn connect(&self, pod: &str, port: u16) -> Result<TcpStream, String> {
+        let entry = self.0.pods.find(pod).map_err(|error| error.to_string())?;
+        let namespace = entry.get().network.namespace.clone();
+        let made = spawn_blocking(move || sockets(namespace.as_deref())).await;
+        let sockets = made.map_err(io::Error::other).and_then(|sockets| sockets);
+        let sockets = sockets.map_err(|error| format!("network of Pod sandbox {pod}: {error}"))?;
+        let mut refused = None;
+        for (address, socket) in sockets {
+            let socket = TcpSocket::from_std_stream(socket.into());
+            match socket.connect(SocketAddr::new(address, port)).await {
+                Ok(stream) => return Ok(stream),
+                // The first address is the one that servers listen on.
+                Err(error) => drop(refused.get_or_insert(error)),
+            }
+        }
+        let why = refused.map_or_else(|| "no address".into(), |error| error.to_string());
+        Err(format!(
+            "port {port} of Pod sandbox {pod}, on 127.0.0.1 and ::1: {why}; does anything listen there?"
+        ))
+    }
+}
+
+impl Containers {
+    fn monitor(&self, container: &Container) -> Monitor {
+        Monitor::of(&self.0.paths.shim_run(&container.id))
+    }
+
+    async fn exec_with_terminal(
+        &self,
+        container: &Container,
+        request: api::ExecRequest,
+    ) -> Result<Running, String> {
+        let (_, mut execution) = self.start(container, request, |_| Ok(((), None))).await?;
+        let master = execution.master.take().ok_or("the shim has sent no terminal")?;
+        let terminal = Terminal::new(master).map_err(|error| format!("terminal: {error}"))?;
+        Ok(Running {
+            stdin: Some(Box::new(terminal.clone())),
+            stdout: Some(Box::new(terminal.clone())),
+            stderr: None,
+            window: Window::Terminal(terminal),
+            exit: Some(Box::pin(wait(execution))),
+            hold: Box::new(()),
+        })
+    }
+
+    async fn exec_with_pipes(
+        &self,
+        container: &Container,
+        request: api::ExecRequest,
+    ) -> Result<Running, String> {
+        let ((stdin, stdout, stderr), execution) = self
+            .start(container, request, |request| {
+                let stdin = input(request.stdin)?;
+                let (stdout, stderr) = (output(request.stdout)?, output(request.stderr)?);
+                Ok(((stdin.0, stdout.0, stderr.0), Some([stdin.1, stdout.1, stderr.1])))
+            })
+            .await?;
+        Ok(Running {
+            stdin: stdin.map(|pipe| Box::new(pipe) as Input),
+            stdout: stdout.map(|pipe| Box::new(pipe) as Output),
+            stderr: stderr.map(|pipe| Box::new(pipe) as Output),
+            window: Window::None,
+            exit: Some(Box::pin(wait(execution))),
+            hold: Box::new(()),
+        })
+    }
+
+    /// Makes streams and starts a process with them.
+    async fn start<T: Send + 'static>(
+        &self,
+        container: &Container,
+        request: api::ExecRequest,
+        streams: impl FnOnce(&api::ExecRequest) -> io::Result<(T, Option<[OwnedFd; 3]>)>,
+    ) -> Result<(T, Execution), String> {
+        let (near, far) = streams(&request).map_err(|error| format!("pipe: {error}"))?;
+        let (this, monitor, container) = (self.clone(), self.monitor(container), container.clone());
+        let execution = spawn_blocking(move || {
+            let process = super::process(&this.0, &container, &request.cmd, request.tty)?;
+            monitor.exec(&process, far).map_err(|error| error.to_string())
+        });
+        let execution = execution.await.map_err(|error| error.to_string())??;
+        Ok((near, execution))
+    }
+
+    async fn attach_to(
+        &self,
+        container: &Container,
+        request: &api::AttachRequest,
+    ) -> Result<Running, String> {
+        let pipes = || -> io::Result<_> {
+            let stdin = if request.stdin && container.config.stdin { Some(input(true)?) } else { None };
+            // There even when nobody wants it: its end is the container's.
+            let stdout = output(true)?;
+            let stderr = if request.stderr && !container.config.tty { Some(output(true)?) } else { None };
+            Ok((stdin, stdout, stderr))
+        };
+        let (stdin, stdout, stderr) = pipes().map_err(|error| format!("pipe: {error}"))?;
+        let (stdin, far_stdin) = stdin.unzip();
+        let (stderr, far_stderr) = stderr.unzip();
+        let monitor = self.monitor(container);
+        let window = if container.config.tty { Window::Container(monitor.clone()) } else { Window::None };
+        let attached = spawn_blocking(move || monitor.attach(far_stdin, Some(stdout.1), far_stderr)).await;
+        let attached = attached.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        Ok(Running {
+            stdin: stdin.flatten().map(|pipe| Box::new(pipe) as Input),
+            stdout: stdout.0.map(|pipe| Box::new(pipe) as Output),
+            stderr: stderr.flatten().map(|pipe| Box::new(pipe) as Output),
+            window,
+            exit: None,
+            hold: Box::new(attached),
+        })
+    }
+}
+
+/// A status as one line.
+fn one_line(status: &tonic::Status) -> String {
+    status.message().to_owned()
+}
+
+/// A pipe into a process: our end, and its; without: /dev/null.
+fn input(wanted: bool) -> io::Result<(Option<pipe::Sender>, OwnedFd)> {
+    if !wanted {
+        return Ok((None, std::fs::File::open("/dev/null")?.into()));
+    }
+    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    Ok((Some(pipe::Sender::from_owned_fd(write)?), read))
+}
+
+/// A pipe out of a process: our end, and its; without: /dev/null.
+fn output(wanted: bool) -> io::Result<(Option<pipe::Receiver>, OwnedFd)> {
+    if !wanted {
+        return Ok((None, std::fs::File::options().write(true).open("/dev/null")?.into()));
+    }
+    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    Ok((Some(pipe::Receiver::from_owned_fd(read)?), write))
+}
+
+/// Sockets of a network namespace, one a family that it has; None: the host's.
+fn sockets(namespace: Option<&std::path::Path>) -> io::Result<Vec<(IpAddr, OwnedFd)>> {
+    let make = || {
+        let families = [
+            (AddressFamily::INET, IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            (AddressFamily::INET6, IpAddr::V6(Ipv6Addr::LOCALHOST)),
+        ];
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = |family| rustix::net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP));
+        let made = families.map(|(family, address)| socket(family).map(|socket| (address, socket)));
+        let mut sockets = Vec::new();
+        let mut failed = None;
+        for result in made {
+            match result {
+                Ok(socket) => sockets.push(socket),
+                Err(errno) => failed = Some(errno),
+            }
+        }
+        match failed {
+            Some(errno) if sockets.is_empty() => Err(io::Error::from(errno)),
+            _ => Ok(sockets),
+        }
+    };
+    let Some(path) = namespace else { return make() };
+    let namespace = NetworkNamespace::open(path).map_err(io::Error::other)?;
+    let namespace =
+        namespace.ok_or_else(|| io::Error::other(format!("{path:?} is no network namespace any more")))?;
+    namespace.enter(make).map_err(io::Error::other)?
+}
+
+/// An execution's descriptor for tokio.
+struct Pollable(Execution);
+
+impl AsRawFd for Pollable {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
+
+#[expect(deprecated, reason = "its successor is unsafe; the descriptor is owned and nobody takes it out")]
+async fn wait(execution: Execution) -> Result<i32, String> {
+    let watched = AsyncFd::with_interest(Pollable(execution), Interest::READABLE);
+    let mut watched = watched.map_err(|error| format!("waiting for the process: {error}"))?;
+    loop {
+        let mut ready = watched.readable_mut().await.map_err(|error| error.to_string())?;
+        match ready.get_inner_mut().0.try_wait() {
+            Ok(Some(code)) => return Ok(code),
+            Ok(None) => ready.clear_ready(),
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+}
