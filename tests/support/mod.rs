@@ -61,7 +61,8 @@ pub fn skip(reason: &str) {
 pub fn binary() -> PathBuf {
     match std::env::var_os("RCRUN") {
         Some(path) => path.into(),
-        None => env!("CARGO_BIN_EXE_rcrun").into(),
+        // Of another package, cargo says nothing: its tests name it.
+        None => option_env!("CARGO_BIN_EXE_rcrun").expect("RCRUN names the binary").into(),
     }
 }
 

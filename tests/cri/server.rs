@@ -1,0 +1,66 @@
+//! The server itself: what it says of itself, how it starts and ends.
+
+use rcrun_cri::api;
+use rustix::process::Signal;
+
+use crate::node::SOCKET;
+use crate::support;
+
+#[test]
+fn it_says_who_it_is_and_that_it_is_ready() {
+    let node = node!();
+    let version = node.call(async |mut c| c.version(api::VersionRequest::default()).await).unwrap();
+    assert_eq!((version.runtime_name.as_str(), version.runtime_api_version.as_str()), ("rcrun", "v1"));
+    let status = node.call(async |mut c| c.status(api::StatusRequest { verbose: true }).await).unwrap();
+    let conditions = status.status.unwrap().conditions;
+    assert!(conditions.iter().all(|condition| condition.status), "{conditions:?}");
+    let config: serde_json::Value = serde_json::from_str(&status.info["config"]).unwrap();
+    assert_eq!(config["state"], "/var/lib/rcrun/cri");
+    let config = node.call(async |mut c| c.runtime_config(api::RuntimeConfigRequest {}).await).unwrap();
+    assert_eq!(config.linux.unwrap().cgroup_driver(), api::CgroupDriver::Cgroupfs);
+}
+
+#[test]
+fn a_second_server_is_refused_and_the_first_goes_on() {
+    let node = node!();
+    let refused = node.cri(&["--listen", "/run/rcrun/other.sock"]).wait();
+    refused.refused(&["/var/lib/rcrun/cri is used by another rcrun-cri (pid "]);
+    assert!(!node.path("/run/rcrun/other.sock").exists());
+    node.call(async |mut c| c.version(api::VersionRequest::default()).await).unwrap();
+    // With another state it is the socket that is taken.
+    node.write_config("state = \"/var/lib/rcrun/other\"\n");
+    node.cri(&[]).wait().refused(&[SOCKET, "another process serves there"]);
+}
+
+#[test]
+fn a_killed_server_leaves_a_socket_that_the_next_one_replaces() {
+    let node = node!();
+    node.end(Signal::KILL);
+    assert!(node.path(SOCKET).exists());
+    node.start();
+    node.end(Signal::TERM);
+    node.start();
+}
+
+#[test]
+fn a_reload_takes_what_may_change_and_names_what_may_not() {
+    let node = node!();
+    node.configure(|config| {
+        config.max_log_line = 4096;
+        config.listen = "/run/elsewhere.sock".into();
+    });
+    node.signal(Signal::HUP);
+    let max_log_line = || {
+        let status = node.call(async |mut c| c.status(api::StatusRequest { verbose: true }).await).unwrap();
+        let config: serde_json::Value = serde_json::from_str(&status.info["config"]).unwrap();
+        (config["max_log_line"] == 4096).then_some(())
+    };
+    support::wait_for("the new configuration", 10, max_log_line);
+    assert!(node.log().contains("key=\"listen\""), "{}", node.log());
+    node.write_config("nonsense = 1\n");
+    node.signal(Signal::HUP);
+    support::wait_for("the refusal", 10, || {
+        node.log().contains("the configuration stays as it was").then_some(())
+    });
+    max_log_line().unwrap();
+}
