@@ -85,7 +85,7 @@ fn split(cidr: &str) -> Result<(Option<String>, Option<String>), String> {
         match parsed {
             (Ok(IpAddr::V4(_)), Ok(0..=32)) if ipv4.is_none() => ipv4 = Some(subnet.to_owned()),
             (Ok(IpAddr::V6(_)), Ok(0..=128)) if ipv6.is_none() => ipv6 = Some(subnet.to_owned()),
-            _ => return Err(format!("pod_cidr {cidr:?}: not ADDRESS/PREFIX, or one of each family")),
+            _ => return Err("not ADDRESS/PREFIX, or one of each family with a comma between".into()),
         }
     }
     Ok((ipv4, ipv6))

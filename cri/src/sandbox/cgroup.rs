@@ -5,7 +5,6 @@ use std::path::Path;
 
 use oci_spec::runtime::LinuxResources;
 use rcrun::cgroups::{Cgroup, CgroupError, CgroupPath, Hierarchy, Limits};
-use serde_json::{Value, json};
 
 use crate::api;
 use crate::config::{CgroupDriver, Config};
@@ -109,13 +108,12 @@ pub fn remove(runtime: &Runtime, pod: &Pod) -> Result<(), CgroupError> {
 
 /// The limits that a cgroup of ours would get; None where there is nothing to do.
 fn wanted(config: &Config, pod: &Pod) -> Result<Option<Limits>, CgroupError> {
-    let linux = pod.config.linux.clone().unwrap_or_default();
+    let Some(linux) = &pod.config.linux else { return Ok(None) };
     if pod.cgroup_parent.is_empty() || config.cgroup_driver == CgroupDriver::Systemd {
         return Ok(None);
     }
-    let Some(resources) = resources(linux.resources.as_ref(), linux.overhead.as_ref()) else {
-        return Ok(None);
-    };
+    // They were checked when the Pod was made, or updated.
+    let Ok(Some(resources)) = resources(linux) else { return Ok(None) };
     let limits = Limits::for_update(&resources)?;
     Ok((!limits.settings.is_empty()).then_some(limits))
 }
@@ -135,31 +133,20 @@ fn apply(
     }
 }
 
-/// What containers may use, and what the Pod itself costs, together.
-fn resources(
-    own: Option<&api::LinuxContainerResources>,
-    overhead: Option<&api::LinuxContainerResources>,
-) -> Option<LinuxResources> {
-    let (none, both) = (api::LinuxContainerResources::default(), [own, overhead]);
-    let own = own.or(overhead)?;
-    let sum = |value: fn(&api::LinuxContainerResources) -> i64| {
-        both.iter().map(|part| value(part.unwrap_or(&none))).fold(0, i64::saturating_add)
-    };
-    // 0 is "not said" in the CRI.
-    let some = |value: i64| if value == 0 { Value::Null } else { value.into() };
-    let mut resources = json!({
-        "cpu": {
-            "shares": some(sum(|part| part.cpu_shares)),
-            "quota": some(sum(|part| part.cpu_quota)),
-            "period": some(own.cpu_period),
-        },
-        "memory": { "limit": some(sum(|part| part.memory_limit_in_bytes)) },
-    });
-    if !own.unified.is_empty() {
-        resources["unified"] = json!(own.unified);
+/// What containers may use, and what the Pod itself costs, together; None where neither is said.
+pub fn resources(linux: &api::LinuxPodSandboxConfig) -> Result<Option<LinuxResources>, Invalid> {
+    let (own, overhead) = (linux.resources.as_ref(), linux.overhead.as_ref());
+    let Some(mut sum) = own.or(overhead).cloned() else { return Ok(None) };
+    if let (Some(own), Some(overhead)) = (own, overhead) {
+        // 0 is "not said", and what is negative unlimited.
+        let add = |own: i64, more: i64| if own > 0 && more > 0 { own.saturating_add(more) } else { own };
+        sum.cpu_shares = add(own.cpu_shares, overhead.cpu_shares);
+        sum.cpu_quota = add(own.cpu_quota, overhead.cpu_quota);
+        sum.memory_limit_in_bytes = add(own.memory_limit_in_bytes, overhead.memory_limit_in_bytes);
+        sum.memory_swap_limit_in_bytes =
+            add(own.memory_swap_limit_in_bytes, overhead.memory_swap_limit_in_bytes);
     }
-    // Negative values are unlimited in some fields, and no number of the specification's in others: then nothing is limited.
-    serde_json::from_value(resources).ok()
+    crate::spec::resources(&sum, "linux.resources").map(Some)
 }
 
 #[cfg(test)]
@@ -209,12 +196,22 @@ mod tests {
             memory_limit_in_bytes: 1 << 10,
             ..Default::default()
         };
-        let sum = resources(Some(&own), Some(&overhead)).unwrap();
+        let linux = api::LinuxPodSandboxConfig {
+            resources: Some(own),
+            overhead: Some(overhead),
+            ..Default::default()
+        };
+        let sum = resources(&linux).unwrap().unwrap();
         let cpu = sum.cpu().as_ref().unwrap();
         assert_eq!((cpu.shares(), cpu.quota(), cpu.period()), (Some(522), Some(50_000), Some(100_000)));
         assert_eq!(sum.memory().unwrap().limit(), Some((1 << 20) + (1 << 10)));
-        assert!(resources(None, None).is_none());
-        let empty = resources(Some(&api::LinuxContainerResources::default()), None).unwrap();
+    }
+
+    #[test]
+    fn without_a_word_nothing_is_limited() {
+        assert!(resources(&api::LinuxPodSandboxConfig::default()).unwrap().is_none());
+        let empty = api::LinuxPodSandboxConfig { resources: Some(Default::default()), ..Default::default() };
+        let empty = resources(&empty).unwrap().unwrap();
         assert!(Limits::for_update(&empty).unwrap().settings.is_empty());
     }
 }

@@ -53,6 +53,7 @@ impl Wishes {
         if !config.log_directory.is_empty() && !config.log_directory.starts_with('/') {
             return invalid("log_directory", format!("{:?} is not absolute", config.log_directory));
         }
+        cgroup::resources(&linux)?;
         Ok(Self {
             network,
             ipc,

@@ -24,8 +24,7 @@ pub fn run(runtime: &Arc<Runtime>, request: api::RunPodSandboxRequest) -> Result
     let config = runtime.config();
     let asked = request.config.ok_or_else(|| Status::invalid_argument("config: missing"))?;
     let host_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let wishes = Wishes::of(&asked, &request.runtime_handler, &config, &host_name)
-        .map_err(|error| Status::invalid_argument(error.to_string()))?;
+    let wishes = Wishes::of(&asked, &request.runtime_handler, &config, &host_name)?;
     let (mut pod, mut attachment) = plan(runtime, &config, asked, request.runtime_handler, &wishes)?;
     let entry = runtime.pods.insert(pod.clone()).map_err(super::record)?;
     let _turn = entry.turn.blocking_lock();

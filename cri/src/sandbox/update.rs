@@ -12,16 +12,11 @@ use crate::runtime::Runtime;
 pub fn update(runtime: &Arc<Runtime>, request: api::UpdatePodSandboxResourcesRequest) -> Result<(), Status> {
     let entry = runtime.pods.find(&request.pod_sandbox_id).map_err(super::not_there)?;
     let _turn = entry.turn.blocking_lock();
-    let updated = runtime.pods.update(&entry, |pod| {
-        let linux = pod.config.linux.get_or_insert_default();
-        if request.overhead.is_some() {
-            linux.overhead = request.overhead;
-        }
-        if request.resources.is_some() {
-            linux.resources = request.resources;
-        }
-    });
-    let pod = updated.map_err(super::record)?;
+    let mut linux = entry.get().config.linux.clone().unwrap_or_default();
+    linux.overhead = request.overhead.or(linux.overhead);
+    linux.resources = request.resources.or(linux.resources);
+    cgroup::resources(&linux)?;
+    let pod = runtime.pods.update(&entry, |pod| pod.config.linux = Some(linux)).map_err(super::record)?;
     cgroup::update(runtime, &runtime.config(), &pod)
         .map_err(|error| Status::internal(format!("cgroup {} of the Pod: {error}", pod.cgroup_parent)))
 }
