@@ -13,6 +13,8 @@
 //!   hostname, hosts, resolv.conf
 //!   volumes/N/            the image's VOLUMEs
 //! ```
+//!
+//! Who writes the configuration himself takes [`root`] alone.
 
 pub mod config;
 mod copy;
@@ -27,6 +29,7 @@ mod overlay;
 mod prepare;
 mod private;
 pub mod quantities;
+pub mod root;
 pub mod security;
 pub mod spec;
 mod unpack;

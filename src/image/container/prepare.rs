@@ -46,17 +46,22 @@ impl Base<'_> {
 
     /// Its layers' trees, below the directory of all layers, from the lowest that can be seen to the highest: all of them unpacked.
     pub(super) fn trees(&self, diff_ids: &[Digest]) -> Result<Vec<PathBuf>, ContainerError> {
-        let tree = |diff_id: &Digest| match self.store.layer(diff_id) {
-            Some(_) => Ok(Path::new(diff_id.algorithm().name()).join(diff_id.hex()).join("diff")),
-            None => Err(StoreError::NoLayer { diff_id: diff_id.clone() }.into()),
-        };
-        diff_ids.iter().skip(self.image.hidden_layers).map(tree).collect()
+        trees(self.store, &diff_ids[self.image.hidden_layers.min(diff_ids.len())..])
     }
 
     /// The record of a container `id` of it.
     pub(super) fn record(&self, id: &ContainerId, layers: &[Digest], state: &Path) -> ContainerRecord {
         ContainerRecord::new(id, self.image, self.name, layers, state)
     }
+}
+
+/// The trees of `layers`, below the directory of all layers.
+pub(super) fn trees(store: &Store, layers: &[Digest]) -> Result<Vec<PathBuf>, ContainerError> {
+    let tree = |diff_id: &Digest| match store.layer(diff_id) {
+        Some(_) => Ok(Path::new(diff_id.algorithm().name()).join(diff_id.hex()).join("diff")),
+        None => Err(StoreError::NoLayer { diff_id: diff_id.clone() }.into()),
+    };
+    layers.iter().map(tree).collect()
 }
 
 /// A container that is ready to run, until it is dropped.

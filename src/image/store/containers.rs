@@ -121,6 +121,11 @@ impl Store {
         Ok(self.all_containers()?.alive)
     }
 
+    /// The container of this name, whether it is alive or garbage.
+    pub fn container(&self, id: &ContainerId) -> Result<Option<Container>, StoreError> {
+        container_at(&self.root.join(layout::CONTAINERS).join(id.as_str()))
+    }
+
     /// Those of an image.
     pub fn users_of(&self, id: &Digest) -> Result<Vec<Container>, StoreError> {
         let containers = self.containers()?.into_iter();

@@ -151,7 +151,9 @@ impl Store {
                 keep_blobs: true,
                 created: contents.as_ref().and_then(|contents| contents.facts.as_ref()?.created.clone()),
                 size: contents.as_ref().map(|contents| self.size_of(contents)),
-                hidden_layers: contents.as_ref().map_or(0, |contents| self.hidden_layers(contents)),
+                hidden_layers: contents
+                    .as_ref()
+                    .map_or(0, |contents| self.hidden_layers(contents.diff_ids())),
                 stored: None,
                 foreign: true,
             }
@@ -178,7 +180,7 @@ impl Store {
             keep_blobs: new.keep_blobs,
             created: created.filter(|time| is_short(time)),
             size: Some(self.size_of(&contents)),
-            hidden_layers: self.hidden_layers(&contents),
+            hidden_layers: self.hidden_layers(contents.diff_ids()),
             stored: Some(rfc3339(SystemTime::now())),
             foreign: false,
             manifest,
@@ -186,11 +188,11 @@ impl Store {
     }
 
     /// The number of layers below the highest one with an opaque root.
-    fn hidden_layers(&self, contents: &Contents) -> usize {
+    pub(in crate::image) fn hidden_layers(&self, diff_ids: &[Digest]) -> usize {
         let is_opaque = |diff_id: &Digest| {
             self.layer(diff_id).is_some_and(|layer| layer.record().is_ok_and(|record| record.opaque_root))
         };
-        contents.diff_ids().iter().rposition(is_opaque).unwrap_or(0)
+        diff_ids.iter().rposition(is_opaque).unwrap_or(0)
     }
 
     /// Bytes of the unpacked layers; of those that are not unpacked, and of artifacts, of the blobs.

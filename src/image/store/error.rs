@@ -42,6 +42,8 @@ pub enum StoreError {
     NoLayer { diff_id: Digest },
     #[error("image {name:?} is not in the store{}", suggestion(name))]
     NoImage { name: String },
+    #[error("container {id} has no directory in the store: remove it and make it again")]
+    NoContainer { id: String },
     #[error("image id {prefix} is ambiguous: it begins both {} and {}", first.hex(), second.hex())]
     Ambiguous { prefix: String, first: Digest, second: Digest },
     #[error("image {name} is used by {state} container {container}: {cure}")]
@@ -66,7 +68,7 @@ pub enum StoreError {
 
 impl StoreError {
     /// Of a tree, or of something in it.
-    pub(super) fn unremoved(Unremoved { operation, path, error }: Unremoved) -> Self {
+    pub(in crate::image) fn unremoved(Unremoved { operation, path, error }: Unremoved) -> Self {
         match error {
             Errno::BUSY | Errno::XDEV => Self::MountPoint { path },
             error => Self::file(operation, &path, error),
