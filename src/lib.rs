@@ -24,6 +24,7 @@ pub mod resctrl;
 pub mod rootfs;
 pub mod sealed;
 pub mod seccomp;
+pub mod signal;
 pub mod sockets;
 pub mod spec;
 pub mod state;

@@ -1,9 +1,9 @@
 //! `kill`.
 
 use rcrun::id::ContainerId;
-use rcrun::lifecycle;
+use rcrun::{lifecycle, signal};
 
-use super::{Command, Context, signal};
+use super::{Command, Context};
 
 /// Flags of `kill`.
 #[derive(clap::Args)]

@@ -33,7 +33,7 @@ mod registry;
 mod run;
 mod run_image;
 mod save;
-mod signal;
+
 mod size;
 mod spec;
 mod start;
