@@ -1,5 +1,9 @@
 //! A container as its record says.
 
+use std::os::fd::OwnedFd;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+
 use serde::{Deserialize, Serialize};
 
 use super::Record;
@@ -40,6 +44,18 @@ pub struct Container {
     /// The resources in force: those of `config`, or of the last UpdateContainerResources.
     #[serde(with = "super::message")]
     pub resources: api::ContainerResources,
+    /// Whose its process is, as ContainerStatus says it.
+    #[serde(default, with = "super::message")]
+    pub user: api::LinuxContainerUser,
+}
+
+/// What is known of a container while this process lives.
+#[derive(Debug, Default)]
+pub struct Live {
+    /// Its root file system, mounted and attached nowhere, from CreateContainer to StartContainer.
+    pub root: Mutex<Option<OwnedFd>>,
+    /// It was sent its stop signal: a second one means "at once" to some programs.
+    pub signalled: AtomicBool,
 }
 
 /// How a container ended.
@@ -74,6 +90,8 @@ impl Container {
 }
 
 impl Record for Container {
+    type Live = Live;
+
     fn id(&self) -> &str {
         &self.id
     }

@@ -8,10 +8,10 @@ mod lock;
 mod pod;
 mod table;
 
-pub use container::{Container, Exit, Handler};
+pub use container::{Container, Exit, Handler, Live};
 pub use lock::Lock;
 pub use pod::{Pod, PodInit, PodNetwork, PodState};
-pub use table::{Entry, Found, NotThere, Record, Table, TableError};
+pub use table::{Entry, Found, NotThere, Record, Reservation, Table, TableError};
 
 /// The version of all records here; others are refused.
 pub const SCHEMA: u32 = 1;

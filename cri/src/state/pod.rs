@@ -68,6 +68,8 @@ pub struct PodNetwork {
 }
 
 impl Record for Pod {
+    type Live = ();
+
     fn id(&self) -> &str {
         &self.id
     }
