@@ -129,6 +129,7 @@ fn launch(runtime: &Runtime, pod: &Pod) -> Result<i32, Status> {
         stdin_once: false,
         terminal: false,
         log: None,
+        max_log_line: config.max_log_line,
         missing_controllers: config.missing_controllers,
         systemd_cgroup: config.cgroup_driver == crate::config::CgroupDriver::Systemd,
         loopback: false,

@@ -84,15 +84,10 @@ pub async fn listen(runtime: &Runtime) -> Result<TcpListener, ListenError> {
     listener.await.map_err(|error| ListenError { address: address.to_owned(), port, error })
 }
 
-/// Listens and serves; returns only where it cannot.
+/// Listens from now on; connections are served by tasks of their own.
 pub async fn serve(runtime: Arc<Runtime>) -> Result<(), ListenError> {
     let listener = listen(&runtime).await?;
-    http::serve(listener, Arc::new(backend::Containers(runtime))).await;
-    Ok(())
-}
-
-/// Listens from now on; connections are served by tasks of their own.
-pub async fn serve(_runtime: Arc<Runtime>) -> anyhow::Result<()> {
+    tokio::spawn(http::serve(listener, Arc::new(backend::Containers(runtime))));
     Ok(())
 }
 
