@@ -21,6 +21,11 @@ impl Events {
         let _ = self.0.send(event);
     }
 
+    /// Does anybody listen?
+    pub fn is_heard(&self) -> bool {
+        self.0.receiver_count() > 0
+    }
+
     /// Listens from now on.
     pub fn listen(&self) -> broadcast::Receiver<api::ContainerEventResponse> {
         self.0.subscribe()

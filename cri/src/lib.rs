@@ -17,6 +17,7 @@ pub mod cni;
 pub mod config;
 pub mod container;
 pub mod events;
+pub mod fault;
 pub mod image;
 pub mod recover;
 pub mod runtime;

@@ -112,6 +112,7 @@ impl Runtime {
             pods,
             containers,
             events: Events::default(),
+            images: crate::image::Images::default(),
             network: crate::cni::Networks::default(),
             images: crate::image::Images::default(),
             samples: crate::stats::Samples::default(),

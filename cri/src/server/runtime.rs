@@ -104,9 +104,9 @@ impl RuntimeService for RuntimeCalls {
 
     async fn stream_containers(
         &self,
-        _: Request<api::StreamContainersRequest>,
+        request: Request<api::StreamContainersRequest>,
     ) -> Result<Response<Self::StreamContainersStream>, Status> {
-        Err(super::not_served("StreamContainers"))
+        crate::container::stream_containers(&self.0, request.into_inner()).await.map(Response::new)
     }
 
     async fn container_status(
@@ -242,7 +242,7 @@ impl RuntimeService for RuntimeCalls {
         &self,
         _: Request<api::GetEventsRequest>,
     ) -> Result<Response<Self::GetContainerEventsStream>, Status> {
-        Err(super::not_served("GetContainerEvents"))
+        Ok(Response::new(crate::container::container_events(&self.0)))
     }
 
     async fn list_metric_descriptors(

@@ -1,0 +1,181 @@
+//! StartContainer: a shim makes the container in one go.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+
+use oci_spec::runtime::{LinuxNamespaceType, Spec};
+use rcrun::image::container::root;
+use rcrun::monitor::{MonitorError, SCHEMA, Settings, Started};
+use tonic::Status;
+
+use super::{create, error, events, watch};
+use crate::api::{self, ContainerEventType, NamespaceMode};
+use crate::config::CgroupDriver;
+use crate::fault;
+use crate::runtime::Runtime;
+use crate::state::{Container, Entry, Exit, Pod, now};
+
+/// As other runtimes have it for a container whose program could not be started.
+const START_ERROR: i32 = 128;
+
+/// StartContainer.
+pub async fn start_container(
+    runtime: &Arc<Runtime>,
+    request: api::StartContainerRequest,
+) -> Result<api::StartContainerResponse, Status> {
+    let runtime = Arc::clone(runtime);
+    super::to_the_end(async move { start(runtime, request).await }).await
+}
+
+async fn start(
+    runtime: Arc<Runtime>,
+    request: api::StartContainerRequest,
+) -> Result<api::StartContainerResponse, Status> {
+    let entry = runtime.containers.find(&request.container_id).map_err(error::not_there)?;
+    let of_pod = runtime.pods.find(&entry.get().pod).map_err(error::not_there)?;
+    let _turn_of_pod = of_pod.turn.lock().await;
+    let _turn = entry.turn.lock().await;
+    if !super::is_listed(&runtime, &entry) {
+        return Err(super::gone(&request.container_id));
+    }
+    let container = entry.get();
+    if container.state() != api::ContainerState::ContainerCreated {
+        let state = super::word(container.state());
+        return Err(Status::failed_precondition(format!(
+            "container {} is {state}: one starts once only, create another",
+            container.id
+        )));
+    }
+    let pod = of_pod.get();
+    create::ready(&runtime, &pod)?;
+    let launched = {
+        let (runtime, entry) = (Arc::clone(&runtime), Arc::clone(&entry));
+        super::blocking(move || launch(&runtime, &entry, &pod)).await
+    };
+    fault::point("launch of the shim");
+    match launched {
+        Ok(started) => {
+            run(&runtime, &entry, started).await?;
+            Ok(api::StartContainerResponse {})
+        }
+        Err(status) => {
+            failed(&runtime, &entry, status.message()).await;
+            Err(status)
+        }
+    }
+}
+
+/// It runs: that is written down before anybody is told.
+async fn run(runtime: &Arc<Runtime>, entry: &Arc<Entry<Container>>, started: Started) -> Result<(), Status> {
+    let recorded = runtime.containers.update(entry, |container| {
+        container.started = Some(started.at);
+        container.pid = Some(started.pid);
+    });
+    fault::point("record of the start");
+    if let Err(unwritten) = recorded {
+        // One that nobody would find again must not run.
+        let shim = super::shim(runtime, &entry.get().id);
+        let _ = super::blocking(move || shim.kill(libc::SIGKILL, true).map_err(error::monitor)).await;
+        let status = error::table(unwritten);
+        failed(runtime, entry, status.message()).await;
+        return Err(status);
+    }
+    watch::watch(runtime, entry);
+    events::send(runtime, &entry.get(), ContainerEventType::ContainerStartedEvent).await;
+    Ok(())
+}
+
+async fn failed(runtime: &Arc<Runtime>, entry: &Arc<Entry<Container>>, message: &str) {
+    let exit = Exit {
+        code: START_ERROR,
+        finished: now(),
+        reason: "StartError".into(),
+        message: rcrun::text::on_one_line(message),
+    };
+    let change = |container: &mut Container| {
+        container.pid = None;
+        container.exit = Some(exit.clone());
+    };
+    if let Err(unwritten) = runtime.containers.update(entry, change) {
+        tracing::error!(container = entry.get().id, "{unwritten}");
+        entry.note(change);
+    }
+    fault::point("record of the failed start");
+    events::send(runtime, &entry.get(), ContainerEventType::ContainerStoppedEvent).await;
+}
+
+fn launch(runtime: &Arc<Runtime>, entry: &Entry<Container>, pod: &Pod) -> Result<Started, Status> {
+    let container = entry.get();
+    find_target(runtime, &container, pod)?;
+    let kept = entry.live.root.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let mount = match kept {
+        Some(mount) => mount,
+        None => mount_again(runtime, &container.id)?,
+    };
+    if let Some(directory) = container.log.as_deref().and_then(Path::parent) {
+        make_log_directory(directory)?;
+    }
+    let settings = settings(runtime, &container)?;
+    runtime.shim.launch(&settings, Some(mount)).map_err(|error| match error {
+        MonitorError::Refused(reason) => {
+            Status::unknown(format!("container {} could not be started: {reason}", container.id))
+        }
+        error => super::error::monitor(error),
+    })
+}
+
+/// rcrun-cri was started anew since CreateContainer.
+fn mount_again(runtime: &Runtime, id: &str) -> Result<OwnedFd, Status> {
+    let store = runtime.images.store(&runtime.paths).map_err(error::store)?;
+    root::mount(&store, &super::library_id(id)?).map_err(error::root)
+}
+
+fn make_log_directory(path: &Path) -> Result<(), Status> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(path);
+    made.map_err(|error| error::file("make the log's directory", path, &error))
+}
+
+fn settings(runtime: &Runtime, container: &Container) -> Result<Settings, Status> {
+    let config = runtime.config();
+    Ok(Settings {
+        schema: SCHEMA,
+        id: container.id.clone(),
+        runtime: super::maker(runtime, &container.handler.name)?,
+        bundle: runtime.paths.container_state(&container.id),
+        run: runtime.paths.shim_run(&container.id),
+        root: Some(super::root_directory(runtime, &container.id).join("rootfs")),
+        directory: None,
+        stdin: container.config.stdin,
+        stdin_once: container.config.stdin_once,
+        terminal: container.config.tty,
+        log: container.log.clone(),
+        missing_controllers: config.missing_controllers,
+        systemd_cgroup: config.cgroup_driver == CgroupDriver::Systemd,
+        loopback: false,
+    })
+}
+
+/// The container whose PID namespace is joined may have ended since CreateContainer, and its pid be another's.
+fn find_target(runtime: &Arc<Runtime>, container: &Container, pod: &Pod) -> Result<(), Status> {
+    let security = container.config.linux.as_ref().and_then(|linux| linux.security_context.as_ref());
+    let options = security.and_then(|security| security.namespace_options.as_ref());
+    if options.is_none_or(|options| options.pid() != NamespaceMode::Target) {
+        return Ok(());
+    }
+    let path = crate::sandbox::pid_namespace(runtime, pod, &container.config)?;
+    let bundle = runtime.paths.container_state(&container.id);
+    let file = bundle.join("config.json");
+    let bytes = fs::read(&file).map_err(|error| error::file("read", &file, &error))?;
+    let mut spec: Spec = serde_json::from_slice(&bytes)
+        .map_err(|error| Status::data_loss(format!("{file:?} is damaged: {error}: remove the container")))?;
+    let namespaces = spec.linux_mut().as_mut().and_then(|linux| linux.namespaces_mut().as_mut());
+    for namespace in namespaces.into_iter().flatten() {
+        if namespace.typ() == LinuxNamespaceType::Pid {
+            namespace.set_path(path.clone());
+        }
+    }
+    create::write_config(&bundle, &spec)
+}
