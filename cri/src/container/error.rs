@@ -60,7 +60,7 @@ pub fn monitor(error: MonitorError) -> Status {
         MonitorError::Refused(_) => Code::Unknown,
         MonitorError::Gone { .. } => Code::Unavailable,
         MonitorError::NoProgram { .. } => Code::FailedPrecondition,
-        MonitorError::Call { error, .. } => of_file(error.kind()),
+        MonitorError::Call { error, .. } | MonitorError::File { error, .. } => of_file(error.kind()),
         MonitorError::Protocol { .. } => Code::Internal,
     };
     Status::new(code, error.to_string())

@@ -152,6 +152,7 @@ fn settings(runtime: &Runtime, container: &Container) -> Result<Settings, Status
         stdin_once: container.config.stdin_once,
         terminal: container.config.tty,
         log: container.log.clone(),
+        max_log_line: config.max_log_line,
         missing_controllers: config.missing_controllers,
         systemd_cgroup: config.cgroup_driver == CgroupDriver::Systemd,
         loopback: false,

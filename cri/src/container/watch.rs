@@ -3,9 +3,8 @@
 //! One task a running container waits on its shim's connection, without a thread. A shim that is gone without exit.json was
 //! killed: another one takes the container over.
 
-use std::fs;
-use std::io::ErrorKind;
 use std::os::fd::AsFd as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -89,21 +88,14 @@ async fn wait(runtime: &Runtime, id: &str) -> Result<(), String> {
     }
 }
 
-/// exit.json; None where it is not there, or is damaged: then nobody knows.
-async fn read_exit(runtime: &Runtime, id: &str) -> Option<monitor::Exit> {
-    let path = runtime.paths.container_state(id).join("exit.json");
-    tokio::task::spawn_blocking(move || match fs::read(&path) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .inspect_err(|error| tracing::error!("{path:?} is damaged: {error}"))
-            .ok(),
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
-        Err(error) => {
-            tracing::error!("read {path:?}: {error}");
-            None
-        }
-    })
-    .await
-    .ok()?
+/// exit.json; one that is damaged says nothing.
+async fn read_exit(runtime: &Arc<Runtime>, id: &str) -> Option<monitor::Exit> {
+    let bundle = runtime.paths.container_state(id);
+    tokio::task::spawn_blocking(move || exit_of(&bundle)).await.ok()?
+}
+
+pub(super) fn exit_of(bundle: &Path) -> Option<monitor::Exit> {
+    monitor::Exit::read(bundle).inspect_err(|error| tracing::error!("{error}")).ok()?
 }
 
 /// Another shim for a container without one. False: the container has ended, and nobody knows how.
@@ -112,7 +104,7 @@ async fn take_over(runtime: &Arc<Runtime>, container: &Arc<Container>) -> Result
     let work = move || {
         let bundle = runtime.paths.container_state(&container.id);
         let adopted = runtime.shim.adopt(&bundle);
-        if bundle.join("exit.json").exists() {
+        if bundle.join(monitor::EXIT_FILE).exists() {
             return Ok(true);
         }
         match adopted {
@@ -140,7 +132,7 @@ pub(super) fn has_ended(runtime: &Runtime, container: &Container) -> bool {
         }
         // Its state is its own: what is left to see is the process.
         monitor::Runtime::Program { .. } => {
-            container.pid.is_none_or(|pid| !std::path::Path::new(&format!("/proc/{pid}")).exists())
+            container.pid.is_none_or(|pid| !Path::new(&format!("/proc/{pid}")).exists())
         }
     }
 }
@@ -170,6 +162,13 @@ pub(super) fn note(runtime: &Runtime, entry: &Entry<Container>, exit: Option<&mo
         entry.note(change);
     }
     fault::point("record of the end");
+}
+
+/// The same where nobody knows how it ended.
+pub(super) fn note_unknown(runtime: &Runtime, entry: &Entry<Container>, finished: i64) {
+    let started = entry.get().started.unwrap_or(finished);
+    let exit = monitor::Exit { schema: monitor::SCHEMA, code: None, started, finished, oom_killed: false };
+    note(runtime, entry, Some(&exit));
 }
 
 fn ended(exit: Option<&monitor::Exit>) -> Exit {
