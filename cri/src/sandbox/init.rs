@@ -208,21 +208,13 @@ fn end_held(runtime: &Runtime, id: &str) -> Result<(), Status> {
         Err(error) => return Err(failed(error)),
     }
     // Its shim may have been killed before.
-    discard(id, &bundle)?;
+    runtime.shim.discard(&bundle).map_err(failed)?;
     match fs::remove_dir_all(&bundle) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(Status::internal(format!("remove {}: {error}", bundle.display())))
         }
         _ => Ok(()),
     }
-}
-
-fn discard(id: &str, bundle: &Path) -> Result<(), Status> {
-    let failed =
-        |error: &dyn std::fmt::Display| Status::internal(format!("init of Pod sandbox {id}: {error}"));
-    let store = rcrun::state::Store::new(bundle.join("state"), |_| ());
-    let id = rcrun::id::ContainerId::parse(id).map_err(|error| failed(&error))?;
-    rcrun::lifecycle::delete(&store, &id, true).map_err(|error| failed(&error))
 }
 
 fn wait(watch: &mut monitor::Watch) -> Result<(), MonitorError> {

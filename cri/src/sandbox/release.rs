@@ -4,7 +4,9 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use rcrun::network::NetworkNamespace;
+use rcrun::network::{NetworkNamespace, unpin};
+use rustix::io::Errno;
+use rustix::mount::{UnmountFlags, unmount};
 
 use super::{cgroup, files, init, namespaces};
 use crate::cni::Attachment;
@@ -41,9 +43,14 @@ fn detach(runtime: &Runtime, config: &Config, pod: &Pod) -> Result<(), String> {
 
 /// Unmounts what is in a Pod's volatile directory, and removes it.
 pub fn volatile(run: &Path) -> Result<(), String> {
-    for mounted in [namespaces::IPC, namespaces::UTS, files::SHM] {
-        let path = run.join(mounted);
-        namespaces::unpin(&path).map_err(|errno| format!("unmount {}: {errno}", path.display()))?;
+    for pin in [namespaces::IPC, namespaces::UTS] {
+        unpin(&run.join(pin)).map_err(|error| error.to_string())?;
+    }
+    let shm = run.join(files::SHM);
+    match unmount(&shm, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+        // Not there, or no mount.
+        Ok(()) | Err(Errno::NOENT | Errno::INVAL) => {}
+        Err(errno) => return Err(format!("unmount {}: {errno}", shm.display())),
     }
     match fs::remove_dir_all(run) {
         Err(error) if error.kind() != ErrorKind::NotFound => {

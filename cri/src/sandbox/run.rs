@@ -1,6 +1,5 @@
 //! RunPodSandbox.
 
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -94,44 +93,34 @@ fn make(
 ) -> Result<(), Status> {
     let run = runtime.paths.pod_run(&pod.id);
     files::make(&run, pod, wishes)?;
-    // The namespaces in a thread that ends with them; meanwhile the network, which takes longest.
-    let (pinned, attached) = std::thread::scope(|scope| {
-        let pinning = scope.spawn(|| namespaces::make(&run, wishes));
-        let limited = cgroup::make(runtime, config, pod)
-            .map_err(|error| Status::internal(format!("cgroup {} of the Pod: {error}", pod.cgroup_parent)));
-        let attached = limited.and_then(|()| attach(runtime, config, wishes, pod, attachment));
-        let pinned = pinning.join().unwrap_or_else(|_| Err(Status::internal("the thread of the namespaces")));
-        (pinned, attached)
-    });
-    let addresses = attached.and_then(|addresses| pinned.map(|()| addresses))?;
+    cgroup::make(runtime, config, pod)
+        .map_err(|error| Status::internal(format!("cgroup {} of the Pod: {error}", pod.cgroup_parent)))?;
+    let namespace = namespaces::make(pod, wishes)?;
+    let addresses = match (namespace, attachment) {
+        (Some(namespace), Some(attachment)) => attach(runtime, config, wishes, pod, &namespace, attachment)?,
+        _ => Vec::new(),
+    };
     files::hosts(&run, wishes, &addresses)?;
     pod.network.addresses = addresses.iter().map(ToString::to_string).collect();
     Ok(())
 }
 
-/// The network namespace, what attaches it, and the sysctls in it, some of which belong to its interface.
 fn attach(
     runtime: &Runtime,
     config: &Config,
     wishes: &Wishes,
     pod: &mut Pod,
-    attachment: Option<&mut Attachment>,
+    namespace: &NetworkNamespace,
+    attachment: &mut Attachment,
 ) -> Result<Vec<std::net::IpAddr>, Status> {
-    let (Some(path), Some(attachment)) = (pod.network.namespace.clone(), attachment) else {
-        return Ok(Vec::new());
-    };
-    let name = path.file_name().unwrap_or_default();
-    let name = str::from_utf8(name.as_bytes()).unwrap_or_default();
-    let failed = |error: rcrun::network::NetworkError| {
-        Status::internal(format!("network namespace {}: {error}", path.display()))
-    };
-    let namespace = NetworkNamespace::make(&config.network.netns_dir, name).map_err(failed)?;
-    let attached = runtime.network.attach(&config.network, &pod.id, &namespace, attachment);
+    let attached = runtime.network.attach(&config.network, &pod.id, namespace, attachment);
     // Also after a failure: what has been done so far is said to DEL.
     pod.network.attachment = recorded(attachment)?;
     let addresses = attached?;
     if wishes.sysctls.iter().any(|sysctl| sysctl.kind == Kind::Network) {
-        namespace.enter(|| sysctl::set(&wishes.sysctls, |kind| kind == Kind::Network)).map_err(failed)??;
+        namespace
+            .enter(|| sysctl::set(&wishes.sysctls, |kind| kind == Kind::Network))
+            .map_err(|error| Status::internal(error.to_string()))??;
     }
     Ok(addresses)
 }
