@@ -321,8 +321,8 @@ impl Drop for Node {
         }
         let checked = catch_unwind(AssertUnwindSafe(|| self.check()));
         let log = self.log();
-        let ended =
-            catch_unwind(AssertUnwindSafe(|| self.server().is_some().then(|| self.end(Signal::TERM))));
+        let serves = self.server().is_some();
+        let ended = catch_unwind(AssertUnwindSafe(|| serves.then(|| self.end(Signal::TERM))));
         self.finish();
         match checked.and_then(|remaining| ended.map(|_| remaining)) {
             Ok(remaining) => {
