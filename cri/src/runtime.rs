@@ -117,6 +117,7 @@ impl Runtime {
             images: crate::image::Images::default(),
             samples: crate::stats::Samples::default(),
             streaming: crate::streaming::Streaming::default(),
+            samples: crate::stats::Samples::default(),
             found: Unread { pods: unread_pods, containers: unread_containers },
             _lock: lock,
             config: RwLock::new(Arc::new(config)),
