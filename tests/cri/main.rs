@@ -27,6 +27,7 @@ macro_rules! node {
 mod calls;
 #[path = "../images/fixtures/mod.rs"]
 mod fixtures;
+mod image;
 #[allow(dead_code)]
 mod node;
 mod programs;
