@@ -31,4 +31,5 @@ mod image;
 #[allow(dead_code)]
 mod node;
 mod programs;
+mod sandbox;
 mod server;

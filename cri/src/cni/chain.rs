@@ -33,13 +33,16 @@ pub struct CniAttachment {
 }
 
 impl CniAttachment {
-    /// What will be asked of the plugins for this Pod.
+    /// What will be asked of the plugins for this Pod. They are all there.
     pub fn plan(
+        settings: &Network,
         list: ConfList,
         id: &str,
         config: &api::PodSandboxConfig,
         cgroup_parent: &str,
     ) -> Result<Self, CniError> {
+        // Before anything is made: without its plugin, nothing of it could be given back either.
+        programs(&list, settings)?;
         let metadata = config.metadata.clone().unwrap_or_default();
         let args = [
             ("IgnoreUnknown", "1"),

@@ -54,7 +54,8 @@ impl Networks {
     pub fn plan(&self, settings: &Network, paths: &Paths, pod: &Pod) -> Result<Attachment, CniError> {
         match ConfList::load(&settings.cni_conf_dir)? {
             Some(list) => {
-                Ok(Attachment::Cni(CniAttachment::plan(list, &pod.id, &pod.config, &pod.cgroup_parent)?))
+                let planned = CniAttachment::plan(settings, list, &pod.id, &pod.config, &pod.cgroup_parent)?;
+                Ok(Attachment::Cni(planned))
             }
             None => Ok(Attachment::Bridge {
                 settings: builtin::settings(settings, paths),

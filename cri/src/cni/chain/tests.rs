@@ -70,6 +70,7 @@ fn conf_list(version: &str) -> ConfList {
 }
 
 fn attachment(version: &str) -> CniAttachment {
+    let plugins = Plugins::new(&[("first", ""), ("last", "")]);
     let config = api::PodSandboxConfig {
         metadata: Some(api::PodSandboxMetadata {
             name: "web".into(),
@@ -81,7 +82,7 @@ fn attachment(version: &str) -> CniAttachment {
         dns_config: Some(api::DnsConfig::default()),
         ..Default::default()
     };
-    CniAttachment::plan(conf_list(version), "pod", &config, "").unwrap()
+    CniAttachment::plan(&plugins.settings(), conf_list(version), "pod", &config, "").unwrap()
 }
 
 const NETNS: &str = "/run/netns/pod";
@@ -156,6 +157,8 @@ fn a_plugin_that_is_not_there_is_named_before_anything_is_done() {
     assert!(text.starts_with("CNI plugin last of network net is not in /no/such/place, "), "{text}");
     assert_eq!(tonic::Status::from(error).code(), tonic::Code::FailedPrecondition);
     assert!(plugins.calls().is_empty());
+    let config = api::PodSandboxConfig::default();
+    assert!(CniAttachment::plan(&plugins.settings(), conf_list("1.0.0"), "pod", &config, "").is_err());
     assert!(status(&conf_list("0.4.0"), &plugins.settings()).is_err());
 }
 
@@ -193,7 +196,9 @@ fn a_name_that_would_break_the_arguments_is_refused() {
         metadata: Some(api::PodSandboxMetadata { name: "a;K8S_POD_UID=b".into(), ..Default::default() }),
         ..Default::default()
     };
-    let error = CniAttachment::plan(conf_list("1.0.0"), "pod", &config, "").unwrap_err().to_string();
+    let plugins = Plugins::new(&[("first", ""), ("last", "")]);
+    let planned = CniAttachment::plan(&plugins.settings(), conf_list("1.0.0"), "pod", &config, "");
+    let error = planned.unwrap_err().to_string();
     assert!(error.contains("cannot be K8S_POD_NAME of CNI_ARGS"), "{error}");
 }
 
