@@ -68,5 +68,6 @@ from_library!(
     rcrun::monitor::MonitorError,
     rcrun::id::IdError,
     rcrun::sealed::SealError,
-    rcrun::cgroups::CgroupError
+    rcrun::cgroups::CgroupError,
+    rcrun::state::StateError
 );

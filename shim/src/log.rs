@@ -60,6 +60,12 @@ impl Log {
         })
     }
 
+    /// The same for a log whose last writer was killed: what it wrote in part is taken back.
+    pub fn go_on(path: &Path, longest: usize) -> Result<Self, ShimError> {
+        mend(path).map_err(ShimError::file("mend log", path))?;
+        Self::open(path, longest)
+    }
+
     /// Goes on in the file that is at the path now.
     pub fn reopen(&mut self) -> Result<(), ShimError> {
         self.write();
@@ -154,6 +160,28 @@ fn append_whole(file: &OwnedFd, batch: &[u8], ends: &[usize]) -> usize {
     whole
 }
 
+/// Cuts a file behind its last newline.
+fn mend(path: &Path) -> Result<(), Errno> {
+    let file = match open(path, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(()),
+        file => file?,
+    };
+    let mut end = fstat(&file)?.st_size as u64;
+    let mut bytes = [0; 4096];
+    while end > 0 {
+        let begin = end.saturating_sub(bytes.len() as u64);
+        let length = rustix::io::pread(&file, &mut bytes[..(end - begin) as usize], begin)?;
+        match memchr::memrchr(b'\n', &bytes[..length]) {
+            Some(at) => {
+                end = begin + at as u64 + 1;
+                break;
+            }
+            None => end = begin,
+        }
+    }
+    ftruncate(&file, end)
+}
+
 fn opened(path: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::WRONLY
         | OFlags::APPEND
@@ -236,6 +264,20 @@ mod tests {
         log.append(Stream::Out, &mut out, b"o\n");
         assert_eq!(texts(&old), ["stdout F one"]);
         assert_eq!(texts(&path), ["stdout F two"]);
+    }
+
+    #[test]
+    fn a_torn_record_of_a_killed_writer_is_taken_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        for (text, kept) in [("", 0), ("torn", 0), ("a\n", 2), ("a\nb", 2)] {
+            std::fs::write(&path, text).unwrap();
+            mend(&path).unwrap();
+            assert_eq!(std::fs::metadata(&path).unwrap().len(), kept, "{text:?}");
+        }
+        std::fs::write(&path, format!("a\n{}", "x".repeat(9000))).unwrap();
+        mend(&path).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"a\n");
     }
 
     #[test]

@@ -10,8 +10,11 @@
 //! file system's mount, if there is one.
 #![cfg_attr(not(test), no_main)]
 
+mod adopt;
+mod attach;
 mod ending;
 mod error;
+mod exec;
 mod lines;
 mod log;
 mod requests;
@@ -28,8 +31,10 @@ use rcrun::monitor::{Launched, Settings};
 use rcrun::{sealed, text};
 use rustix::net::SendFlags;
 
+use crate::adopt::Adopted;
 use crate::error::ShimError;
 use crate::shim::Shim;
+use crate::start::Started;
 
 /// Where the caller listens, and where it has put the root's mount.
 const CALLER: i32 = 3;
@@ -52,6 +57,7 @@ fn run() -> u8 {
             0
         }
         ("run", Some(bundle)) => with_caller(&args, |caller| run_container(bundle.as_ref(), caller)),
+        ("adopt", Some(bundle)) => with_caller(&args, |caller| adopt_container(bundle.as_ref(), caller)),
         ("discard", Some(bundle)) => with_caller(&args, |caller| {
             ending::discard(&Settings::read(bundle.as_ref())?)?;
             tell(&caller, &Launched::Over);
@@ -93,6 +99,20 @@ fn run_container(bundle: &Path, caller: OwnedFd) -> Result<(), ShimError> {
         None => None,
     };
     let started = start::start(settings, root)?;
+    hold(started, caller)
+}
+
+fn adopt_container(bundle: &Path, caller: OwnedFd) -> Result<(), ShimError> {
+    match adopt::adopt(Settings::read(bundle)?)? {
+        Adopted::Running(started) => hold(*started, caller),
+        Adopted::Over => {
+            tell(&caller, &Launched::Over);
+            Ok(())
+        }
+    }
+}
+
+fn hold(started: Started, caller: OwnedFd) -> Result<(), ShimError> {
     tell(&caller, &Launched::Running { pid: started.init.pid, at: started.init.started });
     drop(caller);
     Shim::hold(started)

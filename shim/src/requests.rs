@@ -2,12 +2,14 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use rcrun::lifecycle::Spawned;
 use rcrun::monitor::wire::{self, WireError};
 use rcrun::monitor::{Reply, Request, SCHEMA};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use rustix::termios::{Winsize, tcsetwinsize};
 
+use crate::attach::Client;
 use crate::shim::{Role, Shim};
 
 impl Shim {
@@ -22,17 +24,21 @@ impl Shim {
                     format!("shim of container {}: a request that it does not know", self.settings.id);
                 self.reply(index, &Reply::Failed { message });
             }
-            Err(_) => self.close(index),
+            Err(_) => self.leave(index),
         }
     }
 
-    fn answer(&mut self, index: usize, request: Request, _fds: Vec<OwnedFd>) {
+    fn answer(&mut self, index: usize, request: Request, fds: Vec<OwnedFd>) {
+        if let Some(Role::Exec(child)) = self.connections.get(index).map(|connection| &connection.role) {
+            // Nobody waits for an answer but the process's end.
+            if let Request::Kill { signal, .. } = request {
+                let _ = rcrun::sys::process::send_signal(child.pidfd.as_fd(), signal as u32);
+            }
+            return;
+        }
         let done = match request {
             Request::Watch => {
-                if let Some(connection) = self.connections.get_mut(index) {
-                    connection.role = Role::Watcher;
-                }
-                return;
+                return self.become_role(index, Role::Watcher);
             }
             Request::Status => {
                 let lost_lines = self.log.as_ref().map_or(0, |log| log.lost());
@@ -44,7 +50,20 @@ impl Shim {
                 Some(log) => log.reopen().map_err(|error| error.to_string()),
                 None => Ok(()),
             },
-            Request::Exec { .. } | Request::Attach { .. } => Err("not yet".into()),
+            Request::Exec { process } => match self.exec(&process, &fds) {
+                Ok(spawned) => return self.started(index, spawned),
+                Err(error) => Err(error.to_string()),
+            },
+            Request::Attach { stdin, stdout, stderr } => {
+                let mut fds = fds.into_iter();
+                let mut next = |given: bool| given.then(|| fds.next()).flatten();
+                let mut client = Client::new(next(stdin), next(stdout), next(stderr));
+                if self.streams.input.is_none() {
+                    client.close_stdin();
+                }
+                self.become_role(index, Role::Attached(client));
+                Ok(())
+            }
         };
         match done {
             Ok(()) => self.reply(index, &Reply::Done),
@@ -58,9 +77,28 @@ impl Shim {
         }
     }
 
-    fn close(&mut self, index: usize) {
+    fn started(&mut self, index: usize, spawned: Spawned) {
+        let Spawned { child, master, .. } = spawned;
+        if let Some(connection) = self.connections.get(index) {
+            let fds: Vec<_> = master.iter().map(AsFd::as_fd).collect();
+            connection.say(&Reply::Started { pid: child.pid }, &fds);
+        }
+        self.become_role(index, Role::Exec(child));
+    }
+
+    fn become_role(&mut self, index: usize, role: Role) {
         if let Some(connection) = self.connections.get_mut(index) {
-            connection.role = Role::Done;
+            connection.role = role;
+        }
+    }
+
+    /// The other end has closed. A process of its goes on.
+    fn leave(&mut self, index: usize) {
+        let typed = self.typist().is_some_and(|(typist, _)| typist == index);
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        let role = std::mem::replace(&mut connection.role, Role::Done);
+        if let (Role::Attached(client), true) = (role, typed) {
+            self.typist_left(&client);
         }
     }
 

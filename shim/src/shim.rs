@@ -5,11 +5,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rcrun::cgroups::{Cgroup, CgroupPath, Hierarchy, OomWatch, Watched};
 use rcrun::launch::Signals;
 use rcrun::monitor::{Exit, Reply, SCHEMA, Settings, wire};
+use rcrun::sys::clone::Child;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 use rustix::process::{WaitOptions, WaitStatus, wait};
 
+use crate::adopt;
+use crate::attach::{Client, last_words};
 use crate::ending;
 use crate::error::ShimError;
 use crate::log::Log;
@@ -53,6 +56,10 @@ pub enum Role {
     New,
     /// Hears of the end and of what comes before.
     Watcher,
+    /// Has a further process.
+    Exec(Child),
+    /// Sees the streams.
+    Attached(Client),
     /// Answered, or of no use: closed soon.
     Done,
 }
@@ -66,6 +73,10 @@ enum Wake {
     Output(usize),
     Oom,
     Connection(usize),
+    /// A client has input.
+    Typed(usize),
+    /// The container has room for input.
+    Room,
 }
 
 impl Shim {
@@ -90,6 +101,7 @@ impl Shim {
         };
         // The signal of a container that has ended already may have been taken while it was made.
         shim.reap();
+        rcrun::sys::memory::give_back();
         while shim.ended.is_none() {
             shim.serve_once()?;
         }
@@ -100,11 +112,13 @@ impl Shim {
         for (wake, events) in self.wait().map_err(ShimError::call("poll"))? {
             match wake {
                 Wake::Signal => while self.signals.next().is_some() {},
-                Wake::Init => {}
+                Wake::Init => self.adopted_has_ended(),
                 Wake::Listener => self.accept(),
                 Wake::Output(index) => drop(self.relay(index, events)),
                 Wake::Oom => self.look_at_memory(),
                 Wake::Connection(index) => self.hear(index),
+                Wake::Typed(index) => self.read_input(index),
+                Wake::Room => self.write_input(),
             }
         }
         self.connections.retain(|connection| !matches!(connection.role, Role::Done));
@@ -132,6 +146,14 @@ impl Shim {
         for (index, connection) in self.connections.iter().enumerate() {
             add(Wake::Connection(index), connection.socket.as_fd(), PollFlags::IN);
         }
+        if let Some(input) = &self.streams.input {
+            if let Some(fd) = input.waits_for_room() {
+                add(Wake::Room, fd.as_fd(), PollFlags::OUT);
+            }
+            if let Some((index, stdin)) = self.typist().filter(|_| input.wants_more()) {
+                add(Wake::Typed(index), stdin.as_fd(), PollFlags::IN);
+            }
+        }
         match poll(&mut fds, None) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
@@ -149,9 +171,64 @@ impl Shim {
         }
     }
 
+    /// The end of a first process whose parent is another.
+    fn adopted_has_ended(&mut self) {
+        if !self.init.is_child {
+            self.ended = Some(adopt::exit_code(self.init.pidfd.as_fd()));
+        }
+    }
+
     fn has_ended(&mut self, pid: i32, code: i32) {
         if pid == self.init.pid {
             self.ended = Some(Some(code));
+            return;
+        }
+        let is_its = |connection: &&mut Connection| match &connection.role {
+            Role::Exec(child) => child.pid == pid,
+            _ => false,
+        };
+        if let Some(connection) = self.connections.iter_mut().find(is_its) {
+            connection.say(&Reply::Exited { code }, &[]);
+            connection.role = Role::Done;
+        }
+    }
+
+    /// Whose input the container reads: the first client's that has some.
+    pub(crate) fn typist(&self) -> Option<(usize, &OwnedFd)> {
+        self.connections.iter().enumerate().find_map(|(index, connection)| match &connection.role {
+            Role::Attached(client) => Some((index, client.stdin()?)),
+            _ => None,
+        })
+    }
+
+    fn read_input(&mut self, index: usize) {
+        let connection = self.connections.get_mut(index);
+        let (Some(input), Some(Role::Attached(client))) =
+            (&mut self.streams.input, connection.map(|connection| &mut connection.role))
+        else {
+            return;
+        };
+        let goes_on = client.stdin().is_some_and(|stdin| input.read_from(stdin));
+        if !goes_on && client.close_stdin() && self.settings.stdin_once {
+            input.end();
+        }
+        self.write_input();
+    }
+
+    fn write_input(&mut self) {
+        if self.streams.input.as_mut().is_some_and(|input| !input.write()) {
+            self.streams.input = None;
+        }
+    }
+
+    /// The client whose input was read is gone; what it has typed counts.
+    pub(crate) fn typist_left(&mut self, client: &Client) {
+        if let (Some(input), Some(stdin)) = (&mut self.streams.input, client.stdin()) {
+            last_words(input, stdin);
+            if self.settings.stdin_once {
+                input.end();
+            }
+            self.write_input();
         }
     }
 
@@ -164,6 +241,11 @@ impl Shim {
                 let bytes = &self.chunk[..length];
                 if let Some(log) = &mut self.log {
                     log.append(output.stream, &mut output.partial, bytes);
+                }
+                for connection in &mut self.connections {
+                    if let Role::Attached(client) = &mut connection.role {
+                        client.write(output.stream, bytes);
+                    }
                 }
                 true
             }

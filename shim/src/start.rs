@@ -8,7 +8,7 @@ use rcrun::launch::Signals;
 use rcrun::lifecycle::{self, CreateOptions, Spawned};
 use rcrun::monitor::{Runtime, SOCKET, Settings};
 use rcrun::sockets;
-use rcrun::spec::{LinuxIdMapping, Spec};
+use rcrun::spec::{LinuxIdMapping, Process, Spec};
 use rcrun::state::Store;
 use rustix::fs::Mode;
 
@@ -25,6 +25,8 @@ pub struct Init {
     pub pidfd: OwnedFd,
     /// When its program was started, in nanoseconds since 1970.
     pub started: i64,
+    /// Is it this process's child? An adopted one is not.
+    pub is_child: bool,
 }
 
 /// A container that runs, and all that its shim has of it.
@@ -70,7 +72,7 @@ pub fn start(settings: Settings, root: Option<OwnedFd>) -> Result<Started, ShimE
         false => with_fifos(&settings, bundle, &signals)?,
     };
     let Spawned { child, cgroup, .. } = spawned;
-    let init = Init { pid: child.pid, pidfd: child.pidfd, started: now() };
+    let init = Init { pid: child.pid, pidfd: child.pidfd, started: now(), is_child: true };
     Ok(Started { settings, init, signals, listener, streams, log, cgroup })
 }
 
@@ -120,7 +122,7 @@ fn with_terminal(
 ) -> Result<(Spawned, Streams), ShimError> {
     let mut spawned = lifecycle::spawn(&store(settings), bundle, &options(settings)?, signals)?;
     let streams = match spawned.master.take() {
-        Some(master) => Streams::of_terminal(master)?,
+        Some(master) => Streams::of_terminal(master, settings.stdin)?,
         None => Streams::default(),
     };
     Ok((spawned, streams))
@@ -145,8 +147,12 @@ fn options(settings: &Settings) -> Result<CreateOptions, ShimError> {
 
 /// The process's user and group as the host numbers them.
 pub fn user(spec: &Spec) -> (u32, u32) {
-    let (uid, gid) =
-        spec.process().as_ref().map_or((0, 0), |process| (process.user().uid(), process.user().gid()));
+    let of = |process: &Process| (process.user().uid(), process.user().gid());
+    user_on_host(spec, spec.process().as_ref().map_or((0, 0), of))
+}
+
+/// A user and a group of the container as the host numbers them.
+pub fn user_on_host(spec: &Spec, (uid, gid): (u32, u32)) -> (u32, u32) {
     let linux = spec.linux().as_ref();
     let uids = linux.and_then(|linux| linux.uid_mappings().as_deref()).unwrap_or_default();
     let gids = linux.and_then(|linux| linux.gid_mappings().as_deref()).unwrap_or_default();

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
+use crate::attach::Input;
 use crate::error::ShimError;
 use crate::lines::Partial;
 use crate::log::Stream;
@@ -32,7 +33,7 @@ pub struct Streams {
     /// stdout and stderr, or the terminal's master.
     pub outputs: Vec<Output>,
     /// What the container reads; with a terminal that is the master.
-    pub input: Option<OwnedFd>,
+    pub input: Option<Input>,
     /// As long as this is open the master does not hang up, whatever the container closes.
     pub slave: Option<OwnedFd>,
     /// Is it a terminal?
@@ -58,10 +59,11 @@ pub fn make(settings: &Settings) -> Result<(Streams, Theirs), ShimError> {
             Err(error) => return Err(ShimError::file("make FIFO", path)(error)),
         }
     }
-    let streams = Streams { outputs: open_outputs(settings)?, ..Streams::default() };
+    let outputs = open_outputs(settings)?;
     let theirs = |name: &str| opened(&settings.run.join(name), FLAGS);
     let (stdout, stderr) = (theirs("stdout")?, theirs("stderr")?);
     if !settings.stdin {
+        let streams = Streams::of_fifos(outputs, None);
         return Ok((streams, Theirs { stdin: opened(Path::new("/dev/null"), FLAGS)?, stdout, stderr }));
     }
     let path = settings.run.join("stdin");
@@ -71,9 +73,9 @@ pub fn make(settings: &Settings) -> Result<(Streams, Theirs), ShimError> {
         true => opened(&path, OFlags::RDONLY | OFlags::CLOEXEC)?,
         false => opened(&path, FLAGS)?,
     };
-    let input = Some(open_input(settings)?);
+    let input = open_input(settings)?;
     drop(both);
-    Ok((Streams { input, ..streams }, Theirs { stdin, stdout, stderr }))
+    Ok((Streams::of_fifos(outputs, Some(input)), Theirs { stdin, stdout, stderr }))
 }
 
 /// Our ends of FIFOs that are there.
@@ -130,14 +132,20 @@ impl Drop for Lent {
 }
 
 impl Streams {
-    /// The streams of a container with a terminal.
-    pub fn of_terminal(master: OwnedFd) -> Result<Self, ShimError> {
+    /// The streams of a container without one.
+    pub fn of_fifos(outputs: Vec<Output>, input: Option<OwnedFd>) -> Self {
+        Self { outputs, input: input.map(|fd| Input::new(fd, false)), ..Self::default() }
+    }
+
+    /// The streams of a container with a terminal; is there to be input?
+    pub fn of_terminal(master: OwnedFd, input: bool) -> Result<Self, ShimError> {
         let failed = ShimError::call;
         rustix::io::ioctl_fionbio(&master, true).map_err(failed("terminal: ioctl FIONBIO"))?;
-        let input = rustix::io::fcntl_dupfd_cloexec(&master, 3).map_err(failed("terminal: dup"))?;
+        let copy = || rustix::io::fcntl_dupfd_cloexec(&master, 3).map_err(failed("terminal: dup"));
+        let input = input.then(copy).transpose()?.map(|fd| Input::new(fd, true));
         let slave = open_slave(&master);
         let output = Output { fd: master, stream: Stream::Out, partial: Partial::default() };
-        Ok(Self { outputs: vec![output], input: Some(input), slave, terminal: true })
+        Ok(Self { outputs: vec![output], input, slave, terminal: true })
     }
 
     /// The terminal's master.

@@ -3,9 +3,9 @@
 use std::fs::File;
 use std::io::Write;
 
+use super::Error;
 use super::container::Container;
 use super::delete::remove;
-use super::{Error, kill};
 use crate::cgroups::Hierarchy;
 use crate::checkpoint::rpc::{self, Features, Options, Request};
 use crate::checkpoint::{
@@ -55,7 +55,7 @@ pub fn checkpoint(
         return Ok(());
     }
     // CRIU has killed all of it; who waits for the first process has its status.
-    if let Some(init) = container.init().and_then(|init| kill::open(&init)) {
+    if let Some(init) = container.init().and_then(|init| init.open()) {
         let _ = rustix::process::pidfd_send_signal(&init, rustix::process::Signal::KILL);
     }
     remove(store, &container.directory, container.record.as_ref(), &plan::hooks(&spec), None)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::container::Container;
-use super::{Error, hooks, kill, root_mount, scope};
+use super::{Error, hooks, root_mount, scope};
 use crate::cgroups::{Cgroup, CgroupPath, Hierarchy};
 use crate::fault;
 use crate::id::ContainerId;
@@ -51,7 +51,7 @@ pub fn delete(store: &Store, id: &ContainerId, force: bool) -> Result<(), Error>
 fn end_process(container: &Container) -> Result<(), Error> {
     let undying = |reason: String| Error::Undying { id: container.id().clone(), reason };
     let Some(init) = container.init() else { return Ok(()) };
-    let Some(pidfd) = kill::open(&init) else { return Ok(()) };
+    let Some(pidfd) = init.open() else { return Ok(()) };
     if let Some(cgroup) = container.cgroup()? {
         // All of them at once: what one of them forks meanwhile dies too.
         cgroup.kill()?;

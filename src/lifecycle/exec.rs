@@ -12,7 +12,7 @@ use super::filters::Filters;
 use super::handover::Handover;
 use super::scope::ScopeMover;
 use super::setup::{check_passed_descriptors, facts};
-use super::{Error, ExecOptions, WholeProcess, hooks, kill, out_of_memory};
+use super::{Error, ExecOptions, WholeProcess, hooks, out_of_memory};
 use crate::bundle;
 use crate::cgroups::{Cgroup, Hierarchy};
 use crate::id::ContainerId;
@@ -53,7 +53,7 @@ pub(super) fn make_process(
     container.expect(&allowed, "exec needs a container that runs (a paused one with --ignore-paused)")?;
     let stopped = || Error::Status { id: id.clone(), status: Status::Stopped, cure: "its process has ended" };
     let init = container.init().ok_or_else(stopped)?;
-    let pidfd = kill::open(&init).ok_or_else(stopped)?;
+    let pidfd = init.open().ok_or_else(stopped)?;
     let spec = container.spec()?;
     let process = process(&spec, options)?;
     check_console(process.terminal() == Some(true), options.console_socket.is_some(), options.detach)?;

@@ -1,14 +1,11 @@
 //! `kill`.
 
-use std::os::fd::{AsFd, OwnedFd};
-
-use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::os::fd::AsFd;
 
 use super::Error;
 use super::container::Container;
 use crate::id::ContainerId;
-use crate::state::{ProcessId, Status, Store};
+use crate::state::{Status, Store};
 use crate::sys::process::send_signal;
 
 /// containerd looks for these words to know that there is nothing to kill any more.
@@ -31,21 +28,11 @@ pub fn kill(store: &Store, id: &ContainerId, signal: i32, all: bool) -> Result<(
         container.expect(&alive, NOT_RUNNING)?;
     }
     let failed = |error| Error::Signal { id: id.clone(), signal, error };
-    let init = container.init().and_then(|init| open(&init));
+    let init = container.init().and_then(|init| init.open());
     let stopped = Error::Status { id: id.clone(), status: Status::Stopped, cure: NOT_RUNNING };
     match init {
         Some(pidfd) => send_signal(pidfd.as_fd(), signal as u32).map_err(failed),
         None if all => Ok(()),
         None => Err(stopped),
-    }
-}
-
-/// A descriptor of this very process: opened by pid, then proven by start time.
-pub(super) fn open(process: &ProcessId) -> Option<OwnedFd> {
-    let pidfd = pidfd_open(Pid::from_raw(process.pid)?, PidfdFlags::empty());
-    match pidfd {
-        Ok(pidfd) if process.is_alive() => Some(pidfd),
-        Ok(_) | Err(Errno::SRCH) => None,
-        Err(_) => None,
     }
 }

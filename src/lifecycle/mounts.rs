@@ -4,10 +4,10 @@ use std::os::fd::AsFd;
 
 use oci_spec::runtime::Mount;
 
+use super::Error;
 use super::container::Container;
 use super::exec::{Joined, open_root};
 use super::setup::facts;
-use super::{Error, kill};
 use crate::id::ContainerId;
 use crate::launch::Visit;
 use crate::namespaces::Kind;
@@ -44,7 +44,7 @@ fn change(
     container.expect(&alive, "only a container that runs has mounts to change")?;
     let stopped = || Error::Status { id: id.clone(), status: Status::Stopped, cure: "its process has ended" };
     let init = container.init().ok_or_else(stopped)?;
-    let pidfd = kill::open(&init).ok_or_else(stopped)?;
+    let pidfd = init.open().ok_or_else(stopped)?;
     let (sources, steps) = planned(&container)?;
     let kinds = [Kind::User, Kind::Ipc, Kind::Uts, Kind::Network, Kind::Mount, Kind::Cgroup];
     let entered = kinds.iter().fold(0, |flags, kind| flags | kind.flag());

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 
 use super::container::Container;
 use super::filters::Filters;
-use super::{Error, hooks, kill, out_of_memory};
+use super::{Error, hooks, out_of_memory};
 use crate::fault;
 use crate::id::ContainerId;
 use crate::launch::{Answers, Conversation, LaunchError, NotifySocket, Outcome};
@@ -65,7 +65,7 @@ pub fn start(store: &Store, id: &ContainerId) -> Result<(), Error> {
     }
     fault::point("poststart hooks");
     drop(lock);
-    if let (Some(notify), Some(pidfd)) = (notify, kill::open(&init)) {
+    if let (Some(notify), Some(pidfd)) = (notify, init.open()) {
         notify.await_ready(init.pid, pidfd.as_fd())?;
     }
     Ok(())

@@ -46,6 +46,7 @@ pub struct Watch(Connection);
 
 impl Watch {
     /// The next event; None where there is none yet.
+    #[expect(clippy::should_implement_trait, reason = "an iterator's None would be its end")]
     pub fn next(&mut self) -> Result<Option<Event>, MonitorError> {
         match self.0.try_receive() {
             Ok(Some(Reply::OutOfMemory)) => Ok(Some(Event::OutOfMemory)),

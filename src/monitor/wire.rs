@@ -109,7 +109,7 @@ fn receive_bytes(socket: BorrowedFd<'_>, flags: RecvFlags) -> Result<(Vec<u8>, V
         rustix::net::recv(socket, bytes.as_mut_slice(), flags | RecvFlags::PEEK | RecvFlags::TRUNC)
     })?;
     let (_, length) = peeked;
-    bytes.resize(length.min(LONGEST_PACKET).max(1), 0);
+    bytes.resize(length.clamp(1, LONGEST_PACKET), 0);
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = retry(|| {
@@ -135,10 +135,11 @@ fn read_file(file: Option<OwnedFd>) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// A peer that closed with a word of ours unread is told of by one ECONNRESET; what it said before that is still to be read.
 fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     loop {
         match call() {
-            Err(Errno::INTR) => {}
+            Err(Errno::INTR | Errno::CONNRESET) => {}
             result => return result,
         }
     }

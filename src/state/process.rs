@@ -1,7 +1,10 @@
 //! A process by pid and start time: a pid alone may be another's tomorrow.
 
+use std::os::fd::OwnedFd;
+
 use procfs::FromRead;
 use procfs::process::Stat;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 
 use crate::host;
@@ -19,6 +22,12 @@ impl ProcessId {
     /// The process that has this pid now; one that has ended and was not waited for keeps its name.
     pub fn of(pid: i32) -> Option<Self> {
         stat(pid).map(|stat| Self { pid, start_time: stat.starttime })
+    }
+
+    /// A descriptor of this very process: opened by pid, then proven by start time. None where it runs no more.
+    pub fn open(&self) -> Option<OwnedFd> {
+        let pidfd = pidfd_open(Pid::from_raw(self.pid)?, PidfdFlags::empty()).ok()?;
+        self.is_alive().then_some(pidfd)
     }
 
     /// Does it run? One that has ended and was not waited for does not.

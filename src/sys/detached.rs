@@ -57,7 +57,7 @@ pub fn spawn(
         libc::posix_spawnattr_setsigdefault(attributes.as_mut_ptr(), signals.as_ptr());
         let flags = libc::POSIX_SPAWN_SETSIGMASK as i16
             | libc::POSIX_SPAWN_SETSIGDEF as i16
-            | libc::POSIX_SPAWN_SETSID as i16;
+            | libc::POSIX_SPAWN_SETSID;
         libc::posix_spawnattr_setflags(attributes.as_mut_ptr(), flags);
     }
     let mut order = Order {

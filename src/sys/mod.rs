@@ -8,8 +8,10 @@ pub mod clone;
 pub mod detached;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod entry;
+pub mod memory;
 pub mod mount;
 pub mod names;
+pub mod pidfd;
 pub mod process;
 pub mod seccomp;
 pub mod spawn;

@@ -1,0 +1,22 @@
+//! What a shim costs while nothing happens.
+
+use crate::bundle::{script, wait_for};
+
+/// In KiB: what goes away when the process does.
+fn private(pid: i32) -> u64 {
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let value = |line: &str| line.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok());
+    let of =
+        |key: &str| rollup.lines().find(|line| line.starts_with(key)).and_then(value).unwrap_or(u64::MAX / 4);
+    of("Private_Clean:") + of("Private_Dirty:")
+}
+
+#[test]
+fn an_idle_shim_has_less_than_a_mebibyte_of_its_own() {
+    let bundle = script!("read end").stdin(false);
+    bundle.launch();
+    let shim = bundle.shim();
+    let kib = wait_for("little memory", || Some(private(shim)).filter(|kib| *kib <= 1024));
+    eprintln!("an idle shim: {kib} KiB private");
+    bundle.kill();
+}
