@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
+use rustix::net::netlink::NETFILTER;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
 
 use super::message::{Request, acknowledgements, replies};
@@ -19,6 +20,11 @@ impl Connection {
     pub fn route() -> Result<Self, Errno> {
         // NETLINK_ROUTE is protocol 0.
         socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None).map(Self)
+    }
+
+    /// nftables and connection tracking.
+    pub fn netfilter() -> Result<Self, Errno> {
+        socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(NETFILTER)).map(Self)
     }
 
     /// Sends a request and reads until the kernel has acknowledged it, or a dump has ended.

@@ -13,6 +13,7 @@ use crate::sys::{During, Failure};
 const CREATE_EXCLUSIVELY: u16 = 0x400 | 0x200;
 const RTM_DELLINK: u16 = 17;
 const RTM_NEWROUTE: u16 = 24;
+const RTM_DELROUTE: u16 = 25;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
@@ -25,6 +26,7 @@ const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 const VETH_INFO_PEER: u16 = 1;
+const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 const AF_INET: u8 = 2;
@@ -181,6 +183,24 @@ impl Socket {
         Ok(missing.is_empty())
     }
 
+    /// Lets a device answer for ::1, too: what comes back to a connection of this host's from ::1 that a rule has led out
+    /// through it. What is there already is fine.
+    pub fn accept_loopback(&self, index: u32) -> Result<(), Errno> {
+        let loopback = IpAddr::V6(std::net::Ipv6Addr::LOCALHOST);
+        let request = route(RTM_NEWROUTE, CREATE_EXCLUSIVELY, loopback, LOCAL, 128);
+        match self.command(request.bytes(RTA_DST, &octets(loopback)).number(RTA_OIF, index)) {
+            Err(Errno::EXIST) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Takes back what [`Self::accept_loopback`] gave.
+    pub fn refuse_loopback(&self, index: u32) -> Result<(), Errno> {
+        let loopback = IpAddr::V6(std::net::Ipv6Addr::LOCALHOST);
+        let request = route(RTM_DELROUTE, 0, loopback, LOCAL, 128);
+        self.command(request.bytes(RTA_DST, &octets(loopback)).number(RTA_OIF, index))
+    }
+
     /// Removes a device, its other end with it; false where there is none.
     pub fn remove(&self, name: &str) -> Result<bool, Errno> {
         match self.command(Request::new(RTM_DELLINK, 0).link(0, 0, 0).text(IFLA_IFNAME, name)) {
@@ -210,12 +230,13 @@ fn address(interface: &Interface, index: u32) -> Request {
 }
 
 const UNICAST: u8 = 1;
+const LOCAL: u8 = 2;
 
 /// `struct rtmsg` of the family of `of`, for a destination of `prefix` bits.
 fn route(kind: u16, flags: u16, of: IpAddr, typ: u8, prefix: u8) -> Request {
     const STATIC: u8 = 4;
     let family = if of.is_ipv4() { AF_INET } else { AF_INET6 };
-    let table = 254;
+    let table = if typ == LOCAL { 255 } else { 254 };
     Request::new(kind, flags).fixed(&[family, prefix, 0, 0, table, STATIC, 0, typ]).fixed(&[0; 4])
 }
 

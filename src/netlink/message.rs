@@ -11,7 +11,7 @@ const NLMSG_DONE: u16 = 3;
 const HEADER: usize = 16;
 
 /// A request in the making.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Request {
     bytes: Vec<u8>,
 }
@@ -25,6 +25,18 @@ impl Request {
     /// A request for all objects of a kind.
     pub fn dump(kind: u16) -> Self {
         Self::with_flags(kind, NLM_F_REQUEST | NLM_F_DUMP)
+    }
+
+    /// A request that the kernel answers only if it fails.
+    pub fn silent(kind: u16, flags: u16) -> Self {
+        Self::with_flags(kind, NLM_F_REQUEST | flags)
+    }
+
+    /// The kernel acknowledges it.
+    pub fn acknowledged(mut self) -> Self {
+        let flags = u16::from_ne_bytes([self.bytes[6], self.bytes[7]]) | NLM_F_ACK;
+        self.bytes[6..8].copy_from_slice(&flags.to_ne_bytes());
+        self
     }
 
     fn with_flags(kind: u16, flags: u16) -> Self {
@@ -75,6 +87,11 @@ impl Request {
     /// An attribute that is a number in the machine's byte order.
     pub fn number(self, kind: u16, value: u32) -> Self {
         self.bytes(kind, &value.to_ne_bytes())
+    }
+
+    /// An attribute that is a number in the network's byte order.
+    pub fn big_endian(self, kind: u16, value: u32) -> Self {
+        self.bytes(kind, &value.to_be_bytes())
     }
 
     /// An attribute; padded to four bytes.
@@ -193,7 +210,7 @@ mod tests {
 
     #[test]
     fn an_attribute_of_attributes_has_their_length() {
-        let bytes = Request::new(18, 0).nest(18, |r| r.number(1, 7).bytes(2, &7u32.to_be_bytes())).finish();
+        let bytes = Request::new(18, 0).nest(18, |r| r.number(1, 7).big_endian(2, 7)).finish();
         let (kind, inside) = Attributes(&bytes[16..]).next().unwrap();
         let attributes: Vec<_> = Attributes(inside).collect();
         assert_eq!((kind, bytes.len()), (18, 36));

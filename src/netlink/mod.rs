@@ -1,10 +1,13 @@
-//! The kernel's networks over netlink(7): devices and their addresses ([`Socket`], rtnetlink(7)).
+//! The kernel's networks over netlink(7): devices and their addresses ([`Socket`], rtnetlink(7)), rules
+//! ([`nftables`]), connections ([`conntrack`]).
 //!
 //! Runs in the parent. A socket belongs to the network namespace that it was made in, for ever.
 
 mod connection;
+pub mod conntrack;
 mod devices;
 mod message;
+pub mod nftables;
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 

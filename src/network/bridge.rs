@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::firewall::Firewall;
 use super::lease::{Lease, Leases};
+use super::port::is_bound;
 use super::subnet::Subnet;
 use super::{NetworkError, NetworkNamespace, PortMapping, failed, forwarding};
 use crate::netlink::{Interface, Socket, Veth};
@@ -118,12 +120,26 @@ impl Bridge {
                 if left.is_some() {
                     self.detach(owner)?;
                 }
+                if let Some(port) = ports.iter().find(|port| is_bound(port)) {
+                    let holder = "a process of this host".into();
+                    return Err(NetworkError::PortTaken {
+                        port: port.host,
+                        protocol: port.protocol.name(),
+                        holder,
+                    });
+                }
                 self.leases.take(owner, &subnets, interface, ports)?
             }
         };
+        let firewall = self.firewall()?;
+        self.leases.locked_unless(|| firewall.is_there(), |leases| firewall.install(leases))?;
         let bridge = self.device(&host, &subnets)?;
         if !self.is_plugged_in(&host, namespace, owner, &lease)? {
             self.plug_in(&host, bridge, namespace, owner, &lease)?;
+        }
+        if !lease.ports.is_empty() {
+            self.allow_loopback(&host, bridge, &subnets)?;
+            firewall.open(owner, &lease)?;
         }
         Ok(Attachment { addresses: lease.addresses })
     }
@@ -229,15 +245,45 @@ impl Bridge {
     /// Gives ports, device and lease of `owner` back. What is gone already is fine; goes on past an error, and says the first. The
     /// lease stays with a device that could not be removed.
     pub fn detach(&self, owner: &str) -> Result<(), NetworkError> {
-        let lease = self.leases.of(owner)?;
+        let Some(lease) = self.leases.of(owner)? else {
+            return self.unplug(owner);
+        };
+        // Nobody installs the rules anew with these ports meanwhile.
+        let lock = if lease.ports.is_empty() { None } else { Some(self.leases.lock()?) };
+        let closed = match lease.ports.is_empty() {
+            true => Ok(()),
+            false => self.firewall().and_then(|firewall| firewall.close(&lease)),
+        };
+        let unplugged = self.unplug(owner);
+        let given = match closed.is_ok() && unplugged.is_ok() {
+            true => self.leases.give_back(owner, &lease),
+            false => Ok(()),
+        };
+        drop(lock);
+        closed.and(unplugged).and(given)
+    }
+
+    fn unplug(&self, owner: &str) -> Result<(), NetworkError> {
         let name = self.device_of(owner);
-        let removed = open_socket().and_then(|host| {
-            host.remove(&name).map_err(|error| failed(format!("remove {name} of {owner}"), error))
-        });
-        match lease {
-            Some(lease) if removed.is_ok() => self.leases.give_back(owner, &lease),
-            _ => removed.map(drop),
+        let removed = open_socket()?.remove(&name);
+        removed.map(drop).map_err(|error| failed(format!("remove {name} of {owner}"), error))
+    }
+
+    fn firewall(&self) -> Result<Firewall, NetworkError> {
+        Firewall::new(&self.settings.name, &self.subnets)
+    }
+
+    /// Ports of the host answer on its loopback addresses, too: packets with such an address may then pass the bridge.
+    fn allow_loopback(&self, host: &Socket, bridge: u32, subnets: &[Subnet]) -> Result<(), NetworkError> {
+        for subnet in subnets {
+            match subnet.first().is_ipv4() {
+                true => forwarding::allow_loopback(&self.settings.name)?,
+                false => host
+                    .accept_loopback(bridge)
+                    .map_err(|error| failed(format!("route ::1 to {}", self.settings.name), error))?,
+            }
         }
+        Ok(())
     }
 
     /// Gives back what owners that are not in `alive` have left: after a crash or a reboot.

@@ -51,6 +51,11 @@ pub(super) fn quiet(bridge: &str) {
     }
 }
 
+/// Lets packets from and to 127.0.0.1 pass the bridge, on which rules send those to a host's port.
+pub(super) fn allow_loopback(bridge: &str) -> Result<(), NetworkError> {
+    set(&format!("{IPV4}/conf/{bridge}/route_localnet"), "1")
+}
+
 fn set(path: &str, value: &str) -> Result<(), NetworkError> {
     fs::write(path, value)
         .map_err(|error| NetworkError::Call { operation: format!("write {value} to {path}"), error })

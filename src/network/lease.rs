@@ -93,6 +93,28 @@ impl Leases {
         Ok(lease)
     }
 
+    /// Does `work` with all leases, unless `done` says that there is no need to; nobody takes or gives back meanwhile.
+    pub fn locked_unless(
+        &self,
+        done: impl Fn() -> Result<bool, NetworkError>,
+        work: impl FnOnce(&[(String, Lease)]) -> Result<(), NetworkError>,
+    ) -> Result<(), NetworkError> {
+        if done()? {
+            return Ok(());
+        }
+        let _lock = self.lock()?;
+        if done()? {
+            return Ok(());
+        }
+        let mut leases = Vec::new();
+        for owner in self.owners()? {
+            if let Some(lease) = self.of(&owner)? {
+                leases.push((owner, lease));
+            }
+        }
+        work(&leases)
+    }
+
     /// Does the owner hold all that its record says? Not after a crash half way.
     pub fn holds(&self, owner: &str, lease: &Lease) -> bool {
         let is_his = |link: &PathBuf| fs::read_link(link).is_ok_and(|has| has.as_os_str() == owner);
@@ -210,7 +232,7 @@ impl Leases {
     }
 
     /// The lock, which is also the file of the last address. The directories are made with it.
-    fn lock(&self) -> Result<File, NetworkError> {
+    pub fn lock(&self) -> Result<File, NetworkError> {
         let path = self.directory.join("last");
         let open = || File::options().read(true).write(true).create(true).truncate(false).open(&path);
         let file = match open() {

@@ -4,6 +4,7 @@
 //! process left is found. No program is started. netlink(7), nftables.
 
 mod bridge;
+mod firewall;
 mod forwarding;
 mod lease;
 mod namespace;

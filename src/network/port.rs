@@ -1,7 +1,9 @@
 //! Ports of the host that lead into a container.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
 use serde::{Deserialize, Serialize};
 
 /// What a port is of.
@@ -36,6 +38,15 @@ impl Protocol {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
             Self::Sctp => "sctp",
+        }
+    }
+
+    /// As packets have it.
+    pub(super) fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+            Self::Sctp => 132,
         }
     }
 }
@@ -78,6 +89,33 @@ pub(super) fn overlaps(one: &PortMapping, other: Key) -> bool {
         }
     };
     meets && one.host == other.port && one.protocol == other.protocol
+}
+
+/// Does a process of the host have this port already? Asked by binding it, for a moment.
+pub(super) fn is_bound(mapping: &PortMapping) -> bool {
+    let (any4, any6) = (IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+    let addresses = mapping.address.map_or(vec![any4, any6], |address| vec![address]);
+    let in_use = |address| try_bind(mapping.protocol, SocketAddr::new(address, mapping.host));
+    // Whatever else it may be, such as an address that this host gets later, does not keep the port from being led on.
+    addresses.into_iter().any(|address| in_use(address) == Err(Errno::ADDRINUSE))
+}
+
+fn try_bind(protocol: Protocol, to: SocketAddr) -> Result<(), Errno> {
+    let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let (kind, number) = match protocol {
+        Protocol::Tcp => (SocketType::STREAM, None),
+        Protocol::Udp => (SocketType::DGRAM, None),
+        Protocol::Sctp => (SocketType::STREAM, Some(rustix::net::ipproto::SCTP)),
+    };
+    let socket = socket_with(family, kind, SocketFlags::CLOEXEC, number)?;
+    if to.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    if protocol == Protocol::Tcp {
+        // Connections that linger do not count, only who listens.
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+    }
+    bind(&socket, &to)
 }
 
 #[cfg(test)]

@@ -12,6 +12,9 @@ pub(super) struct Subnet {
     network: IpAddr,
     /// Bits.
     pub prefix: u8,
+    /// The network and its mask as packets have them, in the first 4 or 16 bytes.
+    network_bytes: [u8; 16],
+    mask_bytes: [u8; 16],
 }
 
 impl Subnet {
@@ -25,7 +28,9 @@ impl Subnet {
             return Err(format!("a prefix is from 1 to {longest}, so that a container has room"));
         }
         let mask = u128::MAX << (bits(address) - prefix);
-        Ok(Self { network: from(address, number(address) & mask), prefix })
+        let network = from(address, number(address) & mask);
+        let (network_bytes, mask_bytes) = (packed(network), packed(from(address, mask)));
+        Ok(Self { network, prefix, network_bytes, mask_bytes })
     }
 
     /// The bridge's own.
@@ -50,6 +55,15 @@ impl Subnet {
         let n = number(address).checked_sub(number(self.network))?;
         (address.is_ipv4() == self.network.is_ipv4() && n <= self.last()).then_some(n)
     }
+
+    /// The network's address and its mask, in the network's byte order.
+    pub fn bytes(&self) -> (&[u8], &[u8]) {
+        let length = usize::from(bits(self.network) / 8);
+        (
+            self.network_bytes.get(..length).unwrap_or_default(),
+            self.mask_bytes.get(..length).unwrap_or_default(),
+        )
+    }
 }
 
 impl std::fmt::Display for Subnet {
@@ -66,6 +80,16 @@ fn number(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(address) => address.to_bits().into(),
         IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
+fn packed(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => {
+            let [a, b, c, d] = address.octets();
+            [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+        }
+        IpAddr::V6(address) => address.octets(),
     }
 }
 
@@ -91,6 +115,7 @@ mod tests {
         assert_eq!(subnet.to_string(), "10.88.0.0/20");
         assert_eq!((subnet.first(), subnet.nth(subnet.last())), (ip("10.88.0.1"), ip("10.88.15.254")));
         assert_eq!(subnet.position(ip("10.88.1.0")), Some(256));
+        assert_eq!(subnet.bytes(), ([10, 88, 0, 0].as_slice(), [255, 255, 240, 0].as_slice()));
         for other in ["10.88.16.0", "10.87.255.255", "10.88.15.255", "::a58:0"] {
             assert_eq!(subnet.position(ip(other)), None, "{other}");
         }

@@ -4,3 +4,4 @@
 mod bridge;
 mod host;
 mod namespaces;
+mod ports;
