@@ -108,7 +108,8 @@ fn launch(runtime: &Runtime, pod: &Pod) -> Result<i32, Status> {
     let config = runtime.config();
     let written = fs::DirBuilder::new()
         .recursive(true)
-        .mode(0o700)
+        // The init is nobody, and this is its root.
+        .mode(0o755)
         .create(bundle.join("root"))
         .and_then(|()| fs::write(bundle.join("root/init"), ""))
         .and_then(|()| {
