@@ -2,16 +2,17 @@
 
 use std::os::fd::BorrowedFd;
 
-use rcrun::cgroups::{CgroupPath, Hierarchy};
+use rcrun::cgroups::Hierarchy;
 use rcrun::id::ContainerId;
-use rcrun::monitor::{Exit, Runtime, SCHEMA, Settings};
-use rcrun::state::{ProcessId, StateError};
+use rcrun::monitor::{Exit, SCHEMA, Settings};
+use rcrun::state::{ProcessId, Record, StateError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::ending;
 use crate::error::ShimError;
 use crate::log::Log;
+use crate::program::Program;
 use crate::start::{Init, Started, listen, now, prepare, store};
 use crate::streams::{self, Streams};
 
@@ -45,29 +46,25 @@ pub fn adopt(settings: Settings) -> Result<Adopted, ShimError> {
     };
     let init = Init { pid: process.pid, pidfd, started: started(&process), is_child: false };
     let cgroup = Hierarchy::find()?.path_of(process.pid).ok();
-    let cgroup = recorded_cgroup(&settings).or(cgroup.map(|path: CgroupPath| path.as_str().to_owned()));
+    let recorded = record(&settings).ok().flatten().and_then(|record| record.cgroup);
+    let cgroup = recorded.or(cgroup.map(|path| path.as_str().to_owned()));
     Ok(Adopted::Running(Box::new(Started { settings, init, signals, listener, streams, log, cgroup })))
 }
 
 /// The container's first process, as its state has it; None where there is none.
 fn first_process(settings: &Settings) -> Result<Option<ProcessId>, ShimError> {
-    match &settings.runtime {
-        Runtime::Own { .. } => match store(settings).open(&ContainerId::parse(&settings.id)?) {
-            Ok(directory) => Ok(directory.read_record()?.and_then(|record| record.init)),
-            Err(StateError::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
-        },
-        Runtime::Program { .. } => Ok(None),
+    if let Some(program) = Program::of(settings) {
+        return Ok(program.first_process());
     }
+    Ok(record(settings)?.and_then(|record| record.init))
 }
 
-fn recorded_cgroup(settings: &Settings) -> Option<String> {
-    match &settings.runtime {
-        Runtime::Own { .. } => {
-            let directory = store(settings).open(&ContainerId::parse(&settings.id).ok()?).ok()?;
-            directory.read_record().ok()??.cgroup
-        }
-        Runtime::Program { .. } => None,
+/// The library's record of the container; None where there is none.
+fn record(settings: &Settings) -> Result<Option<Record>, ShimError> {
+    match store(settings).open(&ContainerId::parse(&settings.id)?) {
+        Ok(directory) => Ok(directory.read_record()?),
+        Err(StateError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -5,9 +5,10 @@ use std::io;
 
 use rcrun::id::ContainerId;
 use rcrun::lifecycle;
-use rcrun::monitor::{EXIT_FILE, Exit, Runtime, Settings};
+use rcrun::monitor::{EXIT_FILE, Exit, Settings};
 
 use crate::error::ShimError;
+use crate::program::Program;
 use crate::start::store;
 
 /// Writes exit.json, whole.
@@ -24,11 +25,9 @@ pub fn write_exit(settings: &Settings, exit: &Exit) -> Result<(), ShimError> {
 
 /// Removes the runtime's state of the container, whatever there is of it.
 pub fn delete_state(settings: &Settings) -> Result<(), ShimError> {
-    match &settings.runtime {
-        Runtime::Own { .. } => {
-            Ok(lifecycle::delete(&store(settings), &ContainerId::parse(&settings.id)?, true)?)
-        }
-        Runtime::Program { .. } => Ok(()),
+    match Program::of(settings) {
+        Some(program) => program.delete(),
+        None => Ok(lifecycle::delete(&store(settings), &ContainerId::parse(&settings.id)?, true)?),
     }
 }
 

@@ -16,6 +16,8 @@ pub enum ShimError {
         /// The kernel's answer.
         error: Errno,
     },
+    /// One line.
+    Other(String),
     /// A file.
     File {
         /// What was to be done with it.
@@ -44,6 +46,7 @@ impl std::fmt::Display for ShimError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Library(error) => f.write_str(&rcrun::text::error_line(error.as_ref())),
+            Self::Other(line) => f.write_str(line),
             Self::Call { operation, error } => write!(f, "shim: {operation}: {error}"),
             Self::File { operation, path, error } => write!(f, "shim: {operation} {path:?}: {error}"),
         }

@@ -4,12 +4,12 @@ use std::os::fd::OwnedFd;
 
 use rcrun::id::ContainerId;
 use rcrun::lifecycle::{self, ExecOptions, Spawned, WholeProcess};
-use rcrun::monitor::Runtime;
 use rcrun::spec;
 use rustix::fs::{FileType, Gid, Uid, fchown, fstat};
 use serde_json::Value;
 
 use crate::error::ShimError;
+use crate::program::Program;
 use crate::shim::Shim;
 use crate::start::{store, user_on_host};
 use crate::streams::lend;
@@ -25,14 +25,13 @@ impl Shim {
             }
             _ => None,
         };
-        let spawned = match &self.settings.runtime {
-            Runtime::Own { .. } => {
-                let bytes = serde_json::to_vec(process).unwrap_or_default();
-                let options =
-                    ExecOptions { process: Some(WholeProcess::Json(bytes)), ..ExecOptions::default() };
+        let spawned = match Program::of(&self.settings) {
+            Some(program) => program.exec(process)?,
+            None => {
+                let process = Some(WholeProcess::Json(serde_json::to_vec(process).unwrap_or_default()));
+                let options = ExecOptions { process, ..ExecOptions::default() };
                 lifecycle::exec_spawn(&store(&self.settings), &id, &options, &self.signals)?
             }
-            Runtime::Program { .. } => return Err(ShimError::call("exec")(rustix::io::Errno::NOSYS)),
         };
         drop(lent);
         Ok(spawned)

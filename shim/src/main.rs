@@ -4,6 +4,7 @@
 //! rcrun-shim run BUNDLE       makes the container of BUNDLE/shim.json and holds it
 //! rcrun-shim adopt BUNDLE     holds a container whose shim was killed
 //! rcrun-shim discard BUNDLE   removes what such a container has
+//! rcrun-shim init             is the first process of a Pod's shared PID namespace
 //! ```
 //!
 //! One thread, one loop ([`shim`]), no async runtime. Descriptor 3 is where its caller hears how the start went, 4 the root
@@ -15,8 +16,10 @@ mod attach;
 mod ending;
 mod error;
 mod exec;
+mod init;
 mod lines;
 mod log;
+mod program;
 mod requests;
 mod shim;
 mod start;
@@ -56,6 +59,7 @@ fn run() -> u8 {
             );
             0
         }
+        ("init", None) => init::run(),
         ("run", Some(bundle)) => with_caller(&args, |caller| run_container(bundle.as_ref(), caller)),
         ("adopt", Some(bundle)) => with_caller(&args, |caller| adopt_container(bundle.as_ref(), caller)),
         ("discard", Some(bundle)) => with_caller(&args, |caller| {

@@ -14,6 +14,7 @@ use rustix::fs::Mode;
 
 use crate::error::ShimError;
 use crate::log::Log;
+use crate::program::Program;
 use crate::streams::{self, Streams};
 
 /// The container's first process.
@@ -59,17 +60,10 @@ pub fn start(settings: Settings, root: Option<OwnedFd>) -> Result<Started, ShimE
     let signals = prepare()?;
     let listener = listen(&settings)?;
     let log = settings.log.as_deref().map(|path| Log::open(path, settings.max_log_line)).transpose()?;
-    let bundle = match (&settings.root, root) {
-        (Some(path), Some(mount)) => {
-            let directory = settings.directory.clone();
-            let image = ImageParts { mount, directory, loopback: settings.loopback };
-            Bundle::with_mount(&settings.bundle, path, image)?
-        }
-        _ => Bundle::open(&settings.bundle)?,
-    };
+    let maker = Maker::new(&settings, root, &signals)?;
     let (spawned, streams) = match settings.terminal {
-        true => with_terminal(&settings, bundle, &signals)?,
-        false => with_fifos(&settings, bundle, &signals)?,
+        true => with_terminal(&settings, maker)?,
+        false => with_fifos(&settings, maker)?,
     };
     let Spawned { child, cgroup, .. } = spawned;
     let init = Init { pid: child.pid, pidfd: child.pidfd, started: now(), is_child: true };
@@ -99,28 +93,66 @@ pub fn listen(settings: &Settings) -> Result<OwnedFd, ShimError> {
     Ok(listener)
 }
 
-fn with_fifos(
-    settings: &Settings,
-    bundle: Bundle,
-    signals: &Signals,
-) -> Result<(Spawned, Streams), ShimError> {
+/// Who makes the container, with what it needs for that.
+enum Maker<'a> {
+    /// The library.
+    Own(Box<Bundle>, &'a Signals),
+    /// Another runtime.
+    Program(Program<'a>, Option<OwnedFd>),
+}
+
+impl<'a> Maker<'a> {
+    fn new(settings: &'a Settings, root: Option<OwnedFd>, signals: &'a Signals) -> Result<Self, ShimError> {
+        if let Some(program) = Program::of(settings) {
+            return Ok(Self::Program(program, root));
+        }
+        let bundle = match (&settings.root, root) {
+            (Some(path), Some(mount)) => {
+                let directory = settings.directory.clone();
+                let image = ImageParts { mount, directory, loopback: settings.loopback };
+                Bundle::with_mount(&settings.bundle, path, image)?
+            }
+            _ => Bundle::open(&settings.bundle)?,
+        };
+        Ok(Self::Own(Box::new(bundle), signals))
+    }
+
+    /// Makes it, with this process's standard streams.
+    fn make(self, settings: &Settings) -> Result<Spawned, ShimError> {
+        match self {
+            Self::Own(bundle, signals) => {
+                Ok(lifecycle::spawn(&store(settings), *bundle, &options(settings)?, signals)?)
+            }
+            Self::Program(program, root) => program.run(root),
+        }
+    }
+
+    /// The process's user and group as the host numbers them.
+    fn user(&self, settings: &Settings) -> (u32, u32) {
+        match self {
+            Self::Own(bundle, _) => user(&bundle.spec),
+            Self::Program(..) => {
+                let config = std::fs::read(settings.bundle.join("config.json")).unwrap_or_default();
+                rcrun::spec::parse(&config).map_or((0, 0), |spec| user(&spec))
+            }
+        }
+    }
+}
+
+fn with_fifos(settings: &Settings, maker: Maker<'_>) -> Result<(Spawned, Streams), ShimError> {
     let (streams, theirs) = streams::make(settings)?;
-    let (uid, gid) = user(&bundle.spec);
+    let (uid, gid) = maker.user(settings);
     if (uid, gid) != (0, 0) {
         theirs.give_to(uid, gid, settings.stdin)?;
     }
     let lent = theirs.lend()?;
-    let spawned = lifecycle::spawn(&store(settings), bundle, &options(settings)?, signals)?;
+    let spawned = maker.make(settings)?;
     drop(lent);
     Ok((spawned, streams))
 }
 
-fn with_terminal(
-    settings: &Settings,
-    bundle: Bundle,
-    signals: &Signals,
-) -> Result<(Spawned, Streams), ShimError> {
-    let mut spawned = lifecycle::spawn(&store(settings), bundle, &options(settings)?, signals)?;
+fn with_terminal(settings: &Settings, maker: Maker<'_>) -> Result<(Spawned, Streams), ShimError> {
+    let mut spawned = maker.make(settings)?;
     let streams = match spawned.master.take() {
         Some(master) => Streams::of_terminal(master, settings.stdin)?,
         None => Streams::default(),

@@ -25,6 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(240);
 /// The shim's program, looked for and sealed ([`crate::sealed`]) once, so that each start is one exec.
 #[derive(Debug)]
 pub struct Program {
+    path: PathBuf,
     file: OwnedFd,
     env: Vec<CString>,
 }
@@ -46,14 +47,19 @@ impl Program {
         let named = std::env::var_os("RCRUN_SHIM").filter(|name| !name.is_empty()).map(PathBuf::from);
         let found =
             named.or_else(|| beside.is_file().then(|| beside.clone())).or_else(|| host::find_program(NAME));
-        let opened = found.and_then(|path| sealed::open_sealed(&path).ok());
-        let file = opened.ok_or(MonitorError::NoProgram { beside })?;
+        let opened = found.and_then(|path| Some((sealed::open_sealed(&path).ok()?, path)));
+        let (file, path) = opened.ok_or(MonitorError::NoProgram { beside })?;
         let variable = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             let passed = !NOT_PASSED_ON.iter().any(|own| name == *own);
             let bytes = [name.into_vec(), value.into_vec()].join(&b'=');
             passed.then(|| CString::new(bytes).ok())?
         };
-        Ok(Self { file, env: std::env::vars_os().filter_map(variable).collect() })
+        Ok(Self { path, file, env: std::env::vars_os().filter_map(variable).collect() })
+    }
+
+    /// Where it was found.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Writes shim.json and starts a shim that makes the container of `settings`; returns when its program runs. `root` is the mount of

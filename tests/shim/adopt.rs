@@ -10,7 +10,7 @@ use crate::bundle::{Bundle, program, script, wait_for, wait_readable};
 
 /// Kills the shim and sees it gone.
 #[track_caller]
-fn kill_shim(bundle: &Bundle) {
+pub fn kill_shim(bundle: &Bundle) {
     let shim = bundle.shim();
     let mut watch = bundle.monitor().watch().unwrap();
     kill_process(Pid::from_raw(shim).unwrap(), Signal::KILL).unwrap();

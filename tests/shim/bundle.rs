@@ -285,6 +285,11 @@ fn busybox(rootfs: &Path) {
 
 impl Drop for Bundle {
     fn drop(&mut self) {
+        if matches!(self.settings.runtime, Runtime::Program { .. }) {
+            // runc and crun leave the directories above a cgroup.
+            let above = rcrun::cgroups::Hierarchy::find().expect("cgroups").mount_point().join(&self.marker);
+            let _ = fs::remove_dir(above);
+        }
         let deadline = Instant::now() + seconds(3);
         let mut found = self.leftovers();
         while !found.is_empty() && !std::thread::panicking() && Instant::now() < deadline {

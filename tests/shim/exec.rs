@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::bundle::{Bundle, script, wait_for, wait_readable};
 
-fn process(bundle: &Bundle, args: &[&str]) -> Value {
+pub fn process(bundle: &Bundle, args: &[&str]) -> Value {
     let mut process = bundle.config["process"].clone();
     process["args"] = json!(args);
     process
@@ -18,7 +18,7 @@ fn process(bundle: &Bundle, args: &[&str]) -> Value {
 
 /// Its exit status, however long that takes.
 #[track_caller]
-fn wait(execution: &mut Execution) -> i32 {
+pub fn wait(execution: &mut Execution) -> i32 {
     loop {
         wait_readable("the process's end", &*execution);
         if let Some(code) = execution.try_wait().unwrap() {
@@ -27,20 +27,20 @@ fn wait(execution: &mut Execution) -> i32 {
     }
 }
 
-struct Pipes {
-    stdin: File,
-    stdout: File,
-    stderr: File,
-    theirs: [OwnedFd; 3],
+pub struct Pipes {
+    pub stdin: File,
+    pub stdout: File,
+    pub stderr: File,
+    pub theirs: [OwnedFd; 3],
 }
 
-fn pipes() -> Pipes {
+pub fn pipes() -> Pipes {
     let pipe = || pipe_with(PipeFlags::CLOEXEC).unwrap();
     let ((stdin, keys), (out, stdout), (err, stderr)) = (pipe(), pipe(), pipe());
     Pipes { stdin: keys.into(), stdout: out.into(), stderr: err.into(), theirs: [stdin, stdout, stderr] }
 }
 
-fn read(mut file: File) -> String {
+pub fn read(mut file: File) -> String {
     let mut text = String::new();
     file.read_to_string(&mut text).unwrap();
     text

@@ -50,3 +50,50 @@ fn what_the_first_process_leaves_behind_ends_with_it_and_is_heard() {
     assert_eq!(bundle.run().code, Some(4));
     assert!(bundle.log().contains(&"stdout F still".into()));
 }
+
+#[test]
+fn an_init_reaps_and_ends_when_told() {
+    let mut bundle = script!("").set("/process/args", json!(["/init", "init"]));
+    bundle.settings.log = None;
+    bundle.config["mounts"].as_array_mut().unwrap().push(json!({
+        "destination": "/init", "type": "bind", "source": crate::bundle::program().path(), "options": ["bind", "ro"]
+    }));
+    std::fs::write(bundle.settings.bundle.join("rootfs/init"), "").unwrap();
+    let started = bundle.launch();
+    // Its child's child becomes its own.
+    let mut process = bundle.config["process"].clone();
+    process["args"] = json!(["sh", "-c", "(sleep 0.05) & exit 0"]);
+    let pipes = crate::exec::pipes();
+    let mut execution = bundle.monitor().exec(&process, Some(pipes.theirs)).unwrap();
+    assert_eq!(crate::exec::wait(&mut execution), 0);
+    let children = format!("/proc/{0}/task/{0}/children", started.pid);
+    crate::bundle::wait_for("no children", || {
+        std::fs::read_to_string(&children).unwrap().trim().is_empty().then_some(())
+    });
+    let mut watch = bundle.monitor().watch().unwrap();
+    bundle.monitor().kill(15, false).unwrap();
+    assert_eq!(bundle.end(&mut watch).code, Some(0));
+}
+
+#[test]
+fn nobody_but_root_and_the_shims_user_is_served() {
+    let bundle = script!("read end").stdin(false);
+    bundle.launch();
+    let socket = bundle.settings.run.join(rcrun::monitor::SOCKET);
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&socket).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    // Let in by mistake, and asked for its credentials.
+    for path in [bundle.file(""), bundle.file("run"), bundle.settings.run.clone()] {
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    std::fs::set_permissions(&socket, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+    let pid = rcrun::sys::clone::spawn(Default::default(), || {
+        let user = rustix::process::Uid::from_raw(1000);
+        let asked = rustix::thread::set_thread_uid(user).is_ok() && bundle.monitor().kill(9, false).is_err();
+        i32::from(!asked)
+    })
+    .unwrap();
+    assert_eq!(pid.wait().unwrap().exit_status(), Some(0), "a stranger's signal was sent");
+    assert!(bundle.monitor().status().is_ok());
+    bundle.kill();
+}

@@ -9,4 +9,5 @@ mod exec;
 mod lives;
 mod log;
 mod memory;
+mod program;
 mod streams;
