@@ -95,6 +95,8 @@ pub enum Expression<'a> {
     Masquerade,
     /// To another chain, and back.
     Jump { chain: &'a str },
+    /// Back to the chain that jumped here.
+    Return,
     /// No further.
     Drop,
 }
@@ -299,16 +301,22 @@ impl Expression<'_> {
                 r.big_endian(1, DNAT).big_endian(2, family).big_endian(3, address).big_endian(5, port)
             }),
             Self::Masquerade => expression("masq", &|r| r),
-            Self::Jump { chain } => expression("immediate", &|r| {
+            Self::Jump { chain } => {
                 const JUMP: i32 = -3;
-                let verdict = |r: Request| r.big_endian(1, JUMP as u32).text(2, chain);
-                r.big_endian(1, 0).nest(2, |r| r.nest(2, verdict))
-            }),
-            Self::Drop => expression("immediate", &|r| {
-                r.big_endian(1, 0).nest(2, |r| r.nest(2, |r| r.big_endian(1, 0)))
-            }),
+                expression("immediate", &|r| verdict(r, |r| r.big_endian(1, JUMP as u32).text(2, chain)))
+            }
+            Self::Return => {
+                const RETURN: i32 = -5;
+                expression("immediate", &|r| verdict(r, |r| r.big_endian(1, RETURN as u32)))
+            }
+            Self::Drop => expression("immediate", &|r| verdict(r, |r| r.big_endian(1, 0))),
         }
     }
+}
+
+/// An immediate value for the verdict's register.
+fn verdict(request: Request, inside: impl FnOnce(Request) -> Request) -> Request {
+    request.big_endian(1, 0).nest(2, |r| r.nest(2, inside))
 }
 
 #[cfg(test)]

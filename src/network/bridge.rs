@@ -138,8 +138,8 @@ impl Bridge {
             self.plug_in(&host, bridge, namespace, owner, &lease)?;
         }
         if !lease.ports.is_empty() {
-            self.allow_loopback(&host, bridge, &subnets)?;
             firewall.open(owner, &lease)?;
+            self.allow_loopback(&host, bridge, &subnets)?;
         }
         Ok(Attachment { addresses: lease.addresses })
     }
@@ -270,7 +270,7 @@ impl Bridge {
     }
 
     fn firewall(&self) -> Result<Firewall, NetworkError> {
-        Firewall::new(&self.settings.name, &self.subnets)
+        Firewall::new(&self.settings.name, &self.subnets, !forwarding::filters_bridges())
     }
 
     /// Ports of the host answer on its loopback addresses, too: packets with such an address may then pass the bridge.
@@ -278,6 +278,7 @@ impl Bridge {
         for subnet in subnets {
             match subnet.first().is_ipv4() {
                 true => forwarding::allow_loopback(&self.settings.name)?,
+                false if forwarding::filters_bridges() => {}
                 false => host
                     .accept_loopback(bridge)
                     .map_err(|error| failed(format!("route ::1 to {}", self.settings.name), error))?,

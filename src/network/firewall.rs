@@ -3,7 +3,7 @@
 //! Rules are written once; a Pod's port is an element of a map. Whether they are there is asked with each attachment (a reload of
 //! the host's firewall takes them away); a comment on one chain bears a digest of them, so that other rules than these are replaced.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::lease::Lease;
 use super::port::{PortMapping, Protocol};
@@ -24,6 +24,7 @@ const IIFNAME: u32 = 6;
 const OIFNAME: u32 = 7;
 const NFPROTO: u32 = 15;
 const L4PROTO: u32 = 16;
+const LOOPBACK6: &[u8] = &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 /// Elements a transaction, so that it fits into a socket's buffer.
 const ELEMENTS: usize = 200;
 
@@ -43,14 +44,23 @@ pub(super) struct Firewall {
     /// As the kernel compares names of devices.
     bridge: [u8; 16],
     subnets: Vec<Subnet>,
+    /// Can a port answer on ::1?
+    loopback6: bool,
 }
 
 impl Firewall {
-    pub fn new(bridge: &str, subnets: &[Subnet]) -> Result<Self, NetworkError> {
+    /// The rules of this bridge; `loopback6`: ports answer on ::1, too.
+    pub fn new(bridge: &str, subnets: &[Subnet], loopback6: bool) -> Result<Self, NetworkError> {
         let rules = Rules::open().map_err(|error| failed("open a netfilter socket", error))?;
         let mut name = [0; 16];
         name.iter_mut().zip(bridge.bytes()).for_each(|(to, from)| *to = from);
-        Ok(Self { rules, table: format!("rcrun-{bridge}"), bridge: name, subnets: subnets.to_vec() })
+        Ok(Self {
+            rules,
+            table: format!("rcrun-{bridge}"),
+            bridge: name,
+            subnets: subnets.to_vec(),
+            loopback6,
+        })
     }
 
     /// Are the rules there, all of them, and these?
@@ -83,23 +93,30 @@ impl Firewall {
 
     /// Lets the ports of a lease lead into its container.
     pub fn open(&self, owner: &str, lease: &Lease) -> Result<(), NetworkError> {
-        if let Some(port) = lease.ports.iter().find(|port| elements_of(port, &lease.addresses).is_empty()) {
-            let operation = format!(
-                "lead port {}:{} of the host to {:?}",
-                Shown(port.address),
-                port.host,
-                lease.addresses
-            );
-            let error = std::io::Error::other("the container has no address of this family");
-            return Err(NetworkError::Call { operation, error });
-        }
+        lease.ports.iter().try_for_each(|port| self.can_lead(port, &lease.addresses))?;
         let mut batch = Batch::new(&self.table);
         batch.add(&elements(lease), owner);
         self.commit(batch)?;
         forget(lease)
     }
 
-    /// The opposite. What is gone already is fine.
+    fn can_lead(&self, port: &PortMapping, addresses: &[IpAddr]) -> Result<(), NetworkError> {
+        let why = if elements_of(port, addresses).is_empty() {
+            "the container has no address of this family"
+        } else if port.address == Some(IpAddr::V6(Ipv6Addr::LOCALHOST)) && !self.loopback6 {
+            "the kernel leads nothing back to ::1 while net.bridge.bridge-nf-call-ip6tables is 1; set it to 0 or map the port of 127.0.0.1"
+        } else {
+            return Ok(());
+        };
+        let from = match port.address {
+            Some(address) => SocketAddr::new(address, port.host).to_string(),
+            None => port.host.to_string(),
+        };
+        let operation = format!("lead {from}/{} into a container", port.protocol.name());
+        Err(NetworkError::Call { operation, error: std::io::Error::other(why) })
+    }
+
+    /// The opposite of [`Self::open`]. What is gone already is fine.
     pub fn close(&self, lease: &Lease) -> Result<(), NetworkError> {
         use rustix::io::Errno;
         let elements = elements(lease);
@@ -173,6 +190,18 @@ impl Firewall {
                 ],
             );
         }
+        if !self.loopback6 {
+            batch.rule(
+                "ports",
+                &[
+                    E::Meta { key: NFPROTO, to: FIRST },
+                    E::Equal { register: FIRST, value: &[IPV6 as u8] },
+                    E::Payload { base: NETWORK_HEADER, offset: 24, length: 16, to: FIRST },
+                    E::Equal { register: FIRST, value: LOOPBACK6 },
+                    E::Return,
+                ],
+            );
+        }
         for (family, of_address, of_all) in [(IPV4, ADDRESS_PORTS4, PORTS4), (IPV6, ADDRESS_PORTS6, PORTS6)] {
             batch.rule("ports", &lead(family, &of_address));
             batch.rule("ports", &lead(family, &of_all));
@@ -216,7 +245,6 @@ fn sources(subnet: &Subnet) -> (Vec<E<'_>>, Vec<E<'_>>) {
     let (network, mask) = subnet.bytes();
     let inside =
         [source(length), E::And { register: FIRST, mask }, E::Equal { register: FIRST, value: network }];
-    const LOOPBACK6: &[u8] = &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
     let loopback = match subnet.first().is_ipv4() {
         true => [source(1), E::Equal { register: FIRST, value: &[127] }],
         false => [source(16), E::Equal { register: FIRST, value: LOOPBACK6 }],
@@ -306,18 +334,6 @@ fn forget(lease: &Lease) -> Result<(), NetworkError> {
 /// Is it an address of this host? A socket can be bound to no other.
 fn is_local(address: IpAddr) -> bool {
     std::net::UdpSocket::bind((address, 0)).is_ok()
-}
-
-struct Shown(Option<IpAddr>);
-
-impl std::fmt::Display for Shown {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            Some(IpAddr::V6(address)) => write!(f, "[{address}]"),
-            Some(address) => write!(f, "{address}"),
-            None => f.write_str("*"),
-        }
-    }
 }
 
 #[cfg(test)]

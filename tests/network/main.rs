@@ -5,3 +5,4 @@ mod bridge;
 mod host;
 mod namespaces;
 mod ports;
+mod timing;

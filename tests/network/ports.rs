@@ -73,6 +73,38 @@ fn a_port_answers_on_every_address_of_the_host() {
 }
 
 #[test]
+fn where_rules_see_bridged_packets_all_but_the_ipv6_loopback_address_answer() {
+    let host = require!(Host::new());
+    host.filter_bridges(true);
+    let bridge = host.bridge();
+    let neighbour = neighbour(&host);
+    let (one, two) = (host.pod(&bridge, "one", &[tcp(None, 8080)]), host.pod(&bridge, "two", &[]));
+    one.serve(80, "one");
+    for address in ["127.0.0.1", "10.88.0.1", "192.0.2.1", "fd72:6372:756e::1", "fd02::1"] {
+        assert!(ask(to(address, 8080)).is_ok(), "{address}");
+    }
+    // At once, so that a client tries the next address.
+    let refused = ask(to("::1", 8080)).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    for address in ["192.0.2.1", "fd02::1", "10.88.0.1", "fd72:6372:756e::1"] {
+        for pod in [&one, &two, &neighbour] {
+            assert!(pod.ask(to(address, 8080)).is_ok(), "{address}");
+        }
+    }
+    for family in 0..2 {
+        let (from, address) = (two.addresses[family], one.addresses[family]);
+        assert_eq!(two.ask(SocketAddr::new(address, 80)).unwrap(), format!("one {from}"));
+    }
+    let other = host.namespace("three");
+    let error = bridge.attach(&other, "three", "eth0", &[tcp(Some("::1"), 8081)]).unwrap_err().to_string();
+    assert!(error.contains("[::1]:8081/tcp") && error.contains("bridge-nf-call-ip6tables"), "{error}");
+    // The rules follow the setting.
+    host.filter_bridges(false);
+    bridge.attach(&other, "three", "eth0", &[tcp(Some("::1"), 8081)]).unwrap();
+    assert!(ask(to("::1", 8080)).is_ok());
+}
+
+#[test]
 fn a_port_answers_to_its_own_container_and_to_its_neighbours() {
     let host = require!(Host::new());
     let bridge = host.bridge();
