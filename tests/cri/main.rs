@@ -25,6 +25,8 @@ macro_rules! node {
 // No test uses all of it.
 #[allow(dead_code)]
 mod calls;
+mod container;
+mod exec_sync;
 #[path = "../images/fixtures/mod.rs"]
 mod fixtures;
 mod image;
