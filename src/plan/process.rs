@@ -1,5 +1,6 @@
 //! What the container's process is: program, environment, ids, capabilities, limits.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ffi::CString;
 
@@ -45,8 +46,11 @@ pub(super) fn program(process: &Process, facts: &Facts<'_>, notify: Option<&str>
         // An empty entry means the working directory to a shell; a container's config means it never.
         path.split(':').filter(|d| !d.is_empty()).map(|d| c_string(&format!("{d}/{name}"))).collect()
     };
-    let mut env: Vec<CString> = last_of_each(env).into_iter().map(|v| c_string(v)).collect();
-    if variable("HOME").is_none() {
+    let bytes: Vec<Cow<'_, [u8]>> = env.iter().map(|variable| crate::spec::bytes_of(variable)).collect();
+    // Validation has found the text free of NUL bytes, and the bytes of a variable have none.
+    let mut env: Vec<CString> =
+        last_of_each(&bytes).into_iter().map(|v| CString::new(v).unwrap_or_default()).collect();
+    if !bytes.iter().any(|variable| variable.starts_with(b"HOME=")) {
         env.push(c_string(&format!("HOME={}", (facts.home)(process.user().uid()))));
     }
     if facts.listen_fds > 0 {
@@ -63,10 +67,10 @@ pub(super) fn program(process: &Process, facts: &Facts<'_>, notify: Option<&str>
 }
 
 /// The environment with one entry a name, the last: getenv(3) would find the first.
-fn last_of_each(env: &[String]) -> Vec<&String> {
+fn last_of_each<'v>(env: &'v [Cow<'_, [u8]>]) -> Vec<&'v [u8]> {
     let mut names = BTreeSet::new();
-    let mut last: Vec<&String> =
-        env.iter().rev().filter(|variable| names.insert(variable.split('=').next())).collect();
+    let mut is_first = |variable: &&'v [u8]| names.insert(variable.split(|byte| *byte == b'=').next());
+    let mut last: Vec<&[u8]> = env.iter().rev().map(AsRef::as_ref).filter(|v| is_first(v)).collect();
     last.reverse();
     last
 }

@@ -168,6 +168,17 @@ fn home_comes_from_the_containers_users_where_the_environment_has_none() {
 }
 
 #[test]
+fn a_variable_may_have_bytes_that_are_no_text() {
+    let bytes = |name, value| crate::spec::variable(name, value);
+    let plan = plan_of(|c| {
+        c["process"]["env"] =
+            json!(["A=1", bytes("A", b"\xff"), bytes("B", b"\xfe"), bytes("HOME", b"/\xff")]);
+    });
+    let expected = [c"A=\xff", c"B=\xfe", c"HOME=/\xff"].map(ToOwned::to_owned);
+    assert_eq!(plan.unwrap().program.env, expected);
+}
+
+#[test]
 fn a_new_user_namespace_waits_for_its_mappings_and_binds_devices() {
     let plan = plan_of(|c| {
         c["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));

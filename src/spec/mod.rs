@@ -6,11 +6,14 @@
 mod default;
 mod dialect;
 mod validate;
+mod variables;
 
 pub use default::{default_config, default_spec, rootless_config, rootless_spec};
 pub use oci_spec::runtime::{LinuxIdMapping, Process, Spec};
 pub(crate) use validate::{has_namespace, joined_path, joins_namespace};
 pub use validate::{sysctl_namespace, sysctl_path};
+pub(crate) use variables::bytes_of;
+pub use variables::variable;
 
 /// The newest version of the runtime specification whose Linux part rcrun knows.
 pub const OCI_VERSION: &str = "1.3.0";

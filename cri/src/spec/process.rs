@@ -99,46 +99,49 @@ fn environment(request: &Request<'_>) -> Result<Vec<String>, Invalid> {
         "" => request.host.hostname.as_str(),
         hostname => hostname,
     };
-    let mut all = vec![format!("PATH={}", defaults::PATH)];
-    all.extend(request.container.tty.then(|| TERM.to_owned()));
-    all.push(format!("HOSTNAME={hostname}"));
+    let mut all: Vec<Variable<'_>> = vec![("PATH", Some(defaults::PATH.as_bytes()))];
+    all.extend(request.container.tty.then_some(("TERM", Some(&b"xterm"[..]))));
+    all.push(("HOSTNAME", Some(hostname.as_bytes())));
     // Where nobody says it: as login(1) would.
-    all.extend((!request.user.home.is_empty()).then(|| format!("HOME={}", request.user.home)));
-    all.extend(request.image.env.iter().cloned());
+    let home = request.user.home.as_str();
+    all.extend((!home.is_empty()).then_some(("HOME", Some(home.as_bytes()))));
+    all.extend(request.image.env.iter().map(|entry| match entry.split_once('=') {
+        Some((name, value)) => (name, Some(value.as_bytes())),
+        None => (entry.as_str(), None),
+    }));
     for (index, variable) in request.container.envs.iter().enumerate() {
         let refuse = |reason: String| Err(Invalid::new(format!("envs[{index}]"), reason));
         if variable.key.is_empty() || variable.key.contains(['=', '\0']) {
             return refuse(format!("{:?} is no variable's name", variable.key));
         }
-        match str::from_utf8(&variable.value) {
-            Ok(value) if value.contains('\0') => {
-                return refuse(format!("the value of {} contains a NUL byte", variable.key));
-            }
-            Ok(value) => all.push(format!("{}={value}", variable.key)),
-            Err(_) => {
-                return refuse(format!(
-                    "the value of {} is not UTF-8, as config.json has to be",
-                    variable.key
-                ));
-            }
+        if variable.value.contains(&0) {
+            return refuse(format!("the value of {} contains a NUL byte", variable.key));
         }
+        // What stands for bytes in a config.json rcrun's own library alone understands.
+        if request.profile.program.is_some() && str::from_utf8(&variable.value).is_err() {
+            let name = &variable.key;
+            return refuse(format!(
+                "the value of {name} is not UTF-8, as a config.json for another runtime has to be"
+            ));
+        }
+        all.push((&variable.key, Some(&variable.value)));
     }
     Ok(last_of_each(&all))
 }
 
-fn last_of_each(all: &[String]) -> Vec<String> {
+/// Name and value; None takes it away.
+type Variable<'a> = (&'a str, Option<&'a [u8]>);
+
+fn last_of_each(all: &[Variable<'_>]) -> Vec<String> {
     let mut names: Vec<&str> = Vec::new();
-    let mut last: BTreeMap<&str, Option<&String>> = BTreeMap::new();
-    for variable in all {
-        let (name, value) = match variable.split_once('=') {
-            Some((name, _)) => (name, Some(variable)),
-            None => (variable.as_str(), None),
-        };
-        if last.insert(name, value).is_none() {
+    let mut last: BTreeMap<&str, Option<&[u8]>> = BTreeMap::new();
+    for (name, value) in all {
+        if last.insert(name, *value).is_none() {
             names.push(name);
         }
     }
-    names.into_iter().filter_map(|name| last.get(name).copied().flatten()).cloned().collect()
+    let entry = |name| Some(rcrun::spec::variable(name, last.get(name).copied().flatten()?));
+    names.into_iter().filter_map(entry).collect()
 }
 
 fn working_directory(request: &Request<'_>) -> Result<String, Invalid> {
@@ -242,11 +245,18 @@ mod tests {
             ("", &b"x"[..], "envs[0]: \"\" is no variable's name"),
             ("A=B", b"x", "envs[0]: \"A=B\" is no variable's name"),
             ("A", b"\0", "envs[0]: the value of A contains a NUL byte"),
-            ("A", b"\xff", "envs[0]: the value of A is not UTF-8, as config.json has to be"),
         ] {
             let wish = Wish::with(|wish| wish.container.envs = vec![variable(key, value)]);
             assert_eq!(wish.error(), expected);
         }
+        let mut bytes = Wish::with(|wish| wish.container.envs = vec![variable("A", b"\xff")]);
+        let entry = bytes.json()["process"]["env"].as_array().unwrap().last().unwrap().clone();
+        assert_eq!(entry, rcrun::spec::variable("A", b"\xff"));
+        bytes.profile.program = Some("/usr/bin/runc".into());
+        assert_eq!(
+            bytes.error(),
+            "envs[0]: the value of A is not UTF-8, as a config.json for another runtime has to be"
+        );
     }
 
     #[test]
