@@ -27,7 +27,8 @@ fn built_shim() -> PathBuf {
     // Cargo says where it is; elsewhere (in the VM) what is there must do.
     if let Some(cargo) = std::env::var_os("CARGO") {
         let mut build = Command::new(cargo);
-        build.args(["build", "--quiet", "--locked", "--package", "rcrun-shim"]);
+        // With rcrun-cri beside it the library is the one that was built for these tests.
+        build.args(["build", "--quiet", "--locked", "--package", "rcrun-cri", "--package", "rcrun-shim"]);
         build.current_dir(env!("CARGO_MANIFEST_DIR"));
         assert!(build.status().expect("start cargo").success(), "{build:?}");
     }

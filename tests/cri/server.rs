@@ -64,3 +64,12 @@ fn a_reload_takes_what_may_change_and_names_what_may_not() {
     });
     max_log_line().unwrap();
 }
+
+#[test]
+fn a_pod_outlives_a_killed_server() {
+    let node = node!();
+    let pod = node.pod("web");
+    node.restart();
+    assert_eq!(node.pods().len(), 1);
+    assert_eq!(node.pod_status(&pod.id).state, i32::from(api::PodSandboxState::SandboxReady));
+}
