@@ -107,8 +107,9 @@ impl EmptyBlocks {
     /// The next one.
     pub fn next(&mut self) -> &'static [u8] {
         // RFC 1950: deflate, a window of 32 KiB, no dictionary. RFC 1951: a stored block that is not the last; its
-        // length, and that inverted. Then the block: no headers.
-        const FIRST: &[u8] = &[0x78, 0x01, 0, 4, 0, 0xfb, 0xff, 0, 0, 0, 0];
+        // length, and that inverted. Then the header block: no headers. An empty stored block after it, as every flush
+        // writes one: Go's reader holds back what comes before until it sees that.
+        const FIRST: &[u8] = &[0x78, 0x01, 0, 4, 0, 0xfb, 0xff, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
         let blocks = if self.begun { &FIRST[2..] } else { FIRST };
         self.begun = true;
         blocks
