@@ -1,0 +1,127 @@
+//! `streamer`, built and run.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::OnceLock;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+use crate::host::in_time;
+
+/// The program, or a return from the test with a SKIP line where it cannot be built.
+macro_rules! skip_without_go {
+    ($client:ty) => {
+        match <$client>::build() {
+            Ok(client) => client,
+            Err(reason) => {
+                let test = std::thread::current();
+                return eprintln!("SKIP {}: {reason}", test.name().unwrap_or_default());
+            }
+        }
+    };
+}
+pub(crate) use skip_without_go;
+
+/// The program.
+#[derive(Clone)]
+pub struct Client(PathBuf);
+
+/// What came of it.
+pub struct Outcome {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// A call of it.
+pub struct Call(Command);
+
+impl Client {
+    /// Builds it, once for all tests.
+    pub fn build() -> Result<Self, String> {
+        static BUILT: OnceLock<Result<Client, String>> = OnceLock::new();
+        BUILT.get_or_init(build).clone()
+    }
+
+    /// Runs or joins a command.
+    pub fn command(&self, protocol: &str, arguments: &[&str], url: &str) -> Call {
+        self.call("command", protocol, arguments, &[url])
+    }
+
+    /// Forwards ports.
+    pub fn forward(&self, protocol: &str, arguments: &[&str], url: &str, ports: &[&str]) -> Call {
+        self.call("forward", protocol, arguments, &[&[url], ports].concat())
+    }
+
+    fn call(&self, what: &str, protocol: &str, flags: &[&str], rest: &[&str]) -> Call {
+        let mut command = Command::new(&self.0);
+        command.arg(what).args(["-protocol", protocol]).args(flags).args(rest);
+        // Loopback is not reached by way of a proxy.
+        command.env_remove("http_proxy").env_remove("HTTP_PROXY").kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Call(command)
+    }
+}
+
+fn build() -> Result<Client, String> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cri/streamer");
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("streamer");
+    let mut go = std::process::Command::new("go");
+    go.args(["build", "-buildvcs=false", "-o"]).arg(&program).arg(".").current_dir(source);
+    match go.env("CGO_ENABLED", "0").output() {
+        Ok(output) if output.status.success() => Ok(Client(program)),
+        Ok(output) => {
+            let errors = String::from_utf8_lossy(&output.stderr);
+            Err(format!("go build: {}", errors.lines().last().unwrap_or("no error")))
+        }
+        Err(error) => Err(format!("go: {error}")),
+    }
+}
+
+impl Call {
+    /// Sends `input` and waits for its end.
+    pub async fn output(mut self, input: &[u8]) -> Outcome {
+        let mut child = self.0.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let input = input.to_vec();
+        tokio::spawn(async move {
+            let _ = stdin.write_all(&input).await;
+        });
+        let output = in_time(child.wait_with_output()).await.unwrap();
+        Outcome {
+            code: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Starts it and goes on; its input stays open.
+    pub fn start(mut self) -> Running {
+        let mut child = self.0.spawn().unwrap();
+        let stdin = child.stdin.take().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        Running { child, _stdin: stdin, stdout }
+    }
+}
+
+/// It runs.
+pub struct Running {
+    child: Child,
+    _stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Running {
+    /// The next line of its output.
+    pub async fn line(&mut self) -> String {
+        let mut line = String::new();
+        in_time(self.stdout.read_line(&mut line)).await.unwrap();
+        line.trim_end().to_owned()
+    }
+
+    /// Kills it.
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+}
