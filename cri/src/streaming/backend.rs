@@ -3,24 +3,25 @@
 use std::any::Any;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd as _, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcrun::monitor::{Execution, Monitor};
+use rcrun::monitor::Execution;
 use rcrun::network::NetworkNamespace;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto};
-use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncRead, AsyncWrite, Interest};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::unix::pipe;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::spawn_blocking;
+use tonic::Status;
 
 use super::Streaming;
 use super::resize::Window;
 use super::terminal::Terminal;
 use crate::api;
+use crate::container;
 use crate::runtime::Runtime;
 use crate::state::Container;
 
@@ -79,7 +80,7 @@ impl Backend for Containers {
     }
 
     async fn exec(&self, request: api::ExecRequest) -> Result<Running, String> {
-        let container = super::running(&self.0, &request.container_id).map_err(|status| one_line(&status))?;
+        let container = container::running(&self.0, &request.container_id).map_err(message)?.get();
         let id = container.id.clone();
         let started = if request.tty {
             self.exec_with_terminal(&container, request).await
@@ -90,7 +91,7 @@ impl Backend for Containers {
     }
 
     async fn attach(&self, request: api::AttachRequest) -> Result<Running, String> {
-        let container = super::running(&self.0, &request.container_id).map_err(|status| one_line(&status))?;
+        let container = container::running(&self.0, &request.container_id).map_err(message)?.get();
         let attached = self.attach_to(&container, &request).await;
         attached.map_err(|error| format!("attach to container {}: {error}", container.id))
     }
@@ -118,10 +119,6 @@ impl Backend for Containers {
 }
 
 impl Containers {
-    fn monitor(&self, container: &Container) -> Monitor {
-        Monitor::of(&self.0.paths.shim_run(&container.id))
-    }
-
     async fn exec_with_terminal(
         &self,
         container: &Container,
@@ -170,9 +167,11 @@ impl Containers {
         streams: impl FnOnce(&api::ExecRequest) -> io::Result<(T, Option<[OwnedFd; 3]>)>,
     ) -> Result<(T, Execution), String> {
         let (near, far) = streams(&request).map_err(|error| format!("pipe: {error}"))?;
-        let (this, monitor, container) = (self.clone(), self.monitor(container), container.clone());
+        let (this, monitor, container) =
+            (self.clone(), container::shim(&self.0, &container.id), container.clone());
         let execution = spawn_blocking(move || {
-            let process = super::process(&this.0, &container, &request.cmd, request.tty)?;
+            let process =
+                container::process(&this.0, &container, &request.cmd, request.tty).map_err(message)?;
             monitor.exec(&process, far).map_err(|error| error.to_string())
         });
         let execution = execution.await.map_err(|error| error.to_string())??;
@@ -194,7 +193,7 @@ impl Containers {
         let (stdin, stdout, stderr) = pipes().map_err(|error| format!("pipe: {error}"))?;
         let (stdin, far_stdin) = stdin.unzip();
         let (stderr, far_stderr) = stderr.unzip();
-        let monitor = self.monitor(container);
+        let monitor = container::shim(&self.0, &container.id);
         let window = if container.config.tty { Window::Container(monitor.clone()) } else { Window::None };
         let attached = spawn_blocking(move || monitor.attach(far_stdin, Some(stdout.1), far_stderr)).await;
         let attached = attached.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
@@ -209,8 +208,7 @@ impl Containers {
     }
 }
 
-/// A status as one line.
-fn one_line(status: &tonic::Status) -> String {
+fn message(status: Status) -> String {
     status.message().to_owned()
 }
 
@@ -262,22 +260,13 @@ fn sockets(namespace: Option<&std::path::Path>) -> io::Result<Vec<(IpAddr, Owned
     namespace.enter(make).map_err(io::Error::other)?
 }
 
-/// An execution's descriptor for tokio.
-struct Pollable(Execution);
-
-impl AsRawFd for Pollable {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
-    }
-}
-
-#[expect(deprecated, reason = "its successor is unsafe; the descriptor is owned and nobody takes it out")]
-async fn wait(execution: Execution) -> Result<i32, String> {
-    let watched = AsyncFd::with_interest(Pollable(execution), Interest::READABLE);
-    let mut watched = watched.map_err(|error| format!("waiting for the process: {error}"))?;
+/// Waits for the process. Dropping this leaves it alone.
+async fn wait(mut execution: Execution) -> Result<i32, String> {
+    let readable = execution.as_fd().try_clone_to_owned().and_then(container::readable);
+    let readable = readable.map_err(|error| format!("wait for the process: {error}"))?;
     loop {
-        let mut ready = watched.readable_mut().await.map_err(|error| error.to_string())?;
-        match ready.get_inner_mut().0.try_wait() {
+        let mut ready = readable.readable().await.map_err(|error| error.to_string())?;
+        match execution.try_wait() {
             Ok(Some(code)) => return Ok(code),
             Ok(None) => ready.clear_ready(),
             Err(error) => return Err(error.to_string()),

@@ -21,13 +21,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use oci_spec::runtime::Spec;
 use tokio::net::TcpListener;
-use tonic::{Code, Status};
+use tonic::Status;
 
 use crate::api;
+use crate::container;
 use crate::runtime::Runtime;
-use crate::state::{Container, PodState};
+use crate::state::PodState;
 use token::{Request, Tokens};
 
 /// Tokens of URLs that were given out, and where the server listens.
@@ -96,11 +96,11 @@ pub async fn exec(
     runtime: &Arc<Runtime>,
     mut request: api::ExecRequest,
 ) -> Result<api::ExecResponse, Status> {
-    validate(request.stdin, request.stdout, request.stderr, request.tty)?;
+    validate(&request.container_id, [request.stdin, request.stdout, request.stderr], request.tty)?;
     if request.cmd.is_empty() {
         return Err(Status::invalid_argument("cmd is empty: name a program to run"));
     }
-    request.container_id = running(runtime, &request.container_id)?.id.clone();
+    request.container_id = container::running(runtime, &request.container_id)?.get().id.clone();
     url(runtime, Request::Exec(request)).map(|url| api::ExecResponse { url })
 }
 
@@ -109,8 +109,8 @@ pub async fn attach(
     runtime: &Arc<Runtime>,
     mut request: api::AttachRequest,
 ) -> Result<api::AttachResponse, Status> {
-    validate(request.stdin, request.stdout, request.stderr, request.tty)?;
-    request.container_id = running(runtime, &request.container_id)?.id.clone();
+    validate(&request.container_id, [request.stdin, request.stdout, request.stderr], request.tty)?;
+    request.container_id = container::running(runtime, &request.container_id)?.get().id.clone();
     url(runtime, Request::Attach(request)).map(|url| api::AttachResponse { url })
 }
 
@@ -139,45 +139,17 @@ fn url(runtime: &Runtime, request: Request) -> Result<String, Status> {
     runtime.streaming.url(request, Duration::from_secs(runtime.config().streaming.token_lifetime))
 }
 
-fn validate(stdin: bool, stdout: bool, stderr: bool, tty: bool) -> Result<(), Status> {
-    if tty && stderr {
+fn validate(id: &str, streams: [bool; 3], tty: bool) -> Result<(), Status> {
+    if id.is_empty() {
+        return Err(Status::invalid_argument("container_id is empty"));
+    }
+    if tty && streams[2] {
         return Err(Status::invalid_argument(
             "tty and stderr: a terminal has one output; ask for stdout alone",
         ));
     }
-    if !(stdin || stdout || stderr) {
+    if streams == [false; 3] {
         return Err(Status::invalid_argument("none of stdin, stdout and stderr is asked for"));
     }
     Ok(())
-}
-
-/// A container that runs.
-fn running(runtime: &Runtime, id: &str) -> Result<Arc<Container>, Status> {
-    if id.is_empty() {
-        return Err(Status::invalid_argument("container_id is empty"));
-    }
-    let entry = runtime.containers.find(id).map_err(|error| Status::not_found(error.to_string()))?;
-    let container = entry.get();
-    match container.state() {
-        api::ContainerState::ContainerRunning => Ok(container),
-        state => {
-            let state = state.as_str_name().trim_start_matches("CONTAINER_").to_lowercase();
-            let message = format!("container {} does not run: it is {state}", container.id);
-            Err(Status::new(Code::FailedPrecondition, message))
-        }
-    }
-}
-
-/// The OCI process of an exec, out of the container's own. Blocks.
-fn process(
-    runtime: &Runtime,
-    container: &Container,
-    args: &[String],
-    tty: bool,
-) -> Result<serde_json::Value, String> {
-    let path = runtime.paths.container_state(&container.id).join("config.json");
-    let spec = std::fs::read(&path).map_err(|error| format!("read {path:?}: {error}"))?;
-    let spec: Spec = serde_json::from_slice(&spec).map_err(|error| format!("{path:?}: {error}"))?;
-    let process = crate::spec::exec(&spec, args, tty).map_err(|error| error.to_string())?;
-    serde_json::to_value(process).map_err(|error| error.to_string())
 }
