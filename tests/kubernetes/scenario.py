@@ -99,7 +99,7 @@ def wait(what, condition, seconds=30.0):
             value = condition()
             if value:
                 return value
-        except (OSError, ValueError, LookupError, urllib.error.URLError) as error:
+        except (OSError, ValueError, LookupError, StopIteration, urllib.error.URLError) as error:
             last = error
         time.sleep(0.1)
     raise AssertionError(f"no {what} after {seconds * PATIENCE:.0f} s" + (f": {last}" if last else ""))
