@@ -53,6 +53,7 @@ KUBELET_CONFIG = {
     "resolvConf": "",
     "localStorageCapacityIsolation": True,
     "evictionHard": {"nodefs.available": "1%", "imagefs.available": "1%", "memory.available": "1Mi"},
+    "featureGates": {"PodAndContainerStatsFromCRI": True},
     "imageGCHighThresholdPercent": 100,
     "containerLogMaxSize": "64Ki",
     "containerLogMonitorInterval": "3s",
