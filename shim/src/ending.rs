@@ -2,25 +2,28 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 
 use rcrun::id::ContainerId;
 use rcrun::lifecycle;
-use rcrun::monitor::{EXIT_FILE, Exit, Settings};
+use rcrun::monitor::{EXIT_FILE, Exit, SOCKET, Settings};
 
 use crate::error::ShimError;
 use crate::program::Program;
 use crate::start::store;
 
-/// Writes exit.json, whole.
+/// Writes exit.json, whole: into the bundle, or, where that takes no more, into the volatile directory.
 pub fn write_exit(settings: &Settings, exit: &Exit) -> Result<(), ShimError> {
-    let (path, new) = (settings.bundle.join(EXIT_FILE), settings.bundle.join("exit.json.new"));
-    let failed = |operation| {
-        let path = path.clone();
-        move |error| ShimError::File { operation, path, error }
-    };
-    let json = serde_json::to_vec(exit).map_err(io::Error::from).map_err(failed("write"))?;
-    fs::write(&new, json).map_err(failed("write"))?;
-    fs::rename(&new, &path).map_err(failed("rename"))
+    write_into(&settings.bundle, exit).or_else(|_| write_into(&settings.run, exit))
+}
+
+fn write_into(directory: &Path, exit: &Exit) -> Result<(), ShimError> {
+    let (path, new) = (directory.join(EXIT_FILE), directory.join("exit.json.new"));
+    let json = serde_json::to_vec(exit).map_err(io::Error::from);
+    json.and_then(|json| fs::write(&new, json)).and_then(|()| fs::rename(&new, &path)).map_err(|error| {
+        let _ = fs::remove_file(&new);
+        ShimError::File { operation: "write", path, error }
+    })
 }
 
 /// Removes the runtime's state of the container, whatever there is of it.
@@ -31,8 +34,12 @@ pub fn delete_state(settings: &Settings) -> Result<(), ShimError> {
     }
 }
 
-/// Removes the volatile directory.
+/// Removes the volatile directory, unless exit.json is there for want of a better place.
 pub fn remove_run(settings: &Settings) {
+    if settings.run.join(EXIT_FILE).exists() {
+        let _ = fs::remove_file(settings.run.join(SOCKET));
+        return;
+    }
     let _ = fs::remove_dir_all(&settings.run);
 }
 
@@ -40,6 +47,6 @@ pub fn remove_run(settings: &Settings) {
 pub fn discard(settings: &Settings) -> Result<(), ShimError> {
     let _signals = crate::start::prepare()?;
     delete_state(settings)?;
-    remove_run(settings);
+    let _ = fs::remove_dir_all(&settings.run);
     Ok(())
 }

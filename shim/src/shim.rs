@@ -21,6 +21,8 @@ use crate::streams::{Streams, open_slave};
 
 /// What one read takes.
 const CHUNK: usize = 32 << 10;
+/// /proc/sys/fs/pipe-max-size, unless somebody has raised it.
+const LARGEST_PIPE: usize = 1 << 20;
 
 /// One container's shim.
 #[derive(Debug)]
@@ -301,7 +303,7 @@ impl Shim {
         self.look_at_memory();
         let emptied = self.kill_rest();
         for index in 0..self.streams.outputs.len() {
-            while self.relay(index, PollFlags::empty()) {}
+            self.drain(index);
         }
         if let Some(log) = &mut self.log {
             for output in &mut self.streams.outputs {
@@ -322,6 +324,15 @@ impl Shim {
             ending::remove_run(&self.settings);
         }
         written.and(deleted).and(emptied.map_err(ShimError::from))
+    }
+
+    /// Reads what is there, and no more than a pipe can hold: a process that got away may go on writing.
+    fn drain(&mut self, index: usize) {
+        for _ in 0..LARGEST_PIPE / CHUNK {
+            if !self.relay(index, PollFlags::empty()) {
+                break;
+            }
+        }
     }
 
     /// What the first process leaves behind dies with it.

@@ -44,6 +44,10 @@ pub enum MonitorError {
     Refused(String),
     #[error("shim of container {id}: {operation}: {error}")]
     Call { id: String, operation: &'static str, error: std::io::Error },
+    #[error(
+        "container {id}: its start has not come to an end within {seconds} s and was given up: does a hook hang?"
+    )]
+    Late { id: String, seconds: u64 },
     #[error("container {id}: {operation} {path:?}: {error}")]
     File { id: String, operation: &'static str, path: std::path::PathBuf, error: std::io::Error },
     #[error("shim of container {id} said something else than it was asked: {text}")]

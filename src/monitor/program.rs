@@ -19,8 +19,11 @@ const NAME: &str = "rcrun-shim";
 /// Variables that are the caller's own: service manager and socket activation.
 const NOT_PASSED_ON: [&str; 6] =
     ["NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_USEC", "WATCHDOG_PID"];
-/// How long a container's start may take: its hooks have timeouts of their own, if any.
-const PATIENCE: Duration = Duration::from_secs(240);
+/// How long a container's start may take, as long as a kubelet waits for it: its hooks have timeouts of their own, if any.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a shim may take to clean up.
+const LAST_PATIENCE: Duration = Duration::from_secs(10);
+const NEW_SETTINGS: &str = "shim.json.new";
 
 /// The shim's program, looked for and sealed ([`crate::sealed`]) once, so that each start is one exec.
 #[derive(Debug)]
@@ -68,15 +71,16 @@ impl Program {
     /// # Errors
     /// [`MonitorError::Refused`] with the library's words where the container could not be made; nothing is left of it then.
     pub fn launch(&self, settings: &Settings, root: Option<OwnedFd>) -> Result<Started, MonitorError> {
-        write_settings(settings)?;
-        let launched =
-            self.converse("run", &settings.id, &settings.bundle, root.as_ref().map(|fd| fd.as_fd()));
+        let root = root.as_ref().map(|fd| fd.as_fd());
+        let launched = write_settings(settings)
+            .and_then(|()| self.converse("run", &settings.id, &settings.bundle, root));
         let failed = match launched {
             Ok(Launched::Running { pid, at }) => return Ok(Started { pid, at }),
             Ok(Launched::Failed { message }) => MonitorError::Refused(message),
             Ok(Launched::Over) => {
                 MonitorError::Protocol { id: settings.id.clone(), text: "over, of a start".into() }
             }
+            Err(error @ MonitorError::File { .. }) => error,
             Err(error) => {
                 // It was killed half way: another one finds what there is of the container.
                 let _ = self.converse("discard", &settings.id, &settings.bundle, None);
@@ -84,8 +88,9 @@ impl Program {
             }
         };
         let _ = std::fs::remove_dir_all(&settings.run);
-        let _ = std::fs::remove_file(settings.bundle.join(super::SETTINGS_FILE));
-        let _ = std::fs::remove_file(settings.bundle.join(super::EXIT_FILE));
+        for name in [super::SETTINGS_FILE, NEW_SETTINGS, super::EXIT_FILE] {
+            let _ = std::fs::remove_file(settings.bundle.join(name));
+        }
         Err(failed)
     }
 
@@ -136,18 +141,32 @@ impl Program {
         let argv = StringArray::new(vec![text(NAME.as_bytes())?, text(mode.as_bytes())?, bundle]);
         let env = StringArray::new(self.env.clone());
         let passed: Vec<_> = [theirs.as_fd()].into_iter().chain(root).collect();
-        detached::spawn(self.file.as_fd(), &argv, &env, &passed).map_err(failed("start"))?;
+        let pid = detached::spawn(self.file.as_fd(), &argv, &env, &passed).map_err(failed("start"))?;
         drop(theirs);
-        sockopt::set_socket_timeout(&ours, sockopt::Timeout::Recv, Some(PATIENCE))
-            .map_err(failed("setsockopt"))?;
-        match wire::receive(ours.as_fd(), RecvFlags::empty()) {
-            Ok((launched, _)) => Ok(launched),
-            Err(WireError::End | WireError::Call(Errno::CONNRESET)) => {
-                Err(MonitorError::Gone { id: id.into() })
+        match hear(ours.as_fd(), PATIENCE) {
+            Err(WireError::Call(Errno::AGAIN)) => {
+                end(pid, ours.as_fd());
+                Err(MonitorError::Late { id: id.into(), seconds: PATIENCE.as_secs() })
             }
+            Err(WireError::End) => Err(MonitorError::Gone { id: id.into() }),
             Err(WireError::Call(error)) => Err(failed("start")(error)),
             Err(error) => Err(MonitorError::Protocol { id: id.into(), text: error.to_string() }),
+            Ok(launched) => Ok(launched),
         }
+    }
+}
+
+fn hear(socket: BorrowedFd<'_>, patience: Duration) -> Result<Launched, WireError> {
+    sockopt::set_socket_timeout(socket, sockopt::Timeout::Recv, Some(patience))?;
+    Ok(wire::receive(socket, RecvFlags::empty())?.0)
+}
+
+/// Ends a shim that does not come to an end with its start: it cleans up itself, or is killed.
+fn end(pid: i32, socket: BorrowedFd<'_>) {
+    let _ = crate::sys::process::kill(pid, libc::SIGTERM);
+    if matches!(hear(socket, LAST_PATIENCE), Err(WireError::Call(Errno::AGAIN))) {
+        let _ = crate::sys::process::kill(pid, libc::SIGKILL);
+        let _ = hear(socket, LAST_PATIENCE);
     }
 }
 
@@ -160,7 +179,7 @@ fn write_settings(settings: &Settings) -> Result<(), MonitorError> {
     };
     let run = &settings.run;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(run).map_err(failed("make", run))?;
-    let (path, new) = (settings.bundle.join(super::SETTINGS_FILE), settings.bundle.join("shim.json.new"));
+    let (path, new) = (settings.bundle.join(super::SETTINGS_FILE), settings.bundle.join(NEW_SETTINGS));
     let json = serde_json::to_vec(settings).map_err(|error| failed("write", &path)(error.into()))?;
     std::fs::write(&new, json).map_err(failed("write", &new))?;
     std::fs::rename(&new, &path).map_err(failed("rename", &path))

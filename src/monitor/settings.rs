@@ -64,11 +64,16 @@ impl Settings {
 }
 
 impl Exit {
-    /// How the container of a bundle ended; None where it has not, or nobody was there to write it.
+    /// How the container of a bundle ended; None where it has not, or nobody was there to write it. Where the bundle's disk was full
+    /// exit.json is in the volatile directory.
     pub fn read(bundle: &Path) -> Result<Option<Self>, MonitorError> {
-        match read(bundle, EXIT_FILE) {
+        let there = |directory: &Path| match read(directory, EXIT_FILE) {
             Err(MonitorError::File { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             exit => exit.map(Some),
+        };
+        match there(bundle)? {
+            Some(exit) => Ok(Some(exit)),
+            None => Settings::read(bundle).map_or(Ok(None), |settings| there(&settings.run)),
         }
     }
 }

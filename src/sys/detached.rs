@@ -21,17 +21,18 @@ struct Order<'a> {
     actions: *const libc::posix_spawn_file_actions_t,
     attributes: *const libc::posix_spawnattr_t,
     result: libc::c_int,
+    pid: libc::pid_t,
 }
 
 /// Executes the file that `program` has open in a session of its own, with /dev/null as its standard streams and copies of `passed` as
 /// descriptors 3, 4 and so on; of the caller's others it gets those that are not close-on-exec. Whoever reaps
-/// orphans here is its parent: the caller need not wait for it. Works in a process with threads, and copies no memory.
+/// orphans here is its parent: the caller need not wait for it, and has its pid to send a signal to. Works in a process with threads, and copies no memory.
 pub fn spawn(
     program: BorrowedFd<'_>,
     argv: &StringArray,
     env: &StringArray,
     passed: &[BorrowedFd<'_>],
-) -> Result<(), Errno> {
+) -> Result<i32, Errno> {
     let program = rustix::io::fcntl_dupfd_cloexec(program, OUT_OF_THE_WAY)?;
     let path = CString::new(format!("/proc/self/fd/{}", program.as_raw_fd())).unwrap_or_default();
     let passed = passed.iter().map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, OUT_OF_THE_WAY));
@@ -67,6 +68,7 @@ pub fn spawn(
         actions: actions.as_ptr(),
         attributes: attributes.as_ptr(),
         result: 0,
+        pid: 0,
     };
     let cloned = run_between(&mut order);
     // SAFETY: both are initialised, and used no more.
@@ -76,7 +78,7 @@ pub fn spawn(
     }
     cloned?;
     match order.result {
-        0 => Ok(()),
+        0 => Ok(order.pid),
         errno => Err(Errno::from_raw_os_error(errno)),
     }
 }
@@ -109,9 +111,8 @@ extern "C" fn between(order: *mut libc::c_void) -> libc::c_int {
     // SAFETY: it is the order of `run_between`, whose thread stands still meanwhile; its pointers are valid until that goes on.
     unsafe {
         let order = &mut *order.cast::<Order<'_>>();
-        let mut pid = 0;
         order.result = libc::posix_spawn(
-            &raw mut pid,
+            &raw mut order.pid,
             order.path.as_ptr(),
             order.actions,
             order.attributes,

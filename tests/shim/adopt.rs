@@ -89,3 +89,28 @@ fn an_older_shims_settings_are_enough() {
     program().adopt(&bundle.settings.bundle).unwrap();
     bundle.kill();
 }
+
+#[test]
+fn a_shim_that_is_killed_while_it_starts_leaves_nothing() {
+    let bundle = script!("sleep 1000");
+    for round in 0..15_u64 {
+        let launched = std::thread::scope(|scope| {
+            let launching = scope.spawn(|| bundle.try_launch());
+            let shim = wait_for("a shim", || bundle.find_shim().or(launching.is_finished().then_some(0)));
+            std::thread::sleep(std::time::Duration::from_micros(700 * round));
+            if let Some(shim) = Pid::from_raw(shim) {
+                let _ = kill_process(shim, Signal::KILL);
+            }
+            launching.join().unwrap()
+        });
+        match launched {
+            // It came too late: the container runs, and is held by nobody.
+            Ok(_) => program().discard(&bundle.settings.bundle).unwrap(),
+            Err(MonitorError::Gone { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+        let left = || bundle.leftovers();
+        wait_for("nothing left", || left().is_empty().then_some(()));
+        let _ = std::fs::remove_file(bundle.settings.bundle.join("shim.json"));
+    }
+}

@@ -220,16 +220,22 @@ impl Bundle {
     /// The pid of its shim.
     #[track_caller]
     pub fn shim(&self) -> i32 {
+        self.find_shim().expect("a shim")
+    }
+
+    /// The same, if there is one by now.
+    pub fn find_shim(&self) -> Option<i32> {
         let mine = |pid: &i32| {
             let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let words: Vec<_> = command.split(|byte| *byte == 0).collect();
             words.first() == Some(&b"rcrun-shim".as_slice())
                 && words.get(2) == Some(&self.settings.bundle.as_os_str().as_encoded_bytes())
         };
-        pids().find(mine).expect("a shim")
+        pids().find(mine)
     }
 
-    fn leftovers(&self) -> Vec<String> {
+    /// What is there of it beside its bundle.
+    pub fn leftovers(&self) -> Vec<String> {
         let mut found = Vec::new();
         let needle = format!("{MARKER}={}", self.marker);
         let bundle = self.settings.bundle.to_string_lossy().into_owned();

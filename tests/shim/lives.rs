@@ -97,3 +97,85 @@ fn nobody_but_root_and_the_shims_user_is_served() {
     assert!(bundle.monitor().status().is_ok());
     bundle.kill();
 }
+
+#[test]
+fn a_start_that_is_told_to_end_is_an_error_and_leaves_nothing() {
+    let hook = json!([{"path": "/bin/sleep", "args": ["sleep", "1000"]}]);
+    let bundle = script!("sleep 1000").set("/hooks", json!({"createRuntime": hook}));
+    let launched = std::thread::scope(|scope| {
+        let launching = scope.spawn(|| bundle.try_launch());
+        let shim = crate::bundle::wait_for("a shim", || bundle.find_shim());
+        let children = format!("/proc/{shim}/task/{shim}/children");
+        let hook = |pid: &str| {
+            std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"sleep"))
+        };
+        crate::bundle::wait_for("the hook", || {
+            std::fs::read_to_string(&children).ok()?.split_whitespace().any(hook).then_some(())
+        });
+        rustix::process::kill_process(
+            rustix::process::Pid::from_raw(shim).unwrap(),
+            rustix::process::Signal::TERM,
+        )
+        .unwrap();
+        launching.join().unwrap()
+    });
+    let error = launched.unwrap_err().to_string();
+    assert!(error.contains("interrupted by signal 15"), "{error}");
+}
+
+#[test]
+fn what_a_newer_client_says_beside_is_left_out_and_what_it_asks_is_refused() {
+    use rcrun::monitor::{Reply, wire};
+    use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
+    use std::os::fd::AsFd;
+    let bundle = script!("read end").stdin(false);
+    bundle.launch();
+    let ask = |request: serde_json::Value| {
+        let socket =
+            rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
+        let socket = socket.unwrap();
+        let path = bundle.settings.run.join(rcrun::monitor::SOCKET);
+        rustix::net::connect(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
+        wire::send(socket.as_fd(), &request, &[], SendFlags::empty()).unwrap();
+        wire::receive::<Reply>(socket.as_fd(), RecvFlags::empty()).unwrap().0
+    };
+    assert!(matches!(
+        ask(json!({"request": "status", "of_a_newer_version": [1]})),
+        Reply::Status { schema: 1, .. }
+    ));
+    assert!(matches!(ask(json!({"request": "of_a_newer_version"})), Reply::Failed { .. }));
+    assert!(matches!(ask(json!({"request": "kill", "signal": "nine"})), Reply::Failed { .. }));
+    bundle.kill();
+}
+
+#[test]
+fn a_kill_for_lack_of_memory_is_told_and_written_down() {
+    let hierarchy = rcrun::cgroups::Hierarchy::find().unwrap();
+    if !hierarchy.controllers().unwrap().contains("memory") {
+        return crate::bundle::skip("this host's cgroup2 has no memory controller");
+    }
+    let bundle = script!("read go; dd if=/dev/zero of=/dev/null bs=200M count=1; echo survived")
+        .stdin(false)
+        .set("/linux/resources", json!({"memory": {"limit": 20 << 20, "swap": 20 << 20}}));
+    bundle.launch();
+    let mut watch = bundle.monitor().watch().unwrap();
+    let (reader, writer) = rustix::pipe::pipe().unwrap();
+    let _attached = bundle.monitor().attach(Some(reader), None, None).unwrap();
+    rustix::io::write(&writer, b"go\n").unwrap();
+    crate::bundle::wait_readable("the kill", &watch);
+    assert_eq!(watch.next().unwrap(), Some(rcrun::monitor::Event::OutOfMemory));
+    let exit = bundle.end(&mut watch);
+    assert!(exit.oom_killed, "{exit:?}");
+}
+
+#[test]
+fn an_end_is_on_disk_somewhere_when_the_bundles_disk_is_full() {
+    let bundle = script!("exit 7");
+    let disk = &bundle.settings.bundle;
+    // A read-only bundle takes no more either; only config.json has to be there before.
+    std::fs::write(disk.join("config.json"), bundle.config.to_string()).unwrap();
+    std::fs::create_dir(disk.join("exit.json.new")).unwrap();
+    assert_eq!(bundle.run().code, Some(7));
+    assert!(!disk.join("exit.json").exists() && bundle.settings.run.join("exit.json").exists());
+    crate::bundle::program().discard(disk).unwrap();
+}

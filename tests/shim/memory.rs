@@ -12,11 +12,17 @@ fn private(pid: i32) -> u64 {
 }
 
 #[test]
-fn an_idle_shim_has_less_than_a_mebibyte_of_its_own() {
-    let bundle = script!("read end").stdin(false);
+fn an_idle_shim_has_less_than_a_mebibyte_of_its_own_before_and_after_it_worked() {
+    let bundle = script!("read go; seq 1 200000; read end").stdin(false);
     bundle.launch();
     let shim = bundle.shim();
-    let kib = wait_for("little memory", || Some(private(shim)).filter(|kib| *kib <= 1024));
-    eprintln!("an idle shim: {kib} KiB private");
+    let begin = wait_for("little memory", || Some(private(shim)).filter(|kib| *kib <= 1024));
+    let (reader, writer) = rustix::pipe::pipe().unwrap();
+    let _attached = bundle.monitor().attach(Some(reader), None, None).unwrap();
+    rustix::io::write(&writer, b"go\n").unwrap();
+    wait_for("its output", || (bundle.log().len() == 200_000).then_some(()));
+    let end = private(shim);
+    eprintln!("an idle shim: {begin} KiB private, after 200,000 lines of output {end} KiB");
+    assert!(end <= 1024, "{end} KiB");
     bundle.kill();
 }

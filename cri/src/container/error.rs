@@ -59,6 +59,7 @@ pub fn monitor(error: MonitorError) -> Status {
         // As other runtimes say what the container's own program could not do.
         MonitorError::Refused(_) => Code::Unknown,
         MonitorError::Gone { .. } => Code::Unavailable,
+        MonitorError::Late { .. } => Code::DeadlineExceeded,
         MonitorError::NoProgram { .. } => Code::FailedPrecondition,
         MonitorError::Call { error, .. } | MonitorError::File { error, .. } => of_file(error.kind()),
         MonitorError::Protocol { .. } => Code::Internal,
