@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
+use rustix::net::netdevice::name_to_index;
 use rustix::net::netlink::NETFILTER;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
 
@@ -27,6 +28,12 @@ impl Connection {
         socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(NETFILTER)).map(Self)
     }
 
+    /// The number of a device of the socket's namespace. Unlike rtnetlink's answer it does not wait for whoever makes or removes
+    /// devices at this moment.
+    pub fn index(&self, name: &str) -> Result<u32, Errno> {
+        name_to_index(&self.0, name)
+    }
+
     /// Sends a request and reads until the kernel has acknowledged it, or a dump has ended.
     pub fn exchange(&self, request: Request, mut take: impl FnMut(u16, &[u8])) -> Result<(), Errno> {
         send(&self.0, &request.finish(), SendFlags::empty())?;
@@ -42,20 +49,22 @@ impl Connection {
         }
     }
 
-    /// Sends all requests in one datagram and hands each answer to `take`: the request's number, and what
-    /// the kernel said. The kernel handles a datagram before send(2) returns, so that no answer is waited
-    /// for; rtnetlink goes on past a request that fails.
+    /// Sends all requests in one datagram. Of them the one numbered `last` is acknowledged, and those that fail are told of; `take` has
+    /// each such answer: the request's number, and what the kernel said. It handles a datagram before send(2) returns, so
+    /// that no answer is waited for; rtnetlink goes on past a request that fails.
     pub fn all(
         &self,
         requests: impl IntoIterator<Item = Request>,
+        last: usize,
         mut take: impl FnMut(usize, Result<(), Errno>),
     ) -> Result<(), Errno> {
         let mut datagram = Vec::with_capacity(1024);
         for (number, request) in requests.into_iter().enumerate() {
+            let request = if number == last { request.acknowledged() } else { request };
             datagram.extend(request.sequence(number as u32).finish());
         }
         send(&self.0, &datagram, SendFlags::empty())?;
-        let mut buffer = vec![0; DATAGRAM / 4];
+        let mut buffer = vec![0; DATAGRAM / 16];
         loop {
             let (length, _) = match recv(&self.0, buffer.as_mut_slice(), RecvFlags::DONTWAIT) {
                 Err(Errno::INTR) => continue,

@@ -7,13 +7,12 @@ use rustix::io::Errno;
 
 use super::message::{Attributes, Request};
 use super::{IFA_ADDRESS, IFA_BROADCAST, IFA_LOCAL, IFF_UP, IFLA_IFNAME, IFLA_NET_NS_FD, RTM_GETADDR};
-use super::{RTM_NEWADDR, RTM_NEWLINK, Socket};
+use super::{RTM_GETLINK, RTM_NEWADDR, RTM_NEWLINK, Socket};
 use crate::sys::{During, Failure};
 
 const CREATE_EXCLUSIVELY: u16 = 0x400 | 0x200;
 const RTM_DELLINK: u16 = 17;
 const RTM_NEWROUTE: u16 = 24;
-const RTM_DELROUTE: u16 = 25;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
@@ -80,25 +79,27 @@ impl Steps {
     }
 
     fn send(self, socket: &Socket) -> Result<(), Failure> {
-        let mut first = Ok(());
-        let mut answers = 0;
-        let taken = socket.0.all(self.requests, |number, result| {
-            answers += 1;
+        let last = self.names.len().saturating_sub(1);
+        let (mut first, mut done) = (Ok(()), false);
+        let sent = socket.0.all(self.requests, last, |number, result| {
+            done |= number == last;
             let Some(&(name, fine)) = self.names.get(number) else { return };
             if first.is_ok() && result.is_err() && result.err() != fine {
                 first = result.during(name);
             }
         });
-        taken.during("netlink")?;
+        sent.during("netlink")?;
         first?;
-        match answers == self.names.len() {
-            true => Ok(()),
-            false => Err(Errno::PROTO).during("netlink"),
-        }
+        if done { Ok(()) } else { Err(Errno::PROTO).during("netlink") }
     }
 }
 
 impl Socket {
+    /// The number of a device; ENODEV where there is none.
+    pub fn index(&self, name: &str) -> Result<u32, Errno> {
+        self.0.index(name)
+    }
+
     /// Makes a bridge, down; one that is there already is fine.
     pub fn add_bridge(&self, name: &str, hardware: [u8; 6], mtu: Option<u32>) -> Result<(), Errno> {
         let mut request = Request::new(RTM_NEWLINK, CREATE_EXCLUSIVELY).link(0, 0, 0).text(IFLA_IFNAME, name);
@@ -127,23 +128,24 @@ impl Socket {
                 .bytes(IFLA_ADDRESS, &veth.hardware)
                 .bytes(IFLA_NET_NS_FD, &veth.namespace.as_raw_fd().to_ne_bytes())
         };
-        let make = Request::new(RTM_NEWLINK, CREATE_EXCLUSIVELY).link(0, 0, 0).text(IFLA_IFNAME, veth.name);
+        let make =
+            Request::silent(RTM_NEWLINK, CREATE_EXCLUSIVELY).link(0, 0, 0).text(IFLA_IFNAME, veth.name);
         let make = mtu(make).number(IFLA_MASTER, veth.bridge).nest(IFLA_LINKINFO, |r| {
             r.text(IFLA_INFO_KIND, "veth").nest(IFLA_INFO_DATA, |r| r.nest(VETH_INFO_PEER, peer))
         });
-        let this = |flags| Request::new(RTM_NEWLINK, 0).link(0, flags, flags).text(IFLA_IFNAME, veth.name);
+        let this = |flags| Request::silent(RTM_NEWLINK, 0).link(0, flags, flags).text(IFLA_IFNAME, veth.name);
         const NO_ADDRESS: u8 = 1;
+        // Before it is up, when it would get an address.
         let tune = this(0)
             .text(IFLA_IFALIAS, veth.alias)
-            .nest(IFLA_LINKINFO, |r| r.nest(IFLA_INFO_SLAVE_DATA, |r| r.bytes(IFLA_BRPORT_MODE, &[1])));
-        let quiet = this(0).nest(IFLA_AF_SPEC, |r| {
-            r.nest(AF_INET6.into(), |r| r.bytes(IFLA_INET6_ADDR_GEN_MODE, &[NO_ADDRESS]))
-        });
+            .nest(IFLA_LINKINFO, |r| r.nest(IFLA_INFO_SLAVE_DATA, |r| r.bytes(IFLA_BRPORT_MODE, &[1])))
+            .nest(IFLA_AF_SPEC, |r| {
+                r.nest(AF_INET6.into(), |r| r.bytes(IFLA_INET6_ADDR_GEN_MODE, &[NO_ADDRESS]))
+            });
         let mut steps = Steps::new();
         steps.step("make a veth pair", None, make);
-        steps.step("set its bridge port", None, tune);
-        // A host without IPv6.
-        steps.step("set its IPv6 mode", Some(Errno::AFNOSUPPORT), quiet);
+        // A host without IPv6 does the rest of it before it says so.
+        steps.step("set its bridge port", Some(Errno::AFNOSUPPORT), tune);
         steps.step("set it up", None, this(IFF_UP));
         steps.send(self)
     }
@@ -156,7 +158,8 @@ impl Socket {
             steps.step("add an address", Some(Errno::EXIST), request);
         }
         // Nothing can be routed through a device that is down.
-        steps.step("set it up", None, Request::new(RTM_NEWLINK, 0).link(index, IFF_UP, IFF_UP));
+        steps.step("set it up", None, Request::silent(RTM_NEWLINK, 0).link(index, IFF_UP, IFF_UP));
+        steps.step("look at it", None, look(index));
         for Interface { gateway, .. } in interfaces {
             if let Some(gateway) = gateway {
                 let request = route(RTM_NEWROUTE, CREATE_EXCLUSIVELY, *gateway, UNICAST, 0);
@@ -164,6 +167,14 @@ impl Socket {
                 steps.step("add a default route", Some(Errno::EXIST), request);
             }
         }
+        steps.send(self)
+    }
+
+    /// Lets devices that are up, and the other ends of which have come up since, send at once: the kernel leaves that to its link watch,
+    /// which comes when it can, but does it before it tells of a device (Linux 6.8).
+    pub fn settle(&self, devices: &[u32]) -> Result<(), Failure> {
+        let mut steps = Steps::new();
+        devices.iter().for_each(|index| steps.step("look at a device", None, look(*index)));
         steps.send(self)
     }
 
@@ -188,17 +199,11 @@ impl Socket {
     pub fn accept_loopback(&self, index: u32) -> Result<(), Errno> {
         let loopback = IpAddr::V6(std::net::Ipv6Addr::LOCALHOST);
         let request = route(RTM_NEWROUTE, CREATE_EXCLUSIVELY, loopback, LOCAL, 128);
-        match self.command(request.bytes(RTA_DST, &octets(loopback)).number(RTA_OIF, index)) {
+        let request = request.bytes(RTA_DST, &octets(loopback)).number(RTA_OIF, index);
+        match self.command(request.acknowledged()) {
             Err(Errno::EXIST) => Ok(()),
             result => result,
         }
-    }
-
-    /// Takes back what [`Self::accept_loopback`] gave.
-    pub fn refuse_loopback(&self, index: u32) -> Result<(), Errno> {
-        let loopback = IpAddr::V6(std::net::Ipv6Addr::LOCALHOST);
-        let request = route(RTM_DELROUTE, 0, loopback, LOCAL, 128);
-        self.command(request.bytes(RTA_DST, &octets(loopback)).number(RTA_OIF, index))
     }
 
     /// Removes a device, its other end with it; false where there is none.
@@ -219,7 +224,7 @@ fn address(interface: &Interface, index: u32) -> Request {
         IpAddr::V6(_) => (AF_INET6, IFA_F_NODAD),
     };
     let bytes = octets(interface.address);
-    let request = Request::new(RTM_NEWADDR, CREATE_EXCLUSIVELY)
+    let request = Request::silent(RTM_NEWADDR, CREATE_EXCLUSIVELY)
         .fixed(&[family, interface.prefix, flags, 0])
         .fixed(&index.to_ne_bytes())
         .bytes(IFA_LOCAL, &bytes)
@@ -227,6 +232,13 @@ fn address(interface: &Interface, index: u32) -> Request {
     let IpAddr::V4(address) = interface.address else { return request };
     let hosts = u32::MAX.checked_shr(interface.prefix.into()).unwrap_or(0);
     request.bytes(IFA_BROADCAST, &(address.to_bits() | hosts).to_be_bytes())
+}
+
+/// RTM_GETLINK; see [`Socket::settle`].
+fn look(index: u32) -> Request {
+    const IFLA_EXT_MASK: u16 = 29;
+    const WITHOUT_STATISTICS: u32 = 8;
+    Request::silent(RTM_GETLINK, 0).link(index, 0, 0).number(IFLA_EXT_MASK, WITHOUT_STATISTICS)
 }
 
 const UNICAST: u8 = 1;
@@ -237,7 +249,7 @@ fn route(kind: u16, flags: u16, of: IpAddr, typ: u8, prefix: u8) -> Request {
     const STATIC: u8 = 4;
     let family = if of.is_ipv4() { AF_INET } else { AF_INET6 };
     let table = if typ == LOCAL { 255 } else { 254 };
-    Request::new(kind, flags).fixed(&[family, prefix, 0, 0, table, STATIC, 0, typ]).fixed(&[0; 4])
+    Request::silent(kind, flags).fixed(&[family, prefix, 0, 0, table, STATIC, 0, typ]).fixed(&[0; 4])
 }
 
 /// In the network's byte order.

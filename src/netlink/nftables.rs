@@ -136,14 +136,15 @@ impl Rules {
 
     /// Does all of it, or nothing.
     pub fn commit(&self, batch: Batch) -> Result<(), Failure> {
-        let (names, mut requests): (Vec<_>, Vec<_>) = batch.requests.into_iter().unzip();
-        // The kernel tells of each request that fails; that it came to the last one is asked for.
-        let Some(last) = requests.pop() else { return Ok(()) };
-        requests.push(last.acknowledged());
+        let (names, requests): (Vec<_>, Vec<_>) = batch.requests.into_iter().unzip();
+        if names.is_empty() {
+            return Ok(());
+        }
         let of = |kind| Request::silent(kind, 0).fixed(&[0, 0, 0, 10]);
         let all = [of(BATCH_BEGIN)].into_iter().chain(requests).chain([of(BATCH_END)]);
         let (mut failed, mut done) = (None, false);
-        let sent = self.0.all(all, |number, result| match result {
+        // The first is the batch's beginning.
+        let sent = self.0.all(all, names.len(), |number, result| match result {
             Ok(()) => done = true,
             Err(error) => {
                 let name = number.checked_sub(1).and_then(|number| names.get(number));

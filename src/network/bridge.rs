@@ -107,15 +107,8 @@ impl Bridge {
     ) -> Result<Attachment, NetworkError> {
         let host = open_socket()?;
         let subnets = self.subnets_of_host();
-        let lease = match self.leases.of(owner)? {
-            Some(lease)
-                if lease.interface == interface
-                    && lease.ports == ports
-                    && lease.addresses.iter().all(|address| self.interface(*address).is_some())
-                    && self.leases.holds(owner, &lease) =>
-            {
-                lease
-            }
+        let (lease, is_new) = match self.leases.of(owner)? {
+            Some(lease) if self.is_valid(owner, &lease, interface, ports) => (lease, false),
             left => {
                 if left.is_some() {
                     self.detach(owner)?;
@@ -128,20 +121,28 @@ impl Bridge {
                         holder,
                     });
                 }
-                self.leases.take(owner, &subnets, interface, ports)?
+                (self.leases.take(owner, &subnets, interface, ports)?, true)
             }
         };
         let firewall = self.firewall()?;
         self.leases.locked_unless(|| firewall.is_there(), |leases| firewall.install(leases))?;
         let bridge = self.device(&host, &subnets)?;
-        if !self.is_plugged_in(&host, namespace, owner, &lease)? {
+        if is_new || !self.is_plugged_in(&host, namespace, owner, &lease)? {
             self.plug_in(&host, bridge, namespace, owner, &lease)?;
         }
         if !lease.ports.is_empty() {
             firewall.open(owner, &lease)?;
-            self.allow_loopback(&host, bridge, &subnets)?;
+            self.allow_loopback(&host, bridge, &subnets, firewall.loopback6)?;
         }
         Ok(Attachment { addresses: lease.addresses })
+    }
+
+    /// Is it what is asked for now, and all there?
+    fn is_valid(&self, owner: &str, lease: &Lease, interface: &str, ports: &[PortMapping]) -> bool {
+        lease.interface == interface
+            && lease.ports == ports
+            && lease.addresses.iter().all(|address| self.interface(*address).is_some())
+            && self.leases.holds(owner, lease)
     }
 
     /// Is the owner's pair of devices there with all addresses, from an earlier call?
@@ -153,13 +154,13 @@ impl Bridge {
         lease: &Lease,
     ) -> Result<bool, NetworkError> {
         let name = self.device_of(owner);
-        match host.link(&name) {
+        match host.index(&name) {
             Err(Errno::NODEV) => return Ok(false),
             result => result.map_err(|error| failed(format!("find {name}"), error))?,
         };
         let socket = namespace.socket()?;
-        let complete = match socket.link(&lease.interface) {
-            Ok(link) => socket.has_addresses(link.index, &lease.addresses),
+        let complete = match socket.index(&lease.interface) {
+            Ok(index) => socket.has_addresses(index, &lease.addresses),
             Err(Errno::NODEV) => Ok(false),
             Err(error) => Err(error),
         };
@@ -193,28 +194,32 @@ impl Bridge {
             failed(format!("{}: {name} to {}", failure.operation, inside()), failure.errno)
         })?;
         let socket = namespace.socket()?;
-        let link = socket.link(&lease.interface);
-        let index = link.map_err(|error| failed(format!("find {}", inside()), error))?.index;
+        let index = socket.index(&lease.interface);
+        let index = index.map_err(|error| failed(format!("find {}", inside()), error))?;
         let interfaces: Vec<_> =
             lease.addresses.iter().filter_map(|address| self.interface(*address)).collect();
         socket
             .configure(index, &interfaces)
-            .map_err(|failure| failed(format!("{}: {}", failure.operation, inside()), failure.errno))
+            .map_err(|failure| failed(format!("{}: {}", failure.operation, inside()), failure.errno))?;
+        // The bridge, too: it has been without a link until its first container came.
+        let index = host.index(&name).map_err(|error| failed(format!("find {name}"), error))?;
+        host.settle(&[index, bridge])
+            .map_err(|failure| failed(format!("{}: {name}", failure.operation), failure.errno))
     }
 
-    /// The number of the bridge's device, which is made if it is missing. Set up last: one that is up is complete.
+    /// The number of the bridge's device, which is made if it is missing, and set up if it is not as it should be.
     fn device(&self, host: &Socket, subnets: &[Subnet]) -> Result<u32, NetworkError> {
         let name = &self.settings.name;
         let named = |operation: &str, error| failed(format!("{operation} {name}"), error);
-        match host.link(name) {
-            Ok(link) if link.up => return Ok(link.index),
+        match host.index(name) {
+            Ok(index) if subnets.iter().all(forwarding::reaches) => return Ok(index),
             Ok(_) | Err(Errno::NODEV) => {}
             Err(error) => return Err(named("find bridge", error)),
         }
         forwarding::allow(subnets)?;
         let hardware = hardware_address(subnets.first().map(Subnet::first), name);
         host.add_bridge(name, hardware, self.settings.mtu).map_err(|error| named("make bridge", error))?;
-        let index = host.link(name).map_err(|error| named("find bridge", error))?.index;
+        let index = host.index(name).map_err(|error| named("find bridge", error))?;
         forwarding::quiet(name);
         let interfaces: Vec<_> = subnets
             .iter()
@@ -250,16 +255,16 @@ impl Bridge {
         };
         // Nobody installs the rules anew with these ports meanwhile.
         let lock = if lease.ports.is_empty() { None } else { Some(self.leases.lock()?) };
-        let closed = match lease.ports.is_empty() {
-            true => Ok(()),
-            false => self.firewall().and_then(|firewall| firewall.close(&lease)),
-        };
+        let firewall = if lease.ports.is_empty() { None } else { Some(self.firewall()?) };
+        let closed = firewall.as_ref().map_or(Ok(()), |firewall| firewall.close(&lease));
         let unplugged = self.unplug(owner);
         let given = match closed.is_ok() && unplugged.is_ok() {
             true => self.leases.give_back(owner, &lease),
             false => Ok(()),
         };
         drop(lock);
+        // Its socket last: closing it waits until the kernel has freed what was removed, which has happened meanwhile.
+        drop(firewall);
         closed.and(unplugged).and(given)
     }
 
@@ -274,17 +279,19 @@ impl Bridge {
     }
 
     /// Ports of the host answer on its loopback addresses, too: packets with such an address may then pass the bridge.
-    fn allow_loopback(&self, host: &Socket, bridge: u32, subnets: &[Subnet]) -> Result<(), NetworkError> {
-        for subnet in subnets {
-            match subnet.first().is_ipv4() {
-                true => forwarding::allow_loopback(&self.settings.name)?,
-                false if forwarding::filters_bridges() => {}
-                false => host
-                    .accept_loopback(bridge)
-                    .map_err(|error| failed(format!("route ::1 to {}", self.settings.name), error))?,
-            }
+    fn allow_loopback(
+        &self,
+        host: &Socket,
+        bridge: u32,
+        subnets: &[Subnet],
+        loopback6: bool,
+    ) -> Result<(), NetworkError> {
+        let has = |ipv4| subnets.iter().any(|subnet| subnet.first().is_ipv4() == ipv4);
+        if has(false) && loopback6 {
+            host.accept_loopback(bridge)
+                .map_err(|error| failed(format!("route ::1 over {}", self.settings.name), error))?;
         }
-        Ok(())
+        if has(true) { forwarding::allow_loopback(&self.settings.name) } else { Ok(()) }
     }
 
     /// Gives back what owners that are not in `alive` have left: after a crash or a reboot.

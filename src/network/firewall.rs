@@ -45,7 +45,7 @@ pub(super) struct Firewall {
     bridge: [u8; 16],
     subnets: Vec<Subnet>,
     /// Can a port answer on ::1?
-    loopback6: bool,
+    pub loopback6: bool,
 }
 
 impl Firewall {

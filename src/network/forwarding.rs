@@ -1,6 +1,7 @@
 //! The host's settings that a bridge needs, below `/proc/sys/net`: of the network namespace that this thread is in.
 
 use std::fs;
+use std::net::UdpSocket;
 use std::path::Path;
 
 use super::NetworkError;
@@ -51,9 +52,22 @@ pub(super) fn quiet(bridge: &str) {
     }
 }
 
+/// Does this host reach the subnet by the subnet's first address, its own? Then its bridge is there, up, with its address. Asked without a
+/// packet, by a socket's choice of its own address.
+pub(super) fn reaches(subnet: &Subnet) -> bool {
+    let any = if subnet.first().is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let Ok(socket) = UdpSocket::bind(any) else { return false };
+    let connected = socket.connect((subnet.nth(2), 9)).and_then(|()| socket.local_addr());
+    connected.is_ok_and(|own| own.ip() == subnet.first())
+}
+
 /// Lets packets from and to 127.0.0.1 pass the bridge, on which rules send those to a host's port.
 pub(super) fn allow_loopback(bridge: &str) -> Result<(), NetworkError> {
-    set(&format!("{IPV4}/conf/{bridge}/route_localnet"), "1")
+    let path = format!("{IPV4}/conf/{bridge}/route_localnet");
+    match fs::read(&path).is_ok_and(|text| text.starts_with(b"1")) {
+        true => Ok(()),
+        false => set(&path, "1"),
+    }
 }
 
 /// Do the host's rules see IPv6 packets while they are on a bridge? They then give an answer its address back before it is off the

@@ -5,9 +5,9 @@
 //! `last` is the lock for allocation, and says which address was given last.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read};
 use std::net::IpAddr;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -84,10 +84,8 @@ impl Leases {
             symlink(owner, &name).map_err(|error| call("create", &name, error))?;
         }
         if let Some(address) = lease.addresses.first() {
-            let written = lock
-                .rewind()
-                .and_then(|()| lock.set_len(0))
-                .and_then(|()| lock.write_all(address.to_string().as_bytes()));
+            // As long as any: a file that is cut makes filesystems write it out at once.
+            let written = lock.write_all_at(format!("{address:<45}\n").as_bytes(), 0);
             written.map_err(|error| call("write", &self.directory.join("last"), error))?;
         }
         Ok(lease)

@@ -1,12 +1,13 @@
 //! What each step costs, beside the kernel's own part of it: `cargo test --release --test network -- --ignored --nocapture`.
 
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use rcrun::netlink::{Socket, Veth};
 use rcrun::network::{NetworkNamespace, PortMapping, Protocol};
-use std::os::fd::AsFd;
 
-use crate::host::{Host, require};
+use crate::host::{Host, ask, require};
 
 const ROUNDS: u16 = 50;
 
@@ -36,15 +37,16 @@ fn what_attaching_costs_beside_a_bare_pair_of_devices() {
         "make a pair of devices, bare",
         "remove a pair of devices, bare",
         "attach",
+        "the first answer of a container",
         "detach",
         "attach with a port",
         "detach with a port",
         "unmount a namespace, bare",
         "remove a namespace",
     ];
-    let mut times: [Vec<Duration>; 10] = Default::default();
+    let mut times: [Vec<Duration>; 11] = Default::default();
     for round in 0..ROUNDS {
-        let [bare, make, veth, no_veth, attach, detach, port, no_port, unmount, remove] = &mut times;
+        let [bare, make, veth, no_veth, attach, answer, detach, port, no_port, unmount, remove] = &mut times;
         timed(bare, || {
             let unshare = || rcrun::sys::process::unshare(rustix::thread::UnshareFlags::NEWNET).unwrap();
             std::thread::spawn(unshare).join().unwrap();
@@ -62,7 +64,10 @@ fn what_attaching_costs_beside_a_bare_pair_of_devices() {
         };
         timed(veth, || socket.add_veth(&pair).unwrap());
         timed(no_veth, || socket.remove("bare0").unwrap());
-        timed(attach, || bridge.attach(&namespace, &name, "eth0", &[]).unwrap());
+        let listener = namespace.enter(|| std::net::TcpListener::bind("[::]:80")).unwrap().unwrap();
+        crate::host::serve(listener, "one");
+        let addresses = timed(attach, || bridge.attach(&namespace, &name, "eth0", &[]).unwrap()).addresses;
+        timed(answer, || ask(SocketAddr::new(addresses[0], 80)).unwrap());
         timed(detach, || bridge.detach(&name).unwrap());
         let mapping = PortMapping { address: None, host: 8080, container: 80, protocol: Protocol::Tcp };
         timed(port, || bridge.attach(&namespace, &name, "eth0", &[mapping]).unwrap());
