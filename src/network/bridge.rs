@@ -90,7 +90,10 @@ impl Bridge {
         if owner.is_empty() || owner.len() > 250 || owner.starts_with('.') || owner.contains(['/', '\0']) {
             return Err(failed(format!("lease an address to {owner:?}"), Errno::INVAL));
         }
-        let attached = self.attach_or_fail(namespace, owner, interface, ports);
+        let mut ports = ports.to_vec();
+        ports.sort_by_key(PortMapping::key);
+        ports.dedup();
+        let attached = self.attach_or_fail(namespace, owner, interface, &ports);
         if attached.is_err() {
             // The first error counts.
             let _ = self.detach(owner);
@@ -250,19 +253,18 @@ impl Bridge {
     /// Gives ports, device and lease of `owner` back. What is gone already is fine; goes on past an error, and says the first. The
     /// lease stays with a device that could not be removed.
     pub fn detach(&self, owner: &str) -> Result<(), NetworkError> {
-        let Some(lease) = self.leases.of(owner)? else {
+        let Some(mut lease) = self.leases.of(owner)? else {
             return self.unplug(owner);
         };
-        // Nobody installs the rules anew with these ports meanwhile.
-        let lock = if lease.ports.is_empty() { None } else { Some(self.leases.lock()?) };
         let firewall = if lease.ports.is_empty() { None } else { Some(self.firewall()?) };
-        let closed = firewall.as_ref().map_or(Ok(()), |firewall| firewall.close(&lease));
+        let closed = firewall.as_ref().map_or(Ok(()), |firewall| {
+            self.leases.give_ports_back(owner, &mut lease, |lease| firewall.close(lease))
+        });
         let unplugged = self.unplug(owner);
         let given = match closed.is_ok() && unplugged.is_ok() {
             true => self.leases.give_back(owner, &lease),
             false => Ok(()),
         };
-        drop(lock);
         // Its socket last: closing it waits until the kernel has freed what was removed, which has happened meanwhile.
         drop(firewall);
         closed.and(unplugged).and(given)

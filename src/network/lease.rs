@@ -119,14 +119,34 @@ impl Leases {
         self.links(lease).iter().all(is_his)
     }
 
+    /// Gives the ports back, where `close` can take away what they led to; nobody meanwhile installs rules with them.
+    pub fn give_ports_back(
+        &self,
+        owner: &str,
+        lease: &mut Lease,
+        close: impl FnOnce(&Lease) -> Result<(), NetworkError>,
+    ) -> Result<(), NetworkError> {
+        let _lock = self.lock()?;
+        close(lease)?;
+        let closed = Lease { ports: Vec::new(), ..lease.clone() };
+        for port in lease.ports.drain(..) {
+            self.unlink(owner, &self.port(&port))?;
+        }
+        self.record(owner, &closed)
+    }
+
     /// Gives all back; the record goes last.
     pub fn give_back(&self, owner: &str, lease: &Lease) -> Result<(), NetworkError> {
-        for link in self.links(lease) {
-            if fs::read_link(&link).is_ok_and(|has| has.as_os_str() == owner) {
-                remove(&link)?;
-            }
-        }
+        self.links(lease).iter().try_for_each(|link| self.unlink(owner, link))?;
         remove(&self.owner(owner))
+    }
+
+    /// Removes a link that is the owner's.
+    fn unlink(&self, owner: &str, link: &Path) -> Result<(), NetworkError> {
+        match fs::read_link(link).is_ok_and(|has| has.as_os_str() == owner) {
+            true => remove(link),
+            false => Ok(()),
+        }
     }
 
     /// Gives back links that no record speaks of, and records that a crash left half written.
@@ -174,6 +194,15 @@ impl Leases {
         if ports.is_empty() {
             return Ok(());
         }
+        let taken_by = |port: &PortMapping, holder| NetworkError::PortTaken {
+            port: port.host,
+            protocol: port.protocol.name(),
+            holder,
+        };
+        // They come sorted by their keys, without what is the same.
+        if let Some([_, port]) = ports.array_windows().find(|[one, other]| one.key() == other.key()) {
+            return Err(taken_by(port, format!("another port of {owner}")));
+        }
         let directory = self.directory.join("ports");
         let taken = names(&directory)?;
         for port in ports {
@@ -182,11 +211,7 @@ impl Leases {
             for name in taken.iter().filter(conflicts) {
                 let holder = fs::read_link(directory.join(name)).unwrap_or_default();
                 if holder.as_os_str() != owner {
-                    return Err(NetworkError::PortTaken {
-                        port: port.host,
-                        protocol: port.protocol.name(),
-                        holder: holder.display().to_string(),
-                    });
+                    return Err(taken_by(port, holder.display().to_string()));
                 }
             }
         }
@@ -214,7 +239,11 @@ impl Leases {
 
     fn links(&self, lease: &Lease) -> Vec<PathBuf> {
         let addresses = lease.addresses.iter().map(|a| self.directory.join("addresses").join(a.to_string()));
-        addresses.chain(lease.ports.iter().map(|p| self.directory.join("ports").join(p.key()))).collect()
+        addresses.chain(lease.ports.iter().map(|port| self.port(port))).collect()
+    }
+
+    fn port(&self, port: &PortMapping) -> PathBuf {
+        self.directory.join("ports").join(port.key())
     }
 
     fn record(&self, owner: &str, lease: &Lease) -> Result<(), NetworkError> {
@@ -268,4 +297,81 @@ fn remove(path: &Path) -> Result<(), NetworkError> {
 
 fn call(operation: &str, path: &Path, error: io::Error) -> NetworkError {
     NetworkError::Call { operation: format!("{operation} {}", path.display()), error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::Protocol;
+
+    fn leases() -> (tempfile::TempDir, Leases) {
+        let directory = tempfile::tempdir().unwrap();
+        let leases = Leases::new(directory.path().join("leases"));
+        (directory, leases)
+    }
+
+    fn both() -> [Subnet; 2] {
+        ["10.9.0.0/29", "fd09::/64"].map(|subnet| Subnet::parse(subnet).unwrap())
+    }
+
+    fn tcp(host: u16, container: u16) -> PortMapping {
+        PortMapping { address: None, host, container, protocol: Protocol::Tcp }
+    }
+
+    fn texts(lease: &Lease) -> Vec<String> {
+        lease.addresses.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn addresses_are_at_the_same_place_of_each_subnet_and_rest() {
+        let (_directory, leases) = leases();
+        let take = |owner: &str| leases.take(owner, &both(), "eth0", &[]).unwrap();
+        let first = take("a");
+        assert_eq!(texts(&first), ["10.9.0.2", "fd09::2"]);
+        leases.give_back("a", &first).unwrap();
+        assert_eq!(texts(&take("b")), ["10.9.0.3", "fd09::3"]);
+        // One that somebody has at its place of either subnet is passed over, and the search goes round.
+        symlink("other", leases.directory.join("addresses/fd09::4")).unwrap();
+        assert_eq!(texts(&take("c")), ["10.9.0.5", "fd09::5"]);
+        assert_eq!(texts(&take("d")), ["10.9.0.6", "fd09::6"]);
+        assert_eq!(texts(&take("e")), ["10.9.0.2", "fd09::2"]);
+        let full = leases.take("f", &both(), "eth0", &[]).unwrap_err();
+        assert!(matches!(full, NetworkError::Exhausted { leases: 4, .. }), "{full}");
+        assert_eq!(leases.of("f").unwrap(), None);
+    }
+
+    #[test]
+    fn a_record_is_read_back_and_made_anew_from_its_links() {
+        let (_directory, leases) = leases();
+        let taken = leases.take("a", &both(), "eth0", &[tcp(80, 8080)]).unwrap();
+        assert_eq!(leases.of("a").unwrap().as_ref(), Some(&taken));
+        assert!(leases.holds("a", &taken));
+        fs::write(leases.owner("a"), "").unwrap();
+        let found = leases.of("a").unwrap().unwrap();
+        assert_eq!((&found.addresses, found.ports.len()), (&taken.addresses, 1));
+        leases.give_back("a", &found).unwrap();
+        assert!(!leases.holds("a", &taken));
+        for kind in ["owners", "addresses", "ports"] {
+            assert!(names(&leases.directory.join(kind)).unwrap().is_empty(), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_port_is_had_by_one() {
+        let (_directory, leases) = leases();
+        let mut one = leases.take("a", &both(), "eth0", &[tcp(80, 1)]).unwrap();
+        let taken = |owner: &str, ports: &[PortMapping]| match leases.take(owner, &both(), "eth0", ports) {
+            Err(NetworkError::PortTaken { port, holder, .. }) => (port, holder),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(taken("b", &[tcp(79, 1), tcp(80, 2)]), (80, "a".into()));
+        assert_eq!(taken("b", &[tcp(81, 1), tcp(81, 2)]), (81, "another port of b".into()));
+        let refused =
+            |_: &Lease| Err(NetworkError::PortTaken { port: 1, protocol: "tcp", holder: "x".into() });
+        leases.give_ports_back("a", &mut one, refused).unwrap_err();
+        assert_eq!(taken("b", &[tcp(80, 2)]).1, "a");
+        leases.give_ports_back("a", &mut one, |_| Ok(())).unwrap();
+        assert_eq!(leases.of("a").unwrap().unwrap().ports, []);
+        leases.take("b", &both(), "eth0", &[tcp(80, 2)]).unwrap();
+    }
 }

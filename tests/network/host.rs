@@ -48,20 +48,13 @@ impl Host {
         self.directory.path().join(name)
     }
 
-    /// The default bridge of these subnets.
+    /// The bridge of these subnets.
     pub fn bridge_of(&self, ipv4: Option<&str>, ipv6: Option<&str>) -> Bridge {
-        Bridge::new(BridgeSettings {
-            name: "rcrun0".into(),
-            ipv4: ipv4.map(Into::into),
-            ipv6: ipv6.map(Into::into),
-            mtu: None,
-            leases: self.path("leases"),
-        })
-        .expect("settings")
+        bridge_of(self.directory.path(), ipv4, ipv6)
     }
 
     pub fn bridge(&self) -> Bridge {
-        self.bridge_of(Some("10.88.0.0/20"), Some("fd72:6372:756e::/64"))
+        bridge_in(self.directory.path())
     }
 
     pub fn namespace(&self, name: &str) -> NetworkNamespace {
@@ -103,6 +96,22 @@ impl Drop for Host {
     fn drop(&mut self) {
         unmount_below(self.directory.path());
     }
+}
+
+/// The default bridge, of the host of this directory.
+pub fn bridge_in(directory: &Path) -> Bridge {
+    bridge_of(directory, Some("10.88.0.0/20"), Some("fd72:6372:756e::/64"))
+}
+
+fn bridge_of(directory: &Path, ipv4: Option<&str>, ipv6: Option<&str>) -> Bridge {
+    Bridge::new(BridgeSettings {
+        name: "rcrun0".into(),
+        ipv4: ipv4.map(Into::into),
+        ipv6: ipv6.map(Into::into),
+        mtu: None,
+        leases: directory.join("leases"),
+    })
+    .expect("settings")
 }
 
 /// The names of namespaces are mounts; the directory could not be removed otherwise.

@@ -2,6 +2,7 @@
 //! thread enters, so that the machine's are untouched. Root; no program is needed.
 
 mod bridge;
+mod crash;
 mod host;
 mod namespaces;
 mod ports;
