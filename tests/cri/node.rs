@@ -253,7 +253,9 @@ impl Node {
         let mut found = BTreeSet::new();
         let mounts =
             fs::read_to_string(format!("/proc/{}/mountinfo", self.pid)).expect("the node's mountinfo");
-        found.extend(mounts.lines().filter_map(|l| l.split(' ').nth(4)).map(|m| format!("mount {m}")));
+        let mounts = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+        // Made shared for the first name in it, as ip-netns(8) does, and left so.
+        found.extend(mounts.filter(|mount| *mount != "/run/netns").map(|mount| format!("mount {mount}")));
         let namespace = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
         let own = namespace(self.pid);
         let server = self.server().as_ref().map(Running::pid);

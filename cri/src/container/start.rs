@@ -12,7 +12,7 @@ use rcrun::monitor::{MonitorError, SCHEMA, Settings, Started};
 use tonic::Status;
 
 use super::{create, error, events, watch};
-use crate::api::{self, ContainerEventType, NamespaceMode};
+use crate::api::{self, ContainerEventType};
 use crate::config::CgroupDriver;
 use crate::fault;
 use crate::runtime::Runtime;
@@ -109,7 +109,7 @@ async fn failed(runtime: &Arc<Runtime>, entry: &Arc<Entry<Container>>, message: 
 
 fn launch(runtime: &Arc<Runtime>, entry: &Entry<Container>, pod: &Pod) -> Result<Started, Status> {
     let container = entry.get();
-    find_target(runtime, &container, pod)?;
+    find_pid_namespace(runtime, &container, pod)?;
     let kept = entry.live.root.lock().unwrap_or_else(PoisonError::into_inner).take();
     let mount = match kept {
         Some(mount) => mount,
@@ -159,23 +159,23 @@ fn settings(runtime: &Runtime, container: &Container) -> Result<Settings, Status
     })
 }
 
-/// The container whose PID namespace is joined may have ended since CreateContainer, and its pid be another's.
-fn find_target(runtime: &Arc<Runtime>, container: &Container, pod: &Pod) -> Result<(), Status> {
-    let security = container.config.linux.as_ref().and_then(|linux| linux.security_context.as_ref());
-    let options = security.and_then(|security| security.namespace_options.as_ref());
-    if options.is_none_or(|options| options.pid() != NamespaceMode::Target) {
-        return Ok(());
-    }
-    let path = crate::sandbox::pid_namespace(runtime, pod, &container.config)?;
+/// The process whose PID namespace is joined (another container's, the Pod's init) may have ended since CreateContainer, and its pid
+/// be a stranger's.
+fn find_pid_namespace(runtime: &Arc<Runtime>, container: &Container, pod: &Pod) -> Result<(), Status> {
+    let Some(path) = crate::sandbox::pid_namespace(runtime, pod, &container.config)? else { return Ok(()) };
     let bundle = runtime.paths.container_state(&container.id);
     let file = bundle.join("config.json");
     let bytes = fs::read(&file).map_err(|error| error::file("read", &file, &error))?;
+    let named = format!("\"{}\"", path.display());
+    if bytes.windows(named.len()).any(|window| window == named.as_bytes()) {
+        return Ok(());
+    }
     let mut spec: Spec = serde_json::from_slice(&bytes)
         .map_err(|error| Status::data_loss(format!("{file:?} is damaged: {error}: remove the container")))?;
     let namespaces = spec.linux_mut().as_mut().and_then(|linux| linux.namespaces_mut().as_mut());
     for namespace in namespaces.into_iter().flatten() {
         if namespace.typ() == LinuxNamespaceType::Pid {
-            namespace.set_path(path.clone());
+            namespace.set_path(Some(path.clone()));
         }
     }
     create::write_config(&bundle, &spec)

@@ -7,7 +7,6 @@ use std::fs;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rcrun::monitor::{self, Event, Monitor, MonitorError, Settings};
@@ -17,7 +16,9 @@ use serde_json::{Value, json};
 use tonic::Status;
 
 use crate::api::{self, NamespaceMode};
+use crate::config::{Config, RestrictOomScoreAdj};
 use crate::runtime::Runtime;
+use crate::spec::HostFacts;
 use crate::state::{Pod, PodInit, PodState};
 
 /// Who the init is where the Pod does not say: nobody.
@@ -25,10 +26,7 @@ const NOBODY: i64 = 65535;
 /// How long a killed init may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// One init is made or ended at a time. It takes a few milliseconds, and few Pods have one.
-static TURN: Mutex<()> = Mutex::new(());
-
-/// The PID namespace that a container joins; None: its own, or the host's, as its options say. Blocks.
+/// The PID namespace that a container joins; None: its own, or the host's, as its options say. Blocks; the caller has the Pod's turn.
 pub fn pid_namespace(
     runtime: &Runtime,
     pod: &Pod,
@@ -39,7 +37,7 @@ pub fn pid_namespace(
     let options = options.unwrap_or_default();
     match options.pid() {
         NamespaceMode::Container | NamespaceMode::Node => Ok(None),
-        NamespaceMode::Pod if pods_mode(pod) == NamespaceMode::Node => Ok(Some(file(std::process::id()))),
+        NamespaceMode::Pod if pods_mode(pod) == NamespaceMode::Node => Ok(Some(file(1))),
         NamespaceMode::Pod => shared(runtime, pod).map(Some),
         NamespaceMode::Target => target(runtime, pod, &options.target_id).map(Some),
     }
@@ -75,7 +73,6 @@ fn target(runtime: &Runtime, pod: &Pod, id: &str) -> Result<PathBuf, Status> {
 
 /// The namespace of the Pod's init, which is made if there is none that lives.
 fn shared(runtime: &Runtime, pod: &Pod) -> Result<PathBuf, Status> {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let entry = runtime.pods.find(&pod.id).map_err(super::not_there)?;
     let pod = entry.get();
     if pod.state != PodState::Ready {
@@ -85,7 +82,7 @@ fn shared(runtime: &Runtime, pod: &Pod) -> Result<PathBuf, Status> {
         return Ok(file(init.pid.unsigned_abs()));
     }
     // One that was killed has taken its namespace with it; the next container gets a new one.
-    end_held(runtime, &pod.id)?;
+    end(runtime, &pod.id)?;
     let pid = launch(runtime, &pod)?;
     let process = ProcessId::of(pid)
         .ok_or_else(|| Status::internal(format!("the init of Pod sandbox {} has ended at once", pod.id)))?;
@@ -114,7 +111,7 @@ fn launch(runtime: &Runtime, pod: &Pod) -> Result<i32, Status> {
         .and_then(|()| fs::write(bundle.join("root/init"), ""))
         .and_then(|()| {
             let cgroup = super::of_container(config.cgroup_driver, &pod.cgroup_parent, &pod.id);
-            let spec = spec(pod, &bundle.join("root"), &program(), &cgroup);
+            let spec = spec(pod, &bundle.join("root"), &program(), &cgroup, oom_score_adj(&config));
             fs::write(bundle.join("config.json"), spec.to_string())
         });
     written.map_err(|error| failed(format!("write its bundle in {}: {error}", bundle.display())))?;
@@ -140,7 +137,7 @@ fn launch(runtime: &Runtime, pod: &Pod) -> Result<i32, Status> {
 }
 
 /// The init's OCI configuration: the Pod's namespaces, no right, nothing to see but itself.
-fn spec(pod: &Pod, root: &Path, program: &Path, cgroup: &str) -> Value {
+fn spec(pod: &Pod, root: &Path, program: &Path, cgroup: &str, oom_score_adj: i32) -> Value {
     let security = pod.config.linux.as_ref().and_then(|linux| linux.security_context.clone());
     let security = security.unwrap_or_default();
     let id = |wanted: Option<api::Int64Value>| wanted.map_or(NOBODY, |wanted| wanted.value);
@@ -158,6 +155,7 @@ fn spec(pod: &Pod, root: &Path, program: &Path, cgroup: &str) -> Value {
             "capabilities":
                 {"bounding": [], "effective": [], "permitted": [], "inheritable": [], "ambient": []},
             "noNewPrivileges": true,
+            "oomScoreAdj": oom_score_adj,
         },
         "root": {"path": root, "readonly": true},
         "mounts": [{
@@ -169,6 +167,16 @@ fn spec(pod: &Pod, root: &Path, program: &Path, cgroup: &str) -> Value {
         }],
         "linux": {"namespaces": namespaces, "cgroupsPath": cgroup},
     })
+}
+
+/// The kernel takes it last, as other runtimes' first process of a Pod: all others would go with it. As low as it may be.
+fn oom_score_adj(config: &Config) -> i32 {
+    const LAST: i32 = -998;
+    match config.restrict_oom_score_adj {
+        RestrictOomScoreAdj::Never => LAST,
+        RestrictOomScoreAdj::Auto => HostFacts::read().lowest_oom_score_adj.max(LAST),
+        RestrictOomScoreAdj::Always => HostFacts::read().own_oom_score_adj.max(LAST),
+    }
 }
 
 /// The shim's program, as [`monitor::Program::find`] looks for it.
@@ -185,11 +193,6 @@ fn program() -> PathBuf {
 
 /// Ends the Pod's init, if there is one, and takes away what is left of it.
 pub fn end(runtime: &Runtime, id: &str) -> Result<(), Status> {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    end_held(runtime, id)
-}
-
-fn end_held(runtime: &Runtime, id: &str) -> Result<(), Status> {
     let bundle = directory(runtime, id);
     if !bundle.exists() {
         return Ok(());
@@ -259,7 +262,7 @@ mod tests {
             init: None,
             cgroup_parent: "/pods".into(),
         };
-        let spec = spec(&pod, Path::new("/root"), Path::new("/bin/rcrun-shim"), "/pods/abc");
+        let spec = spec(&pod, Path::new("/root"), Path::new("/bin/rcrun-shim"), "/pods/abc", -998);
         assert_eq!(spec["linux"]["namespaces"][2], json!({"type": "ipc", "path": "/run/pods/abc/ipc"}));
         let network = json!({"type": "network", "path": "/run/netns/rcrun-abc"});
         assert_eq!(spec["linux"]["namespaces"][3], network);

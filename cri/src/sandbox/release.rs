@@ -11,6 +11,7 @@ use rustix::mount::{UnmountFlags, unmount};
 use super::{cgroup, files, init, namespaces};
 use crate::cni::Attachment;
 use crate::config::Config;
+use crate::fault;
 use crate::runtime::Runtime;
 use crate::state::Pod;
 
@@ -19,12 +20,16 @@ pub fn release(runtime: &Runtime, config: &Config, pod: &Pod) -> Vec<String> {
     let mut left = Vec::new();
     let mut note = |result: Result<(), String>| left.extend(result.err());
     note(init::end(runtime, &pod.id).map_err(|status| status.message().to_owned()));
+    fault::point("end of the Pod's init");
     note(detach(runtime, config, pod));
+    fault::point("end of the Pod's network");
     if let Some(path) = &pod.network.namespace {
         let removed = NetworkNamespace::remove(path);
         note(removed.map_err(|error| format!("network namespace {}: {error}", path.display())));
     }
+    fault::point("end of the network namespace");
     note(volatile(&runtime.paths.pod_run(&pod.id)));
+    fault::point("end of the Pod's files");
     let removed = cgroup::remove(runtime, pod);
     note(removed.map_err(|error| format!("cgroup {}: {error}", pod.cgroup_parent)));
     left

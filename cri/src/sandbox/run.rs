@@ -12,6 +12,7 @@ use super::{cgroup, files, namespaces, release, status, sysctl};
 use crate::api;
 use crate::cni::Attachment;
 use crate::config::Config;
+use crate::fault;
 use crate::runtime::Runtime;
 use crate::state::{self, Pod, PodNetwork, PodState};
 
@@ -27,11 +28,13 @@ pub fn run(runtime: &Arc<Runtime>, request: api::RunPodSandboxRequest) -> Result
     let (mut pod, mut attachment) = plan(runtime, &config, asked, request.runtime_handler, &wishes)?;
     let entry = runtime.pods.insert(pod.clone()).map_err(super::record)?;
     let _turn = entry.turn.blocking_lock();
+    fault::point("record of the Pod");
     match make(runtime, &config, &wishes, &mut pod, attachment.as_mut()) {
         Ok(()) => {
             pod.state = PodState::Ready;
             match runtime.pods.update(&entry, |record| record.clone_from(&pod)) {
                 Ok(_) => {
+                    fault::point("record of the ready Pod");
                     status::tell(runtime, &pod, api::ContainerEventType::ContainerCreatedEvent);
                     status::tell(runtime, &pod, api::ContainerEventType::ContainerStartedEvent);
                     return Ok(pod.id);
@@ -93,9 +96,11 @@ fn make(
 ) -> Result<(), Status> {
     let run = runtime.paths.pod_run(&pod.id);
     files::make(&run, pod, wishes)?;
+    fault::point("files of the Pod");
     cgroup::make(runtime, config, pod)
         .map_err(|error| Status::internal(format!("cgroup {} of the Pod: {error}", pod.cgroup_parent)))?;
     let namespace = namespaces::make(pod, wishes)?;
+    fault::point("namespaces of the Pod");
     let addresses = match (namespace, attachment) {
         (Some(namespace), Some(attachment)) => attach(runtime, config, wishes, pod, &namespace, attachment)?,
         _ => Vec::new(),
@@ -117,6 +122,7 @@ fn attach(
     // Also after a failure: what has been done so far is said to DEL.
     pod.network.attachment = recorded(attachment)?;
     let addresses = attached?;
+    fault::point("network of the Pod");
     if wishes.sysctls.iter().any(|sysctl| sysctl.kind == Kind::Network) {
         namespace
             .enter(|| sysctl::set(&wishes.sysctls, |kind| kind == Kind::Network))

@@ -7,6 +7,7 @@ use tonic::Status;
 use super::{release, status};
 use crate::api::ContainerEventType;
 use crate::container;
+use crate::fault;
 use crate::runtime::Runtime;
 use crate::state::{Entry, Pod, PodState};
 
@@ -30,6 +31,7 @@ pub fn remove(runtime: &Arc<Runtime>, id: &str) -> Result<(), Status> {
     let done = tokio::runtime::Handle::current().block_on(container::remove_all(runtime, &id));
     done.map_err(|error| failed("remove", &id, error.message(), error.code()))?;
     let pod = entry.get();
+    fault::point("removal of the Pod's containers");
     runtime.pods.remove(&id).map_err(super::record)?;
     status::tell(runtime, &pod, ContainerEventType::ContainerDeletedEvent);
     Ok(())
@@ -40,6 +42,7 @@ fn stop_held(runtime: &Arc<Runtime>, entry: &Entry<Pod>) -> Result<(), Status> {
     if pod.state != PodState::NotReady {
         // First: from now on no container is started in it, and a process that is killed here leaves a Pod to be stopped again.
         runtime.pods.update(entry, |pod| pod.state = PodState::NotReady).map_err(super::record)?;
+        fault::point("record of the Pod's stop");
     }
     let done = tokio::runtime::Handle::current().block_on(container::stop_all(runtime, &pod.id));
     done.map_err(|error| failed("stop", &pod.id, error.message(), error.code()))?;
@@ -52,6 +55,7 @@ fn stop_held(runtime: &Arc<Runtime>, entry: &Entry<Pod>) -> Result<(), Status> {
         return Err(failed("stop", &pod.id, &left.join("; "), tonic::Code::Internal));
     }
     runtime.pods.update(entry, release::forget).map_err(super::record)?;
+    fault::point("record of the stopped Pod");
     status::tell(runtime, &pod, ContainerEventType::ContainerStoppedEvent);
     Ok(())
 }
