@@ -72,7 +72,7 @@ fn a_pod_has_namespaces_of_its_own_and_an_address() {
     let resolv_conf = fs::read_to_string(node.path(&pin(&pod.id, "resolv.conf"))).unwrap();
     assert_eq!(resolv_conf, "search svc.local\nnameserver 10.0.0.10\noptions ndots:5\n");
     let shm = node.run(&["findmnt", "-n", "-o", "SIZE,OPTIONS", &pin(&pod.id, "shm")]).stdout;
-    assert!(shm.starts_with("64M") && shm.contains("noexec"), "{shm}");
+    assert!(shm.trim().starts_with("64M") && shm.contains("noexec"), "{shm}");
     assert!(node.path("/var/log/pods/test_web_web-uid").is_dir());
 }
 
