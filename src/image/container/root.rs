@@ -82,9 +82,9 @@ pub fn mount(store: &Store, id: &ContainerId) -> Result<OwnedFd, ContainerError>
     let hidden = store.hidden_layers(&found.record.layers);
     let trees = trees(store, &found.record.layers[hidden..])?;
     let count = trees.len();
-    // Says that the last mount may have lost writes. What was written since CreateContainer is nothing.
-    let mark = found.path.join("work/incompat");
-    match remove::tree(rustix::fs::CWD, &mark) {
+    // overlayfs' own: it says, too, that the last mount may have lost writes, but of a container that did not run there are none.
+    let last = found.path.join("work/work");
+    match remove::tree(rustix::fs::CWD, &last) {
         Err(unremoved) if unremoved.error != Errno::NOENT => {
             return Err(StoreError::unremoved(unremoved).into());
         }
