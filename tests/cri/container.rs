@@ -179,7 +179,7 @@ fn who_runs_is_what_the_security_context_says() {
     context.run_as_group = Some(api::Int64Value { value: 5678 });
     context.supplemental_groups = vec![42];
     let (output, status) = node.ran(&config);
-    assert_eq!(output.trim(), "uid=1234 gid=5678 groups=5678,42");
+    assert_eq!(output.trim(), "uid=1234 gid=5678 groups=42,5678");
     let user = status.user.unwrap().linux.unwrap();
     assert_eq!((user.uid, user.gid, user.supplemental_groups), (1234, 5678, vec![5678, 42]));
 }

@@ -19,8 +19,9 @@ use super::error;
 use crate::api;
 use crate::runtime::Runtime;
 
-/// Bytes that are kept of each stream, as the CRI wants it.
-const MOST: usize = 16 << 20;
+/// Bytes that are kept of each stream, and of both together: the CRI's 16 MiB, less what the rest of the answer takes, for
+/// clients take no larger one.
+const MOST: usize = (16 << 20) - 1024;
 /// What a pipe holds at most unless somebody has asked for more.
 const PIPE: usize = 64 << 10;
 
@@ -56,7 +57,8 @@ pub async fn exec_sync(
             container.id
         )));
     };
-    let (stdout, stderr) = (stdout.rest(), stderr.rest());
+    let (mut stdout, mut stderr) = (stdout.rest(), stderr.rest());
+    share(&mut stdout, &mut stderr);
     Ok(api::ExecSyncResponse { stdout, stderr, exit_code })
 }
 
@@ -188,6 +190,12 @@ impl Stream {
     }
 }
 
+/// Cuts what does not fit into one answer: each stream has at least half of it.
+fn share(stdout: &mut Vec<u8>, stderr: &mut Vec<u8>) {
+    stdout.truncate(MOST - stderr.len().min(MOST / 2));
+    stderr.truncate(MOST - stdout.len());
+}
+
 fn keep(kept: &mut Vec<u8>, read: &[u8]) {
     let room = MOST - kept.len();
     kept.extend_from_slice(&read[..read.len().min(room)]);
@@ -210,6 +218,21 @@ mod tests {
         writer.write_all(&[7; PIPE]).unwrap();
         assert_eq!(stream.rest().len(), PIPE);
         drop(writer);
+    }
+
+    #[test]
+    fn two_long_streams_share_the_answer() {
+        for ((out, err), expected) in [
+            ((10, 20), (10, 20)),
+            ((MOST, 0), (MOST, 0)),
+            ((MOST, 10), (MOST - 10, 10)),
+            ((10, MOST), (10, MOST - 10)),
+            ((MOST, MOST), (MOST / 2, MOST / 2)),
+        ] {
+            let (mut stdout, mut stderr) = (vec![0; out], vec![0; err]);
+            share(&mut stdout, &mut stderr);
+            assert_eq!((stdout.len(), stderr.len()), expected);
+        }
     }
 
     #[tokio::test]
