@@ -26,6 +26,7 @@ macro_rules! node {
 #[allow(dead_code)]
 mod calls;
 mod container;
+mod crash;
 mod exec_sync;
 #[path = "../images/fixtures/mod.rs"]
 mod fixtures;

@@ -174,7 +174,12 @@ impl Node {
 
     /// Starts the server, and waits until it answers.
     pub fn start(&self) {
-        let mut server = self.cri(&[]).limit(3600).spawn();
+        self.serve(self.cri(&[]));
+    }
+
+    /// The same with another command line or environment.
+    pub fn serve(&self, server: Invocation) {
+        let mut server = server.limit(3600).spawn();
         *self.channel() = None;
         support::wait_for("rcrun-cri's answer", 20, || {
             if let Some(status) = server.child.try_wait().expect("wait") {
@@ -208,6 +213,18 @@ impl Node {
         support::wait_for("rcrun-cri's end", 20, || server.child.try_wait().expect("wait"));
         *self.channel() = None;
         server.stderr()
+    }
+
+    /// Has the server ended by itself? If so, another one can be started.
+    pub fn has_ended(&self) -> bool {
+        let mut server = self.server();
+        let ended = |server: &mut Running| server.child.try_wait().expect("wait").is_some();
+        let gone = server.as_mut().is_none_or(ended);
+        if gone {
+            drop(server.take());
+            *self.channel() = None;
+        }
+        gone
     }
 
     /// kill -9, and a new one.
