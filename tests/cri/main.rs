@@ -35,4 +35,6 @@ mod image;
 mod node;
 mod programs;
 mod sandbox;
+mod security;
 mod server;
+mod stats;
