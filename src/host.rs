@@ -40,6 +40,22 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
         })
 }
 
+/// The path of this program's file: it may run from a mount of its own, where it has none (`src/sealed.rs`). None where neither the name
+/// that it was called by nor `$PATH` leads to it.
+pub fn own_program() -> Option<PathBuf> {
+    let identity =
+        |path: &std::path::Path| rustix::fs::stat(path).ok().map(|stat| (stat.st_dev, stat.st_ino));
+    let own = identity("/proc/self/exe".as_ref())?;
+    let called = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
+    let by_path = called.components().count() > 1;
+    let called = match by_path {
+        true => std::path::absolute(&called).ok(),
+        false => called.to_str().and_then(find_program),
+    };
+    let link = std::fs::read_link("/proc/self/exe").ok();
+    [link, called].into_iter().flatten().find(|path| identity(path) == Some(own))
+}
+
 /// What tells rcrun's own file from every other and from what it was before: device, inode, size, and the
 /// time of its last change, which nobody can set. None for a copy in memory (`src/sealed.rs`), which is
 /// another file each time.

@@ -45,7 +45,7 @@ pub struct Started {
 impl Program {
     /// `$RCRUN_SHIM`, or `rcrun-shim` beside this process' program, or in `$PATH`.
     pub fn find() -> Result<Self, MonitorError> {
-        let own = std::env::current_exe().unwrap_or_default();
+        let own = host::own_program().unwrap_or_default();
         let beside = own.parent().unwrap_or(Path::new("/")).join(NAME);
         let named = std::env::var_os("RCRUN_SHIM").filter(|name| !name.is_empty()).map(PathBuf::from);
         let found =

@@ -270,6 +270,11 @@ impl Bridge {
         closed.and(unplugged).and(given)
     }
 
+    /// Has `owner` a lease? It is what is given back last.
+    pub fn has(&self, owner: &str) -> Result<bool, NetworkError> {
+        Ok(self.leases.of(owner)?.is_some())
+    }
+
     fn unplug(&self, owner: &str) -> Result<(), NetworkError> {
         let name = self.device_of(owner);
         let removed = open_socket()?.remove(&name);

@@ -130,7 +130,7 @@ fn launch(runtime: &Arc<Runtime>, entry: &Entry<Container>, pod: &Pod) -> Result
 /// rcrun-cri was started anew since CreateContainer.
 fn mount_again(runtime: &Runtime, id: &str) -> Result<OwnedFd, Status> {
     let store = runtime.images.store(&runtime.paths).map_err(error::store)?;
-    root::mount(&store, &super::library_id(id)?).map_err(error::root)
+    root::mount(&store, &super::library_id(id)?, true).map_err(error::root)
 }
 
 fn make_log_directory(path: &Path) -> Result<(), Status> {

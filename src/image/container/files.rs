@@ -16,6 +16,10 @@ pub(super) fn hosts(options: &Options, hostname: &str, host: &str) -> String {
         Network::Host => format!("{host}\n"),
         // Its own name leads to itself: programs look it up.
         Network::None => format!("{HOSTS}127.0.0.1\t{hostname}\n"),
+        Network::Bridge => {
+            let own = options.plugged.addresses.iter().map(|address| format!("{address}\t{hostname}\n"));
+            HOSTS.chars().chain(own.collect::<String>().chars()).collect()
+        }
     };
     for (name, address) in &options.add_hosts {
         let _ = writeln!(text, "{address}\t{name}");
@@ -23,10 +27,17 @@ pub(super) fn hosts(options: &Options, hostname: &str, host: &str) -> String {
     text
 }
 
-/// The text of resolv.conf; `host` is the machine's own.
-pub(super) fn resolv_conf(dns: &Dns, host: &str) -> String {
+/// The text of resolv.conf; `host` is the machine's own. Where its loopback device is another, the machine's is no way to a server.
+pub(super) fn resolv_conf(dns: &Dns, host: &str, own_loopback: bool) -> String {
+    let is_loopback = |address: Option<&str>| {
+        address
+            .and_then(|address| address.parse::<IpAddr>().ok())
+            .is_some_and(|address| address.is_loopback())
+    };
     let replaced = |line: &str| match line.split_whitespace().next() {
-        Some("nameserver") => !dns.servers.is_empty(),
+        Some("nameserver") => {
+            !dns.servers.is_empty() || (own_loopback && is_loopback(line.split_whitespace().nth(1)))
+        }
         Some("search" | "domain") => !dns.search.is_empty(),
         Some("options") => !dns.options.is_empty(),
         _ => false,
@@ -79,10 +90,10 @@ mod tests {
     #[test]
     fn resolv_conf_is_the_hosts_with_what_is_asked_for() {
         let host = "# made by x\nnameserver 1.1.1.1\nsearch a b\noptions ndots:2\n";
-        assert_eq!(resolv_conf(&Dns::default(), host), host);
+        assert_eq!(resolv_conf(&Dns::default(), host, false), host);
         let dns =
             Dns { servers: vec!["9.9.9.9".parse().unwrap()], search: vec![".".into()], options: vec![] };
-        assert_eq!(resolv_conf(&dns, host), "# made by x\noptions ndots:2\nnameserver 9.9.9.9\n");
+        assert_eq!(resolv_conf(&dns, host, false), "# made by x\noptions ndots:2\nnameserver 9.9.9.9\n");
     }
 
     #[test]

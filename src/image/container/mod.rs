@@ -44,7 +44,7 @@ pub use directory::{Directory, remove};
 pub use files::add_host;
 pub(crate) use ids::of_user;
 pub use options::Options;
-pub use prepare::{Base, Prepared, prepare};
+pub use prepare::{Base, Life, Prepared, prepare};
 pub use unpack::{Unpack, unpack};
 
 use crate::bundle::BundleError;

@@ -28,6 +28,8 @@ pub struct Options {
     pub hostname: Option<String>,
     /// `--network`.
     pub network: Network,
+    /// With [`Network::Bridge`].
+    pub plugged: Plugged,
     /// `--volume`, `--mount`, `--tmpfs`.
     pub mounts: Vec<Wish>,
     /// `--cap-add`.
@@ -70,6 +72,17 @@ pub enum Network {
     None,
     /// The host's.
     Host,
+    /// A namespace that is there, plugged into a bridge: [`Options::plugged`].
+    Bridge,
+}
+
+/// A network namespace that is there, and the addresses that it has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plugged {
+    /// Its path.
+    pub namespace: PathBuf,
+    /// Of its device.
+    pub addresses: Vec<std::net::IpAddr>,
 }
 
 /// `--userns`.

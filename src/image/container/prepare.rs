@@ -75,26 +75,39 @@ pub struct Prepared {
     pub notes: Vec<String>,
 }
 
-/// Makes the directory of the container `id`, mounts its root file system and writes its configuration. `in_use` is
-/// held until the container's record names what it uses. `state` is the directory of the containers' state; `removed`
-/// says that the container goes away with its process.
+/// Which container is made, and what becomes of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Life<'a> {
+    /// Its name.
+    pub id: &'a ContainerId,
+    /// The directory of the containers' state.
+    pub state: &'a Path,
+    /// It goes away with its process.
+    pub removed: bool,
+    /// Keeps its directory: [`crate::image::store::ContainerRecord::keeper`].
+    pub keeper: Option<&'a Path>,
+}
+
+/// Makes a container's directory, mounts its root file system and writes its configuration. `in_use` is held until the
+/// container's record names what it uses.
 pub fn prepare(
     base: Base<'_>,
     in_use: Use,
     options: &Options,
-    (id, state, removed): (&ContainerId, &Path, bool),
+    Life { id, state, removed, keeper }: Life<'_>,
 ) -> Result<Prepared, ContainerError> {
     let (contents, config) = base.read()?;
     let diff_ids = contents.diff_ids();
     let trees = base.trees(diff_ids)?;
     // The container's record names it.
-    if state.to_str().is_none() {
-        return Err(ContainerError::NotText(state.into()));
+    if let Some(path) = [Some(state), keeper].into_iter().flatten().find(|path| path.to_str().is_none()) {
+        return Err(ContainerError::NotText(path.into()));
     }
     let lock =
         (options.userns == Userns::Auto).then(|| lock(&base.store.root().join("containers"))).transpose()?;
     let mut record = base.record(id, diff_ids, state);
     record.ids = lock.as_ref().map(|_| ids::free(base.store)).transpose()?;
+    record.keeper = keeper.map(Path::to_owned);
     let range = record.ids;
     let directory = Directory::make(base.store, &record)?;
     drop((lock, in_use));
@@ -203,10 +216,15 @@ fn write_files(
         String::from_utf8_lossy(&bytes).into_owned()
     };
     let hosts_of_host = if options.network == Network::Host { of_host("/etc/hosts") } else { String::new() };
+    let resolv_conf = match options.network {
+        Network::Bridge => resolv_conf_past_stub(),
+        _ => of_host("/etc/resolv.conf"),
+    };
+    let own_loopback = options.network == Network::Bridge;
     let texts = [
         ("hostname", format!("{hostname}\n")),
         ("hosts", files::hosts(options, hostname, &hosts_of_host)),
-        ("resolv.conf", files::resolv_conf(&options.dns, &of_host("/etc/resolv.conf"))),
+        ("resolv.conf", files::resolv_conf(&options.dns, &resolv_conf, own_loopback)),
     ];
     let mut files = Vec::new();
     for (name, text) in texts {
@@ -214,6 +232,18 @@ fn write_files(
         directory.give_to_root(name, ids)?;
     }
     Ok(files)
+}
+
+/// The machine's resolv.conf; where it names systemd-resolved, which a container with a network of its own does not reach, the servers
+/// that this asks.
+fn resolv_conf_past_stub() -> String {
+    const RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
+    let text = |path: &str| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned();
+    let own = text("/etc/resolv.conf");
+    match own.lines().any(|line| line.split_whitespace().eq(["nameserver", "127.0.0.53"])) {
+        true => text(RESOLVED),
+        false => own,
+    }
 }
 
 /// A wish for the same place needs no volume.

@@ -76,8 +76,9 @@ pub fn make(
     Ok(Root { directory, mount })
 }
 
-/// Mounts the root file system of a container that was made once more. Nobody may have it mounted now.
-pub fn mount(store: &Store, id: &ContainerId) -> Result<OwnedFd, ContainerError> {
+/// Mounts the root file system of a container that was made once more. Nobody may have it mounted now. `volatile` says that nothing
+/// in it needs to outlive the machine.
+pub fn mount(store: &Store, id: &ContainerId, volatile: bool) -> Result<OwnedFd, ContainerError> {
     let found = store.container(id)?.ok_or_else(|| StoreError::NoContainer { id: id.to_string() })?;
     let hidden = store.hidden_layers(&found.record.layers);
     let trees = trees(store, &found.record.layers[hidden..])?;
@@ -97,9 +98,9 @@ pub fn mount(store: &Store, id: &ContainerId) -> Result<OwnedFd, ContainerError>
         layers: &store.layers_path(),
         trees,
         directory: (&found.path, directory.as_fd()),
-        ids: None,
+        ids: found.record.ids,
         user_attributes: host::in_user_namespace(),
-        volatile: true,
+        volatile,
     };
     overlay.mount().map_err(|failure| ContainerError::Overlay { layers: count, failure })
 }

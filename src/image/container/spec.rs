@@ -274,7 +274,10 @@ fn linux(request: &Request<'_>, capabilities: &[String]) -> Result<Value, Contai
     let mut kinds = vec!["pid", "ipc", "uts", "mount", "cgroup"];
     kinds.extend((options.network == Network::None).then_some("network"));
     kinds.extend(request.ids.map(|_| "user"));
-    let namespaces: Vec<Value> = kinds.into_iter().map(|kind| json!({"type": kind})).collect();
+    let mut namespaces: Vec<Value> = kinds.into_iter().map(|kind| json!({"type": kind})).collect();
+    if options.network == Network::Bridge {
+        namespaces.push(json!({"type": "network", "path": options.plugged.namespace}));
+    }
     let mut linux = json!({"namespaces": namespaces, "resources": resources(options)?});
     if !options.security.system_paths_unconfined {
         linux["maskedPaths"] = json!(defaults::MASKED);
