@@ -4,6 +4,7 @@
 //! bundle -> [`spec`] -> [`plan`] -> [`launch`] (clone3, steps) -> execve; [`lifecycle`] ties that
 //! to the stored [`state`]. `docs/architecture.md` draws the whole.
 
+pub mod background;
 pub mod bench;
 pub mod bundle;
 pub mod cgroups;
