@@ -7,7 +7,7 @@ use rcrun::id::ContainerId;
 use rcrun::lifecycle::{self, ExecOptions, SubCgroup, WholeProcess};
 
 use super::create::absolute;
-use super::{Command, Context, words};
+use super::{Command, Context, WithStatus, background, run_image, words};
 
 /// Flags of `exec`; all stand before the ID.
 #[derive(clap::Args)]
@@ -25,7 +25,7 @@ pub struct Exec {
     #[arg(long, value_name = "SOCKET")]
     pidfd_socket: Option<PathBuf>,
     /// Working directory in the container
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, visible_alias = "workdir", short_alias = 'w', value_name = "DIR")]
     cwd: Option<String>,
     /// Environment variable to add, NAME=VALUE (repeatable)
     #[arg(short, long, value_name = "VAR")]
@@ -33,7 +33,10 @@ pub struct Exec {
     /// Give the process a pseudo-terminal
     #[arg(short, long)]
     tty: bool,
-    /// Numeric user id and group id, UID[:GID]
+    /// Give the process this one's standard input, which it has anyway in a container that is not in the background
+    #[arg(short, long)]
+    interactive: bool,
+    /// Numeric user id and group id, UID[:GID]; in a container in the background also names
     #[arg(short, long, value_name = "IDS")]
     user: Option<String>,
     /// Supplementary group id to add (repeatable)
@@ -115,8 +118,28 @@ impl Command for Exec {
     const ABOUT: &'static str = "Execute one more process in a running container";
     const FAILURE: u8 = 255;
 
-    fn run(self, context: &Context) -> anyhow::Result<u8> {
+    fn run(mut self, context: &Context) -> anyhow::Result<u8> {
+        let Some(id) = background::id_of(context, &self.words[0])? else {
+            let (id, options) = self.options()?;
+            return Ok(lifecycle::exec(&context.store(), &id, &options)?);
+        };
+        if !self.interactive {
+            run_image::without_input()?;
+        }
+        self.words[0].clone_from(&id);
+        if let Some(user) = self.user.take() {
+            let (user, groups) = background::user_of(context, &id, &user)?;
+            self.user = Some(user);
+            self.additional_gids.extend(groups);
+        }
         let (id, options) = self.options()?;
-        Ok(lifecycle::exec(&context.store(), &id, &options)?)
+        lifecycle::exec(&context.store(), &id, &options).map_err(|error| {
+            // docker's: 126 and 127 of the program's, 1 of all others.
+            let status = match run_image::status_of(&error) {
+                run_image::OWN_ERROR => 1,
+                status => status,
+            };
+            WithStatus { error: error.into(), status }.into()
+        })
     }
 }

@@ -35,6 +35,11 @@ pub fn since(time: Option<&str>) -> String {
     }
 }
 
+/// How long ago a moment was, in nanoseconds since 1970.
+pub fn age(nanoseconds: i64) -> String {
+    duration(now() - nanoseconds / 1_000_000_000)
+}
+
 /// 0001-01-02T00:00:00Z: Go's zero time is the day before.
 const YEAR_ONE: i64 = -62_135_510_400;
 

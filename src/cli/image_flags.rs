@@ -4,10 +4,12 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
+use rcrun::background;
 use rcrun::image::Platform;
 use rcrun::image::container::options::{Device, Dns, Limits, Network, Userns};
 use rcrun::image::container::quantities::{self, Ulimit};
 use rcrun::image::container::{self, Options, mounts, security};
+use rcrun::network::PortMapping;
 
 use super::base::Pull;
 use super::transfer::RegistryFlags;
@@ -52,9 +54,19 @@ pub struct ImageFlags {
     /// Program to run in the place of the image's; an empty one takes the image's away
     #[arg(long, value_name = "PROGRAM")]
     entrypoint: Option<String>,
-    /// Network: none, nothing but the loopback device, which is the default, or host, this machine's own
+    /// Network: none, nothing but the loopback device; bridge, with an address of its own; or host, this machine's own
+    /// [default: none; with --detach or --publish: bridge]
     #[arg(long, alias = "net", value_name = "MODE", value_parser = parsed_network)]
     network: Option<Network>,
+    /// Port of this machine that leads into the container: [ADDRESS:][PORT]:PORT[/udp] (repeatable)
+    #[arg(short, long, value_name = "PORT")]
+    publish: Vec<String>,
+    /// When to start the container again: no, and nothing else, since nobody is there to do it
+    #[arg(long, value_name = "POLICY")]
+    restart: Option<String>,
+    /// Seconds that the process has to end after the signal that stops it [default: 10]
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
+    pub stop_timeout: Option<i64>,
     /// Host name
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
@@ -151,7 +163,8 @@ fn parsed_network(word: &str) -> Result<Network, String> {
     match word {
         "none" => Ok(Network::None),
         "host" => Ok(Network::Host),
-        _ => Err("expected none or host: bridges and other networks come later".into()),
+        "bridge" | "default" => Ok(Network::Bridge),
+        _ => Err("expected none, bridge or host: there are no networks with names".into()),
     }
 }
 
@@ -178,6 +191,7 @@ impl ImageFlags {
             ("--user", self.user.is_some() || self.group_add != none.group_add),
             ("--entrypoint", self.entrypoint.is_some()),
             ("--network", self.network.is_some()),
+            ("--publish", self.publish != none.publish),
             ("--hostname", self.hostname.is_some()),
             ("--cap-add", self.cap_add != none.cap_add),
             ("--cap-drop", self.cap_drop != none.cap_drop),
@@ -193,8 +207,35 @@ impl ImageFlags {
         named.or((*self != none).then_some("an option for images"))
     }
 
+    /// What `-p` publishes.
+    pub fn ports(&self) -> anyhow::Result<Vec<PortMapping>> {
+        let ports: Result<Vec<_>, _> = self.publish.iter().map(|text| background::published(text)).collect();
+        let ports = ports?.concat();
+        match self.network {
+            Some(Network::None | Network::Host) if !ports.is_empty() => {
+                bail!("--publish is for --network bridge: leave the other network out")
+            }
+            _ => Ok(ports),
+        }
+    }
+
+    fn check_restart(&self) -> anyhow::Result<()> {
+        match self.restart.as_deref() {
+            None | Some("no" | "") => Ok(()),
+            Some(policy) => bail!(
+                "--restart {policy}: no daemon is there to start it again; a unit of systemd with `rcrun run --rm` and \
+                 Restart= does that"
+            ),
+        }
+    }
+
     /// What the library is told; files are read and devices looked at. `here` is the working directory.
-    pub fn options(self, args: Vec<String>, here: &Path) -> anyhow::Result<Options> {
+    pub fn options(self, args: Vec<String>, here: &Path, detached: bool) -> anyhow::Result<Options> {
+        self.check_restart()?;
+        let usual = match detached || !self.publish.is_empty() {
+            true => Network::Bridge,
+            false => Network::None,
+        };
         let read = |path: &Path| read_file(&here.join(path));
         Ok(Options {
             args,
@@ -212,7 +253,8 @@ impl ImageFlags {
             group_add: self.group_add,
             tty: self.tty,
             hostname: self.hostname,
-            network: self.network.unwrap_or_default(),
+            network: self.network.unwrap_or(usual),
+            plugged: Default::default(),
             cap_add: self.cap_add,
             cap_drop: self.cap_drop,
             read_only: self.read_only,

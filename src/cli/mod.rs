@@ -4,6 +4,7 @@
 //! meanings of flags are runc's; what is rcrun's own says so in its help. Options may stand before or
 //! after the positional arguments; after the ID of `exec` and `ps` every word belongs to the program.
 
+mod background;
 mod base;
 mod bench;
 mod checkpoint;
@@ -21,16 +22,21 @@ mod list;
 mod load;
 pub mod log;
 mod login;
+mod logs;
 mod mounts;
 mod output;
 mod pause;
 mod progress;
 mod prompt;
 mod ps;
+mod ps_containers;
 mod pull;
 mod push;
 mod registry;
+mod restart;
+mod rm;
 mod run;
+mod run_background;
 mod run_image;
 mod save;
 
@@ -38,6 +44,7 @@ mod size;
 mod spec;
 mod start;
 mod state;
+mod stop;
 mod system;
 mod table;
 mod target;
@@ -67,6 +74,8 @@ pub trait Command: Args {
     /// For command lines that look so, some of its flags: to declare one costs time. Should clap refuse the command line,
     /// all are declared.
     const FEW: Option<(LooksSo, Declare)> = None;
+    /// Called by rcrun itself, and listed nowhere.
+    const HIDDEN: bool = false;
 
     /// Does it; the result is the exit status.
     fn run(self, context: &Context) -> anyhow::Result<u8>;
@@ -109,6 +118,7 @@ struct Entry {
     failure: u8,
     declare: Declare,
     few: Option<(LooksSo, Declare)>,
+    hidden: bool,
     run: fn(&ArgMatches, &Context) -> anyhow::Result<u8>,
 }
 
@@ -123,6 +133,7 @@ const fn entry<C: Command>() -> Entry {
                 .disable_help_subcommand(true)
         },
         few: C::FEW,
+        hidden: C::HIDDEN,
         run: |matches, context| C::from_arg_matches(matches)?.run(context),
     }
 }
@@ -137,6 +148,11 @@ const COMMANDS: &[Entry] = &[
     entry::<state::State>(),
     entry::<list::List>(),
     entry::<ps::Ps>(),
+    entry::<logs::Logs>(),
+    entry::<stop::Stop>(),
+    entry::<restart::Restart>(),
+    entry::<rm::Rm>(),
+    entry::<background::Ended>(),
     entry::<events::Events>(),
     entry::<pause::Pause>(),
     entry::<pause::Resume>(),
@@ -196,9 +212,9 @@ fn command_line_of<'a>(commands: impl Iterator<Item = (&'a Entry, Declare)>) -> 
         Global::augment_args(command),
         "A daemonless runtime for containers, of OCI bundles and of images",
     );
-    command.subcommands(
-        commands.map(|(entry, declare)| clap::Command::new(entry.name).about(entry.about).defer(declare)),
-    )
+    command.subcommands(commands.map(|(entry, declare)| {
+        clap::Command::new(entry.name).about(entry.about).hide(entry.hidden).defer(declare)
+    }))
 }
 
 /// The commands whose processes become a container's own. Any argument may be one: an option's value

@@ -1,4 +1,4 @@
-//! `ps`: the host's ps(1), restricted to the container's processes.
+//! `ps`: containers in the background; with an ID the host's ps(1), restricted to the container's processes.
 
 use std::process::{Command as Program, Stdio};
 
@@ -7,26 +7,32 @@ use rcrun::id::ContainerId;
 use rcrun::lifecycle;
 
 use super::output::{self, Format};
-use super::{Command, Context};
+use super::{Command, Context, background, ps_containers};
 
 /// Flags of `ps`; all stand before the ID.
 #[derive(clap::Args)]
-#[command(override_usage = "rcrun ps [OPTIONS] ID [PS OPTIONS]...")]
+#[command(override_usage = "rcrun ps [-aq]\n       rcrun ps [OPTIONS] ID [PS OPTIONS]...")]
 pub struct Ps {
-    /// Name of the container, then options of ps(1) [default: -ef]
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_names = ["ID", "PS OPTIONS"])]
+    /// Name of a container, then options of ps(1) [default: -ef]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_names = ["ID", "PS OPTIONS"])]
     words: Vec<String>,
-    /// A table of the host's ps(1), or the process ids as JSON
+    /// A table, or JSON: a line for each container; of processes the ids
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     format: Format,
+    #[command(flatten)]
+    containers: ps_containers::Flags,
 }
 
 impl Command for Ps {
     const NAME: &'static str = "ps";
-    const ABOUT: &'static str = "List the processes of a container";
+    const ABOUT: &'static str = "List containers in the background, or the processes of a container";
 
     fn run(self, context: &Context) -> anyhow::Result<u8> {
-        let id = ContainerId::parse(&self.words[0])?;
+        let Some(word) = self.words.first() else {
+            return ps_containers::run(&self.containers, self.format, context);
+        };
+        let id = background::id_of(context, word)?;
+        let id = ContainerId::parse(id.as_ref().unwrap_or(word))?;
         let pids = lifecycle::processes(&context.store(), &id)?;
         let text = match self.format {
             Format::Json => output::json_line(&pids)?,

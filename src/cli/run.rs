@@ -11,7 +11,7 @@ use rcrun::plan::Plan;
 use super::create::{CreateFlags, absolute};
 use super::image_flags::ImageFlags;
 use super::target::{self, Surroundings, Target};
-use super::{Command, Context, Declare, LooksSo, base, output, run_image};
+use super::{Command, Context, Declare, LooksSo, base, output, run_background, run_image};
 
 const TARGET_RULES: &str = "\
 TARGET is a bundle directory, and the container's name is made up:
@@ -25,7 +25,7 @@ TARGET is an image in all other cases, and what follows is the program and its a
 For a bundle or a name options may follow TARGET, and nothing else.
 What can be read in two ways, rcrun asks about: bundle and id, and either of them and an image that is in the store.
 Exit status for an image: the program's, 127 where it is not found, 126 where it cannot be executed, 125 for errors of
-rcrun's own. For a bundle the last three are 1. Without --network the container of an image has no network.";
+rcrun's own. For a bundle the last three are 1. Without --network, --publish or --detach the container of an image has no network.";
 
 /// Flags of `run`.
 #[derive(clap::Args)]
@@ -52,7 +52,7 @@ pub struct Common {
     /// Print the container's name on stdout before it runs
     #[arg(long)]
     print_id: bool,
-    /// Return as soon as the process runs: of a bundle
+    /// Return as soon as the process runs. An image's container is then in the background, see ps, logs, stop and rm
     #[arg(short, long)]
     detach: bool,
     /// Keep the container's state when its process has ended, as is the case for an image without --rm
@@ -123,7 +123,13 @@ impl Command for Run {
         let words = std::mem::take(&mut common.words);
         match target::resolve(words, common.bundle.take(), common.id.take(), &around)? {
             Target::Bundle { bundle, id } => self.run_bundle(bundle, id, context),
-            Target::Image { name, args, id } => run_image::run(self.of_image(name, args, id)?, context),
+            Target::Image { name, args, id } => {
+                let wanted = self.of_image(name, args, id)?;
+                match wanted.run.detach {
+                    true => run_background::run(wanted, context),
+                    false => run_image::run(wanted, context),
+                }
+            }
         }
     }
 }
@@ -176,24 +182,23 @@ impl Run {
         args: Vec<String>,
         id: Option<String>,
     ) -> anyhow::Result<run_image::Wanted> {
-        if self.common.detach {
-            anyhow::bail!("--detach is for bundles: containers of images in the background come later");
-        }
         if self.common.dry_run {
             anyhow::bail!("--dry-run is for bundles: make one of the image with rcrun unpack {name} DIR");
         }
         let keep = self.common.keep || !self.image.0.rm;
         let run = RunOptions {
-            detach: false,
+            detach: self.common.detach,
             keep,
             no_subreaper: self.common.no_subreaper,
             timings: timings(self.common.timings)?,
         };
+        let called = id.clone();
         let id = parsed_id(id)?;
         Ok(run_image::Wanted {
             name,
             args,
             id,
+            called,
             image: self.image.0,
             flags: self.common.flags,
             run,

@@ -3,19 +3,22 @@
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
+use rcrun::background::{Containers, Lock};
 use rcrun::id::ContainerId;
-use rcrun::image::container::{self, Base, Options, Prepared};
+use rcrun::image::container::options::Network;
+use rcrun::image::container::{self, Base, Life, Options, Prepared};
 use rcrun::launch::LaunchError;
 use rcrun::lifecycle::{self, RunOptions};
+use rcrun::network::PortMapping;
 use rcrun::state::Store;
 use rustix::fs::{Mode, OFlags};
 
 use super::create::CreateFlags;
 use super::image_flags::ImageFlags;
-use super::{Context, WithStatus, base, log, output};
+use super::{Context, WithStatus, background, base, log, output};
 
 /// docker's exit status for its own errors.
-const OWN_ERROR: u8 = 125;
+pub(super) const OWN_ERROR: u8 = 125;
 const NOT_EXECUTABLE: u8 = 126;
 const NOT_FOUND: u8 = 127;
 
@@ -24,6 +27,8 @@ pub struct Wanted {
     pub name: String,
     pub args: Vec<String>,
     pub id: ContainerId,
+    /// The name as it was given.
+    pub called: Option<String>,
     pub image: ImageFlags,
     pub flags: CreateFlags,
     pub run: RunOptions,
@@ -39,19 +44,22 @@ pub fn run(wanted: Wanted, context: &Context) -> anyhow::Result<u8> {
 }
 
 fn run_within(wanted: Wanted, context: &Context) -> anyhow::Result<u8> {
-    let Wanted { name, args, id, image, flags, run, print_id } = wanted;
+    let Wanted { name, args, id, image, flags, run, print_id, .. } = wanted;
     check_terminal(&image)?;
+    let ports = image.ports()?;
     let here = std::env::current_dir().context("the working directory")?;
     let (platform, pull) = (image.platform.clone(), image.pull.unwrap_or_default());
     let (interactive, registry) = (image.interactive, image.registry.clone());
-    let options = image.options(args, &here)?;
+    let mut options = image.options(args, &here, false)?;
     let storage = context.storage()?;
     let create = flags.options(id, ".".into(), context)?;
     // Before this process has a second thread, and before it opens anything of the store.
     super::enter_user_namespace()?;
     let found = base::find(&storage, &name, (platform.as_ref(), pull), &registry)?;
     let store = context.store();
+    let plugged = Plugged::plug(context, &create.id, &mut options, &ports)?;
     let prepared = prepare(&name, found, &options, (&create.id, &store, !run.keep))?;
+    let plugged = plugged.map(Plugged::unlocked);
     for note in &prepared.notes {
         log::debug(|| note.clone());
     }
@@ -67,7 +75,51 @@ fn run_within(wanted: Wanted, context: &Context) -> anyhow::Result<u8> {
     if ran.is_ok() || store.open(&create.id).is_ok() {
         directory.keep();
     }
+    drop(plugged);
     Ok(ran?)
+}
+
+/// The container's place on the bridge, given back on drop.
+struct Plugged {
+    containers: Containers,
+    id: ContainerId,
+    /// Until the container has a directory.
+    lock: Option<Lock>,
+}
+
+impl Plugged {
+    /// Where the options say so.
+    fn plug(
+        context: &Context,
+        id: &ContainerId,
+        options: &mut Options,
+        ports: &[PortMapping],
+    ) -> anyhow::Result<Option<Self>> {
+        if options.network != Network::Bridge {
+            return Ok(None);
+        }
+        if rcrun::host::in_user_namespace() {
+            bail!("--network bridge needs root: choose --network none or host");
+        }
+        let containers = background::open(context)?;
+        let lock = containers.lock()?;
+        let network = containers.plug(&lock, id, ports)?;
+        options.plugged = network.plugged();
+        Ok(Some(Self { containers, id: id.clone(), lock: Some(lock) }))
+    }
+
+    fn unlocked(mut self) -> Self {
+        self.lock = None;
+        self
+    }
+}
+
+impl Drop for Plugged {
+    fn drop(&mut self) {
+        if let Err(error) = self.containers.unplug_id(&self.id) {
+            log::warning(&format!("the network of container {}: {error}", self.id));
+        }
+    }
 }
 
 fn prepare(
@@ -82,10 +134,10 @@ fn prepare(
     if store.open(id).is_ok() {
         bail!("container id {id} is in use (in {:?}): delete that container, or choose another id", state);
     }
-    Ok(container::prepare(base, found.in_use, options, (id, state, removed))?)
+    Ok(container::prepare(base, found.in_use, options, Life { id, state, removed, keeper: None })?)
 }
 
-fn check_terminal(image: &ImageFlags) -> anyhow::Result<()> {
+pub(super) fn check_terminal(image: &ImageFlags) -> anyhow::Result<()> {
     let is_terminal = rustix::termios::isatty(rustix::stdio::stdin());
     if image.tty && image.interactive && !is_terminal {
         bail!("--interactive with --tty: standard input is no terminal: leave --tty out");
@@ -94,19 +146,25 @@ fn check_terminal(image: &ImageFlags) -> anyhow::Result<()> {
 }
 
 /// The process reads nothing, whatever standard input is.
-fn without_input() -> anyhow::Result<()> {
+pub(super) fn without_input() -> anyhow::Result<()> {
     let null = rustix::fs::open(c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     let null = null.context("open /dev/null")?;
     rustix::stdio::dup2_stdin(&null).context("replace standard input")
 }
 
+pub(super) fn status_of(error: &lifecycle::Error) -> u8 {
+    match error {
+        lifecycle::Error::Launch(LaunchError::Child(child)) => status_of_words(&child.text),
+        _ => OWN_ERROR,
+    }
+}
+
 /// The child's own words tell what of the program failed: `src/launch/child.rs`.
-fn status_of(error: &lifecycle::Error) -> u8 {
-    let lifecycle::Error::Launch(LaunchError::Child(child)) = error else { return OWN_ERROR };
-    if !child.text.starts_with("exec \"") {
+pub(super) fn status_of_words(text: &str) -> u8 {
+    if !text.starts_with("exec \"") {
         return OWN_ERROR;
     }
-    match child.text.ends_with("not found in $PATH") || child.text.ends_with("no such file or directory") {
+    match text.ends_with("not found in $PATH") || text.ends_with("no such file or directory") {
         true => NOT_FOUND,
         false => NOT_EXECUTABLE,
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use rcrun::image::store::{Image, Store};
 use rcrun::state::parse_rfc3339;
 
@@ -40,7 +40,7 @@ impl Filter {
                 "label!" => filter.without_labels.push(label(value)),
                 "before" => filter.before.push(value.to_owned()),
                 "since" => filter.since.push(value.to_owned()),
-                "until" => filter.until = Some(moment(value)?),
+                "until" => filter.until = Some(moment(value).context("--filter until")?),
                 other => bail!(
                     "--filter {other}: there are reference, dangling, label, label!, before, since and until"
                 ),
@@ -116,16 +116,14 @@ fn label(text: &str) -> (String, Option<String>) {
 }
 
 /// An RFC 3339 time, a date, seconds since 1970, or a Go duration before now: `24h`, `1h30m`.
-fn moment(text: &str) -> anyhow::Result<i64> {
+pub fn moment(text: &str) -> anyhow::Result<i64> {
     let date = || parse_rfc3339(&format!("{text}T00:00:00Z"));
     let local = || parse_rfc3339(&format!("{text}Z"));
     let ago = || Some(human::now() - i64::try_from(go_duration(text)?.as_secs()).ok()?);
     let found = parse_rfc3339(text).or_else(date).or_else(local);
     match found.or_else(|| text.parse().ok()).or_else(ago) {
         Some(moment) => Ok(moment),
-        None => bail!(
-            "--filter until={text}: expected a time such as 2026-01-02T03:04:05Z, or an age such as 24h"
-        ),
+        None => bail!("{text:?}: expected a time such as 2026-01-02T03:04:05Z, or an age such as 24h"),
     }
 }
 

@@ -9,7 +9,7 @@ mod rmi;
 mod tag;
 mod verify;
 
-pub use filter::Filter;
+pub use filter::{Filter, moment};
 pub use images::Images;
 pub use rmi::Rmi;
 pub use tag::Tag;
