@@ -7,6 +7,8 @@
 mod client;
 #[path = "streaming/host.rs"]
 mod host;
+#[path = "streaming/streamer.rs"]
+mod streamer;
 
 use client::{Client, skip_without_go};
 use host::Host;
@@ -123,6 +125,19 @@ async fn a_terminal_has_the_last_of_ten_thousand_sizes() {
             "{protocol}: {}",
             outcome.stderr
         );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_has_its_size_from_the_beginning() {
+    let client = skip_without_go!(Client);
+    let host = Host::serve().await;
+    for protocol in ["spdy", "websocket"] {
+        let cmd = vec!["stty".into(), "size".into()];
+        let request = ExecRequest { cmd, stdout: true, tty: true, ..Default::default() };
+        let outcome =
+            client.command(protocol, &["-tty", "-resizes", "7"], &host.exec(request)).output(b"").await;
+        assert_eq!(outcome.stdout, "24 7\r\n", "{protocol}: {}", outcome.stderr);
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::task::spawn_blocking;
 use tonic::Status;
 
 use super::Streaming;
-use super::resize::Window;
+use super::resize::{Size, Window};
 use super::terminal::Terminal;
 use crate::api;
 use crate::container;
@@ -56,8 +56,12 @@ pub trait Backend: Send + Sync + 'static {
     /// How long a connection may rest; zero: for ever.
     fn idle_timeout(&self) -> Duration;
 
-    /// Runs a process in a container.
-    fn exec(&self, request: api::ExecRequest) -> impl Future<Output = Result<Running, String>> + Send;
+    /// Runs a process in a container; its terminal is of this size from the beginning.
+    fn exec(
+        &self,
+        request: api::ExecRequest,
+        size: Option<Size>,
+    ) -> impl Future<Output = Result<Running, String>> + Send;
 
     /// Joins the container's streams.
     fn attach(&self, request: api::AttachRequest) -> impl Future<Output = Result<Running, String>> + Send;
@@ -79,11 +83,11 @@ impl Backend for Containers {
         Duration::from_secs(self.0.config().streaming.idle_timeout)
     }
 
-    async fn exec(&self, request: api::ExecRequest) -> Result<Running, String> {
+    async fn exec(&self, request: api::ExecRequest, size: Option<Size>) -> Result<Running, String> {
         let container = container::running(&self.0, &request.container_id).map_err(message)?.get();
         let id = container.id.clone();
         let started = if request.tty {
-            self.exec_with_terminal(&container, request).await
+            self.exec_with_terminal(&container, request, size).await
         } else {
             self.exec_with_pipes(&container, request).await
         };
@@ -123,8 +127,9 @@ impl Containers {
         &self,
         container: &Container,
         request: api::ExecRequest,
+        size: Option<Size>,
     ) -> Result<Running, String> {
-        let (_, mut execution) = self.start(container, request, |_| Ok(((), None))).await?;
+        let (_, mut execution) = self.start(container, request, size, |_| Ok(((), None))).await?;
         let master = execution.master.take().ok_or("the shim has sent no terminal")?;
         let terminal = Terminal::new(master).map_err(|error| format!("terminal: {error}"))?;
         Ok(Running {
@@ -143,7 +148,7 @@ impl Containers {
         request: api::ExecRequest,
     ) -> Result<Running, String> {
         let ((stdin, stdout, stderr), execution) = self
-            .start(container, request, |request| {
+            .start(container, request, None, |request| {
                 let stdin = input(request.stdin)?;
                 let (stdout, stderr) = (output(request.stdout)?, output(request.stderr)?);
                 Ok(((stdin.0, stdout.0, stderr.0), Some([stdin.1, stdout.1, stderr.1])))
@@ -164,14 +169,18 @@ impl Containers {
         &self,
         container: &Container,
         request: api::ExecRequest,
+        size: Option<Size>,
         streams: impl FnOnce(&api::ExecRequest) -> io::Result<(T, Option<[OwnedFd; 3]>)>,
     ) -> Result<(T, Execution), String> {
         let (near, far) = streams(&request).map_err(|error| format!("pipe: {error}"))?;
         let (this, monitor, container) =
             (self.clone(), container::shim(&self.0, &container.id), container.clone());
         let execution = spawn_blocking(move || {
-            let process =
-                container::process(&this.0, &container, &request.cmd, request.tty).map_err(message)?;
+            let process = container::process(&this.0, &container, &request.cmd, request.tty);
+            let mut process = process.map_err(message)?;
+            if let Some(Size { width, height }) = size {
+                process["consoleSize"] = serde_json::json!({"height": height, "width": width});
+            }
             monitor.exec(&process, far).map_err(|error| error.to_string())
         });
         let execution = execution.await.map_err(|error| error.to_string())??;

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use super::backend::{Backend, Running};
 use super::channel::{Connection, Incoming, Outgoing, PIECE};
 use super::outcome::Outcome;
-use super::resize;
+use super::resize::Sizes;
 use super::spdy;
 use crate::api;
 
@@ -143,13 +143,15 @@ impl Streams {
 /// Runs a command to its end, or until the client is gone.
 pub async fn run(backend: &impl Backend, command: Command, connection: Connection, streams: Streams) {
     let Streams { stdin, stdout, stderr, resize, error, version } = streams;
+    let mut sizes = resize.map(Sizes::new);
     let work = async {
-        let running = match command {
-            Command::Exec(request) => backend.exec(request).await,
-            Command::Attach(request) => backend.attach(request).await,
+        let running = match (command, &mut sizes) {
+            (Command::Exec(request), Some(sizes)) => backend.exec(request, sizes.first().await).await,
+            (Command::Exec(request), None) => backend.exec(request, None).await,
+            (Command::Attach(request), _) => backend.attach(request).await,
         };
         match running {
-            Ok(running) => relay(running, stdin, stdout, stderr, resize).await,
+            Ok(running) => relay(running, stdin, stdout, stderr, sizes).await,
             Err(message) => Outcome::Failed(message),
         }
     };
@@ -170,7 +172,7 @@ async fn relay(
     stdin: Option<Incoming>,
     stdout: Option<Outgoing>,
     stderr: Option<Outgoing>,
-    resize: Option<Incoming>,
+    sizes: Option<Sizes>,
 ) -> Outcome {
     let (end, ended) = watch::channel(false);
     let input = async {
@@ -178,9 +180,9 @@ async fn relay(
             copy_in(from, to).await;
         }
     };
-    let sizes = async {
-        if let Some(from) = resize {
-            resize::follow(from, running.window).await;
+    let window = async {
+        if let Some(sizes) = sizes {
+            sizes.follow(running.window).await;
         }
     };
     let exit = async {
@@ -204,7 +206,7 @@ async fn relay(
     };
     // Input ends nothing: the process says when it has enough.
     let forever = async {
-        tokio::join!(input, sizes);
+        tokio::join!(input, window);
         std::future::pending().await
     };
     tokio::select! {

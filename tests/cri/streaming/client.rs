@@ -1,13 +1,13 @@
 //! `streamer`, built and run.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::OnceLock;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::host::in_time;
+use crate::streamer;
 
 /// The program, or a return from the test with a SKIP line where it cannot be built.
 macro_rules! skip_without_go {
@@ -38,10 +38,9 @@ pub struct Outcome {
 pub struct Call(Command);
 
 impl Client {
-    /// Builds it, once for all tests.
+    /// Builds it.
     pub fn build() -> Result<Self, String> {
-        static BUILT: OnceLock<Result<Client, String>> = OnceLock::new();
-        BUILT.get_or_init(build).clone()
+        streamer::build().map(Self)
     }
 
     /// Runs or joins a command.
@@ -61,21 +60,6 @@ impl Client {
         command.env_remove("http_proxy").env_remove("HTTP_PROXY").kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Call(command)
-    }
-}
-
-fn build() -> Result<Client, String> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cri/streamer");
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("streamer");
-    let mut go = std::process::Command::new("go");
-    go.args(["build", "-buildvcs=false", "-o"]).arg(&program).arg(".").current_dir(source);
-    match go.env("CGO_ENABLED", "0").output() {
-        Ok(output) if output.status.success() => Ok(Client(program)),
-        Ok(output) => {
-            let errors = String::from_utf8_lossy(&output.stderr);
-            Err(format!("go build: {}", errors.lines().last().unwrap_or("no error")))
-        }
-        Err(error) => Err(format!("go: {error}")),
     }
 }
 

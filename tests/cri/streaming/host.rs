@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::{SinkExt as _, StreamExt as _};
 use rcrun_cri::api::{AttachRequest, ExecRequest, PortForwardRequest};
 use rcrun_cri::streaming::backend::{Backend, Running};
-use rcrun_cri::streaming::resize::Window;
+use rcrun_cri::streaming::resize::{Size, Window};
 use rcrun_cri::streaming::terminal::Terminal;
 use rcrun_cri::streaming::token::Request;
 use rcrun_cri::streaming::{Streaming, http};
@@ -72,7 +72,7 @@ impl Drop for Counted {
 }
 
 impl Machine {
-    fn run(&self, mut command: Command, tty: bool) -> Result<(Running, Child), String> {
+    fn run(&self, mut command: Command, tty: bool, size: Option<Size>) -> Result<(Running, Child), String> {
         let program = command.as_std().get_program().to_owned();
         let start =
             |mut command: Command| command.spawn().map_err(|error| format!("exec {program:?}: {error}"));
@@ -97,8 +97,11 @@ impl Machine {
         let name = rustix::pty::ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
         let slave = std::fs::File::options().read(true).write(true).open(name).unwrap();
         command.stdin(slave.try_clone().unwrap()).stdout(slave.try_clone().unwrap()).stderr(slave);
-        let child = start(command)?;
         let terminal = Terminal::new(master).unwrap();
+        if let Some(size) = size {
+            terminal.resize(size).unwrap();
+        }
+        let child = start(command)?;
         let running = Running {
             stdin: Some(Box::new(terminal.clone())),
             stdout: Some(Box::new(terminal.clone())),
@@ -120,10 +123,10 @@ impl Backend for Machine {
         patience()
     }
 
-    async fn exec(&self, request: ExecRequest) -> Result<Running, String> {
+    async fn exec(&self, request: ExecRequest, size: Option<Size>) -> Result<Running, String> {
         let mut command = Command::new(&request.cmd[0]);
         command.args(&request.cmd[1..]);
-        let (mut running, mut child) = self.run(command, request.tty)?;
+        let (mut running, mut child) = self.run(command, request.tty, size)?;
         if !request.stdin {
             running.stdin = None;
         }
@@ -138,7 +141,7 @@ impl Backend for Machine {
     async fn attach(&self, request: AttachRequest) -> Result<Running, String> {
         let mut command = Command::new("sh");
         command.args(["-c", &request.container_id]);
-        Ok(self.run(command, request.tty)?.0)
+        Ok(self.run(command, request.tty, None)?.0)
     }
 
     async fn connect(&self, _: &str, port: u16) -> Result<TcpStream, String> {
