@@ -28,6 +28,12 @@ pub struct Arguments {
 /// What else it does.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Print what this host has and lacks, and what that disables; exits with 1 where Pods cannot run
+    Check {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// About the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
