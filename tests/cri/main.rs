@@ -38,3 +38,4 @@ mod sandbox;
 mod security;
 mod server;
 mod stats;
+mod unknown;

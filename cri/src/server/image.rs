@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::Answers;
+use super::{Answers, answer};
 use crate::api::{self, image_service_server::ImageService};
 use crate::runtime::Runtime;
 
@@ -18,7 +18,7 @@ impl ImageService for ImageCalls {
         &self,
         request: Request<api::ListImagesRequest>,
     ) -> Result<Response<api::ListImagesResponse>, Status> {
-        crate::image::list_images(&self.0, request.into_inner()).await.map(Response::new)
+        answer!("ListImages", self, request, crate::image::list_images)
     }
 
     type StreamImagesStream = Answers<api::StreamImagesResponse>;
@@ -27,34 +27,34 @@ impl ImageService for ImageCalls {
         &self,
         request: Request<api::StreamImagesRequest>,
     ) -> Result<Response<Self::StreamImagesStream>, Status> {
-        crate::image::stream_images(&self.0, request.into_inner()).await.map(Response::new)
+        answer!("StreamImages", self, request, crate::image::stream_images)
     }
 
     async fn image_status(
         &self,
         request: Request<api::ImageStatusRequest>,
     ) -> Result<Response<api::ImageStatusResponse>, Status> {
-        crate::image::image_status(&self.0, request.into_inner()).await.map(Response::new)
+        answer!("ImageStatus", self, request, crate::image::image_status)
     }
 
     async fn pull_image(
         &self,
         request: Request<api::PullImageRequest>,
     ) -> Result<Response<api::PullImageResponse>, Status> {
-        crate::image::pull_image(&self.0, request.into_inner()).await.map(Response::new)
+        answer!("PullImage", self, request, crate::image::pull_image)
     }
 
     async fn remove_image(
         &self,
         request: Request<api::RemoveImageRequest>,
     ) -> Result<Response<api::RemoveImageResponse>, Status> {
-        crate::image::remove_image(&self.0, request.into_inner()).await.map(Response::new)
+        answer!("RemoveImage", self, request, crate::image::remove_image)
     }
 
     async fn image_fs_info(
         &self,
         request: Request<api::ImageFsInfoRequest>,
     ) -> Result<Response<api::ImageFsInfoResponse>, Status> {
-        crate::image::image_fs_info(&self.0, request.into_inner()).await.map(Response::new)
+        answer!("ImageFsInfo", self, request, crate::image::image_fs_info)
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::Answers;
+use super::{Answers, answer};
 use crate::api::{self, runtime_service_server::RuntimeService};
 use crate::runtime::Runtime;
 
@@ -18,42 +18,42 @@ impl RuntimeService for RuntimeCalls {
         &self,
         request: Request<api::VersionRequest>,
     ) -> Result<Response<api::VersionResponse>, Status> {
-        crate::server::status::version(&self.0, request.into_inner()).await.map(Response::new)
+        answer!("Version", self, request, crate::server::status::version)
     }
 
     async fn run_pod_sandbox(
         &self,
         request: Request<api::RunPodSandboxRequest>,
     ) -> Result<Response<api::RunPodSandboxResponse>, Status> {
-        crate::sandbox::run_pod_sandbox(&self.0, request.into_inner()).await.map(Response::new)
+        answer!("RunPodSandbox", self, request, crate::sandbox::run_pod_sandbox)
     }
 
     async fn stop_pod_sandbox(
         &self,
         request: Request<api::StopPodSandboxRequest>,
     ) -> Result<Response<api::StopPodSandboxResponse>, Status> {
-        crate::sandbox::stop_pod_sandbox(&self.0, request.into_inner()).await.map(Response::new)
+        answer!("StopPodSandbox", self, request, crate::sandbox::stop_pod_sandbox)
     }
 
     async fn remove_pod_sandbox(
         &self,
         request: Request<api::RemovePodSandboxRequest>,
     ) -> Result<Response<api::RemovePodSandboxResponse>, Status> {
-        crate::sandbox::remove_pod_sandbox(&self.0, request.into_inner()).await.map(Response::new)
+        answer!("RemovePodSandbox", self, request, crate::sandbox::remove_pod_sandbox)
     }
 
     async fn pod_sandbox_status(
         &self,
         request: Request<api::PodSandboxStatusRequest>,
     ) -> Result<Response<api::PodSandboxStatusResponse>, Status> {
-        crate::sandbox::pod_sandbox_status(&self.0, request.into_inner()).await.map(Response::new)
+        answer!("PodSandboxStatus", self, request, crate::sandbox::pod_sandbox_status)
     }
 
     async fn list_pod_sandbox(
         &self,
         request: Request<api::ListPodSandboxRequest>,
     ) -> Result<Response<api::ListPodSandboxResponse>, Status> {
-        crate::sandbox::list_pod_sandbox(&self.0, request.into_inner()).await.map(Response::new)
+        answer!("ListPodSandbox", self, request, crate::sandbox::list_pod_sandbox)
     }
 
     type StreamPodSandboxesStream = Answers<api::StreamPodSandboxesResponse>;
@@ -69,35 +69,35 @@ impl RuntimeService for RuntimeCalls {
         &self,
         request: Request<api::CreateContainerRequest>,
     ) -> Result<Response<api::CreateContainerResponse>, Status> {
-        crate::container::create_container(&self.0, request.into_inner()).await.map(Response::new)
+        answer!("CreateContainer", self, request, crate::container::create_container)
     }
 
     async fn start_container(
         &self,
         request: Request<api::StartContainerRequest>,
     ) -> Result<Response<api::StartContainerResponse>, Status> {
-        crate::container::start_container(&self.0, request.into_inner()).await.map(Response::new)
+        answer!("StartContainer", self, request, crate::container::start_container)
     }
 
     async fn stop_container(
         &self,
         request: Request<api::StopContainerRequest>,
     ) -> Result<Response<api::StopContainerResponse>, Status> {
-        crate::container::stop_container(&self.0, request.into_inner()).await.map(Response::new)
+        answer!("StopContainer", self, request, crate::container::stop_container)
     }
 
     async fn remove_container(
         &self,
         request: Request<api::RemoveContainerRequest>,
     ) -> Result<Response<api::RemoveContainerResponse>, Status> {
-        crate::container::remove_container(&self.0, request.into_inner()).await.map(Response::new)
+        answer!("RemoveContainer", self, request, crate::container::remove_container)
     }
 
     async fn list_containers(
         &self,
         request: Request<api::ListContainersRequest>,
     ) -> Result<Response<api::ListContainersResponse>, Status> {
-        crate::container::list_containers(&self.0, request.into_inner()).await.map(Response::new)
+        answer!("ListContainers", self, request, crate::container::list_containers)
     }
 
     type StreamContainersStream = Answers<api::StreamContainersResponse>;
@@ -106,67 +106,67 @@ impl RuntimeService for RuntimeCalls {
         &self,
         request: Request<api::StreamContainersRequest>,
     ) -> Result<Response<Self::StreamContainersStream>, Status> {
-        crate::container::stream_containers(&self.0, request.into_inner()).await.map(Response::new)
+        answer!("StreamContainers", self, request, crate::container::stream_containers)
     }
 
     async fn container_status(
         &self,
         request: Request<api::ContainerStatusRequest>,
     ) -> Result<Response<api::ContainerStatusResponse>, Status> {
-        crate::container::container_status(&self.0, request.into_inner()).await.map(Response::new)
+        answer!("ContainerStatus", self, request, crate::container::container_status)
     }
 
     async fn update_container_resources(
         &self,
         request: Request<api::UpdateContainerResourcesRequest>,
     ) -> Result<Response<api::UpdateContainerResourcesResponse>, Status> {
-        crate::container::update_container_resources(&self.0, request.into_inner()).await.map(Response::new)
+        answer!("UpdateContainerResources", self, request, crate::container::update_container_resources)
     }
 
     async fn reopen_container_log(
         &self,
         request: Request<api::ReopenContainerLogRequest>,
     ) -> Result<Response<api::ReopenContainerLogResponse>, Status> {
-        crate::container::reopen_container_log(&self.0, request.into_inner()).await.map(Response::new)
+        answer!("ReopenContainerLog", self, request, crate::container::reopen_container_log)
     }
 
     async fn exec_sync(
         &self,
         request: Request<api::ExecSyncRequest>,
     ) -> Result<Response<api::ExecSyncResponse>, Status> {
-        crate::container::exec_sync(&self.0, request.into_inner()).await.map(Response::new)
+        answer!("ExecSync", self, request, crate::container::exec_sync)
     }
 
     async fn exec(&self, request: Request<api::ExecRequest>) -> Result<Response<api::ExecResponse>, Status> {
-        crate::streaming::exec(&self.0, request.into_inner()).await.map(Response::new)
+        answer!("Exec", self, request, crate::streaming::exec)
     }
 
     async fn attach(
         &self,
         request: Request<api::AttachRequest>,
     ) -> Result<Response<api::AttachResponse>, Status> {
-        crate::streaming::attach(&self.0, request.into_inner()).await.map(Response::new)
+        answer!("Attach", self, request, crate::streaming::attach)
     }
 
     async fn port_forward(
         &self,
         request: Request<api::PortForwardRequest>,
     ) -> Result<Response<api::PortForwardResponse>, Status> {
-        crate::streaming::port_forward(&self.0, request.into_inner()).await.map(Response::new)
+        answer!("PortForward", self, request, crate::streaming::port_forward)
     }
 
     async fn container_stats(
         &self,
         request: Request<api::ContainerStatsRequest>,
     ) -> Result<Response<api::ContainerStatsResponse>, Status> {
-        crate::stats::container_stats(&self.0, request.into_inner()).await.map(Response::new)
+        answer!("ContainerStats", self, request, crate::stats::container_stats)
     }
 
     async fn list_container_stats(
         &self,
         request: Request<api::ListContainerStatsRequest>,
     ) -> Result<Response<api::ListContainerStatsResponse>, Status> {
-        crate::stats::list_container_stats(&self.0, request.into_inner()).await.map(Response::new)
+        answer!("ListContainerStats", self, request, crate::stats::list_container_stats)
     }
 
     type StreamContainerStatsStream = Answers<api::StreamContainerStatsResponse>;
@@ -175,21 +175,21 @@ impl RuntimeService for RuntimeCalls {
         &self,
         request: Request<api::StreamContainerStatsRequest>,
     ) -> Result<Response<Self::StreamContainerStatsStream>, Status> {
-        crate::stats::stream_container_stats(&self.0, request.into_inner()).await.map(Response::new)
+        answer!("StreamContainerStats", self, request, crate::stats::stream_container_stats)
     }
 
     async fn pod_sandbox_stats(
         &self,
         request: Request<api::PodSandboxStatsRequest>,
     ) -> Result<Response<api::PodSandboxStatsResponse>, Status> {
-        crate::stats::pod_sandbox_stats(&self.0, request.into_inner()).await.map(Response::new)
+        answer!("PodSandboxStats", self, request, crate::stats::pod_sandbox_stats)
     }
 
     async fn list_pod_sandbox_stats(
         &self,
         request: Request<api::ListPodSandboxStatsRequest>,
     ) -> Result<Response<api::ListPodSandboxStatsResponse>, Status> {
-        crate::stats::list_pod_sandbox_stats(&self.0, request.into_inner()).await.map(Response::new)
+        answer!("ListPodSandboxStats", self, request, crate::stats::list_pod_sandbox_stats)
     }
 
     type StreamPodSandboxStatsStream = Answers<api::StreamPodSandboxStatsResponse>;
@@ -198,21 +198,21 @@ impl RuntimeService for RuntimeCalls {
         &self,
         request: Request<api::StreamPodSandboxStatsRequest>,
     ) -> Result<Response<Self::StreamPodSandboxStatsStream>, Status> {
-        crate::stats::stream_pod_sandbox_stats(&self.0, request.into_inner()).await.map(Response::new)
+        answer!("StreamPodSandboxStats", self, request, crate::stats::stream_pod_sandbox_stats)
     }
 
     async fn update_runtime_config(
         &self,
         request: Request<api::UpdateRuntimeConfigRequest>,
     ) -> Result<Response<api::UpdateRuntimeConfigResponse>, Status> {
-        crate::server::status::update_runtime_config(&self.0, request.into_inner()).await.map(Response::new)
+        answer!("UpdateRuntimeConfig", self, request, crate::server::status::update_runtime_config)
     }
 
     async fn status(
         &self,
         request: Request<api::StatusRequest>,
     ) -> Result<Response<api::StatusResponse>, Status> {
-        crate::server::status::status(&self.0, request.into_inner()).await.map(Response::new)
+        answer!("Status", self, request, crate::server::status::status)
     }
 
     async fn checkpoint_container(
@@ -272,13 +272,13 @@ impl RuntimeService for RuntimeCalls {
         &self,
         request: Request<api::RuntimeConfigRequest>,
     ) -> Result<Response<api::RuntimeConfigResponse>, Status> {
-        crate::server::status::runtime_config(&self.0, request.into_inner()).await.map(Response::new)
+        answer!("RuntimeConfig", self, request, crate::server::status::runtime_config)
     }
 
     async fn update_pod_sandbox_resources(
         &self,
         request: Request<api::UpdatePodSandboxResourcesRequest>,
     ) -> Result<Response<api::UpdatePodSandboxResourcesResponse>, Status> {
-        crate::sandbox::update_pod_sandbox_resources(&self.0, request.into_inner()).await.map(Response::new)
+        answer!("UpdatePodSandboxResources", self, request, crate::sandbox::update_pod_sandbox_resources)
     }
 }
