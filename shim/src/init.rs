@@ -2,16 +2,17 @@
 //! and ends when it is told to.
 
 use rcrun::launch::Signals;
-use rustix::event::{PollFd, PollFlags, poll};
+use rcrun::sys::memory::Spare;
+use rustix::event::{PollFd, PollFlags};
 use rustix::process::{WaitOptions, wait};
 
 /// Runs until SIGTERM.
 pub fn run() -> u8 {
     let Ok(signals) = Signals::block() else { return 1 };
-    rcrun::sys::memory::give_back();
+    let spare = Spare::find();
     loop {
         while wait(WaitOptions::NOHANG).is_ok_and(|ended| ended.is_some()) {}
-        let _ = poll(&mut [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)], None);
+        let _ = spare.wait(&mut [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)]);
         if signals.ending().is_some() {
             return 0;
         }

@@ -75,6 +75,11 @@ impl Log {
         Ok(())
     }
 
+    /// Frees what only writing needs.
+    pub fn rest(&mut self) {
+        (self.batch, self.ends) = (Vec::new(), Vec::new());
+    }
+
     /// Records that no file took.
     pub fn lost(&self) -> u64 {
         self.lost

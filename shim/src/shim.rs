@@ -6,7 +6,8 @@ use rcrun::cgroups::{Cgroup, CgroupPath, Hierarchy, OomWatch, Watched};
 use rcrun::launch::Signals;
 use rcrun::monitor::{Exit, Reply, SCHEMA, Settings, wire};
 use rcrun::sys::clone::Child;
-use rustix::event::{PollFd, PollFlags, poll};
+use rcrun::sys::memory::Spare;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 use rustix::process::{WaitOptions, WaitStatus, wait};
@@ -24,6 +25,9 @@ const CHUNK: usize = 32 << 10;
 /// /proc/sys/fs/pipe-max-size, unless somebody has raised it.
 const LARGEST_PIPE: usize = 1 << 20;
 
+/// How long nothing has to happen before memory is given back, which costs the next event some page faults.
+const UNTIL_REST: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
+
 /// One container's shim.
 #[derive(Debug)]
 pub struct Shim {
@@ -40,6 +44,8 @@ pub struct Shim {
     pub(crate) ended: Option<Option<i32>>,
     chunk: Vec<u8>,
     oom_kills: u64,
+    spare: Option<Spare>,
+    resting: bool,
 }
 
 /// Somebody who asks.
@@ -100,10 +106,11 @@ impl Shim {
             ended: None,
             chunk: Vec::new(),
             oom_kills: 0,
+            spare: None,
+            resting: false,
         };
         // The signal of a container that has ended already may have been taken while it was made.
         shim.reap();
-        rcrun::sys::memory::give_back();
         while shim.ended.is_none() {
             shim.serve_once()?;
         }
@@ -111,7 +118,13 @@ impl Shim {
     }
 
     fn serve_once(&mut self) -> Result<(), ShimError> {
-        for (wake, events) in self.wait().map_err(ShimError::call("poll"))? {
+        let happened = self.wait().map_err(ShimError::call("poll"))?;
+        if happened.is_empty() {
+            self.rest();
+            return Ok(());
+        }
+        self.resting = false;
+        for (wake, events) in happened {
             match wake {
                 Wake::Signal => while self.signals.next().is_some() {},
                 Wake::Init => self.adopted_has_ended(),
@@ -128,7 +141,17 @@ impl Shim {
         Ok(())
     }
 
-    /// Waits until something happens; tells what.
+    /// Nothing has happened for a while: what is not needed to wait is given back.
+    fn rest(&mut self) {
+        self.chunk = Vec::new();
+        if let Some(log) = &mut self.log {
+            log.rest();
+        }
+        self.spare.get_or_insert_with(Spare::find);
+        self.resting = true;
+    }
+
+    /// Waits until something happens, or until it is time to rest; tells what.
     fn wait(&self) -> Result<Vec<(Wake, PollFlags)>, Errno> {
         let mut wakes = Vec::with_capacity(8);
         let mut fds = Vec::with_capacity(8);
@@ -156,10 +179,15 @@ impl Shim {
                 add(Wake::Typed(index), stdin.as_fd(), PollFlags::IN);
             }
         }
-        match poll(&mut fds, None) {
+        let waited = match self.spare.as_ref().filter(|_| self.resting) {
+            Some(spare) => spare.wait(&mut fds),
+            None => poll(&mut fds, Some(&UNTIL_REST)),
+        };
+        match waited {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
+        // A timeout has no events, and is the beginning of a rest.
         let events = wakes.into_iter().zip(fds.iter().map(PollFd::revents));
         Ok(events.filter(|(_, events)| !events.is_empty()).collect())
     }

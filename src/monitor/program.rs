@@ -50,14 +50,24 @@ impl Program {
         let named = std::env::var_os("RCRUN_SHIM").filter(|name| !name.is_empty()).map(PathBuf::from);
         let found =
             named.or_else(|| beside.is_file().then(|| beside.clone())).or_else(|| host::find_program(NAME));
-        let opened = found.and_then(|path| Some((sealed::open_sealed(&path).ok()?, path)));
-        let (file, path) = opened.ok_or(MonitorError::NoProgram { beside })?;
+        let found = found.ok_or_else(|| MonitorError::NoProgram { beside: beside.clone() })?;
+        Self::open(&found).map_err(|_| MonitorError::NoProgram { beside })
+    }
+
+    /// The shim at `path`.
+    pub fn open(path: &Path) -> Result<Self, MonitorError> {
+        let file = sealed::open_sealed(path).map_err(|error| MonitorError::File {
+            id: NAME.into(),
+            operation: "open",
+            path: path.into(),
+            error: error.into(),
+        })?;
         let variable = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             let passed = !NOT_PASSED_ON.iter().any(|own| name == *own);
             let bytes = [name.into_vec(), value.into_vec()].join(&b'=');
             passed.then(|| CString::new(bytes).ok())?
         };
-        Ok(Self { path, file, env: std::env::vars_os().filter_map(variable).collect() })
+        Ok(Self { path: path.into(), file, env: std::env::vars_os().filter_map(variable).collect() })
     }
 
     /// Where it was found.

@@ -161,9 +161,14 @@ impl Bundle {
 
     /// Starts it.
     pub fn try_launch(&self) -> Result<Started, MonitorError> {
+        self.write_config();
+        program().launch(&self.settings, None)
+    }
+
+    /// Writes config.json.
+    pub fn write_config(&self) {
         let text = serde_json::to_string_pretty(&self.config).expect("JSON");
         fs::write(self.settings.bundle.join("config.json"), text).expect("write config.json");
-        program().launch(&self.settings, None)
     }
 
     /// Starts it, and it must run.
@@ -274,13 +279,19 @@ pub fn log_lines(path: &Path) -> Vec<String> {
     text.lines().map(|line| line.split_once(' ').expect("a time").1.to_owned()).collect()
 }
 
+/// Copies a program in a process of its own: here every child of another test's thread has this process's descriptors until its execve(2),
+/// and what anybody has open for writing cannot be executed (ETXTBSY).
+pub fn copy_program(from: &Path, to: &Path) {
+    let copied = Command::new("install").args(["-m", "755"]).args([from, to]).status();
+    assert!(copied.expect("start install").success());
+}
+
 fn busybox(rootfs: &Path) {
     for directory in ["bin", "proc", "sys", "dev", "tmp", "etc"] {
         fs::create_dir(rootfs.join(directory)).expect("mkdir");
     }
     let busybox = rootfs.join("bin/busybox");
-    let copied = Command::new("install").args(["-m", "755", BUSYBOX]).arg(&busybox).status();
-    assert!(copied.expect("start install").success());
+    copy_program(Path::new(BUSYBOX), &busybox);
     for applet in [
         "sh", "cat", "dd", "echo", "false", "id", "kill", "ls", "head", "seq", "sleep", "stty", "tr", "true",
         "wc", "yes",

@@ -120,7 +120,7 @@ fn a_start_that_is_told_to_end_is_an_error_and_leaves_nothing() {
         launching.join().unwrap()
     });
     let error = launched.unwrap_err().to_string();
-    assert!(error.contains("interrupted by signal 15"), "{error}");
+    assert!(error.contains("interrupted"), "{error}");
 }
 
 #[test]
