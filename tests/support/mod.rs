@@ -62,7 +62,10 @@ pub fn binary() -> PathBuf {
     match std::env::var_os("RCRUN") {
         Some(path) => path.into(),
         // Of another package, cargo says nothing: its tests name it.
-        None => option_env!("CARGO_BIN_EXE_rcrun").expect("RCRUN names the binary").into(),
+        None => match option_env!("CARGO_BIN_EXE_rcrun") {
+            Some(path) => path.into(),
+            None => panic!("RCRUN names the binary"),
+        },
     }
 }
 
