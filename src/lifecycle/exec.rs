@@ -24,9 +24,14 @@ use crate::spec::{self, Spec, SpecError};
 use crate::state::{Status, Store};
 use crate::sys::clone::Child;
 
+/// Socket activation is for a container's first process, as runc has it.
+const LISTEN_FDS: u32 = 0;
+
 /// Runs a process in a container: in the foreground until it ends, with its exit status; with
 /// `detach` until its program runs, and 0.
 pub fn exec(store: &Store, id: &ContainerId, options: &ExecOptions) -> Result<u8, Error> {
+    // Before anything is opened here, which would take the number of one that is not there.
+    check_passed_descriptors(LISTEN_FDS, options.preserve_fds)?;
     let signals = Signals::block()?;
     let (child, master) = make_process(store, id, options, &signals)?;
     match options.detach {
@@ -42,9 +47,6 @@ pub(super) fn make_process(
     options: &ExecOptions,
     signals: &Signals,
 ) -> Result<(Child, Option<OwnedFd>), Error> {
-    // LISTEN_FDS is for a container's first process, as runc has it.
-    let listen_fds = 0;
-    check_passed_descriptors(listen_fds, options.preserve_fds)?;
     let container = Container::open(store, id)?;
     let mut allowed = vec![Status::Created, Status::Running];
     if options.ignore_paused {
@@ -70,7 +72,7 @@ pub(super) fn make_process(
     let keyring = record.is_some_and(|record| !record.no_new_keyring);
     let filters = Filters::of(store);
     let known_filter = |seccomp: &_| filters.find(seccomp);
-    let mut facts = facts(&home, listen_fds, options.console_socket.is_none());
+    let mut facts = facts(&home, LISTEN_FDS, options.console_socket.is_none());
     facts.known_filter = &known_filter;
     let unprivileged = facts.setgroups_denied || facts.in_user_namespace;
     let moved = unprivileged && record.is_some_and(|record| record.is_users_scope());

@@ -51,7 +51,7 @@ pub struct Settings {
     /// Have systemd make the cgroup.
     #[serde(default)]
     pub systemd_cgroup: bool,
-    /// The network namespace is nobody else's: bring its loopback device up.
+    /// With [`Settings::root`]: the network namespace is nobody else's, so bring its loopback device up.
     #[serde(default)]
     pub loopback: bool,
 }
