@@ -25,6 +25,7 @@ macro_rules! node {
 // No test uses all of it.
 #[allow(dead_code)]
 mod calls;
+mod cni;
 mod container;
 mod crash;
 mod exec_sync;
@@ -33,6 +34,7 @@ mod fixtures;
 mod image;
 #[allow(dead_code)]
 mod node;
+mod processes;
 mod programs;
 mod sandbox;
 mod security;

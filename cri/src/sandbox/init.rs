@@ -91,8 +91,17 @@ fn shared(runtime: &Runtime, pod: &Pod) -> Result<PathBuf, Status> {
     Ok(file(pid.unsigned_abs()))
 }
 
+/// One that was killed waits for all others of its namespace to be gone, and nobody gets in any more: ENOMEM.
 fn is_alive(init: &PodInit) -> bool {
     ProcessId { pid: init.pid, start_time: init.start_time }.is_alive()
+        && fs::read_to_string(format!("/proc/{}/stat", init.pid)).is_ok_and(|stat| !is_exiting(&stat))
+}
+
+/// Field 9 of proc_pid_stat(5), the seventh after the name.
+fn is_exiting(stat: &str) -> bool {
+    const PF_EXITING: u64 = 4;
+    let flags = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(6)?.parse().ok());
+    flags.is_none_or(|flags: u64| flags & PF_EXITING != 0)
 }
 
 fn directory(runtime: &Runtime, id: &str) -> PathBuf {
@@ -246,6 +255,14 @@ fn wait(watch: &mut monitor::Watch) -> Result<(), MonitorError> {
 mod tests {
     use super::*;
     use crate::state::{PodNetwork, SCHEMA};
+
+    #[test]
+    fn a_process_on_its_way_out_is_not_alive() {
+        let stat = |flags: u64| format!("7 (a) b) S 1 7 7 0 -1 {flags} 0 0");
+        assert!(!is_exiting(&stat(0x40_0100)) && is_exiting(&stat(0x40_0104)) && is_exiting("7 (x"));
+        let own = fs::read_to_string("/proc/self/stat").unwrap();
+        assert!(!is_exiting(&own));
+    }
 
     #[test]
     fn the_init_has_the_pods_namespaces_and_no_right() {

@@ -54,8 +54,7 @@ pub async fn stop_pod_sandbox(
     runtime: &Arc<Runtime>,
     request: api::StopPodSandboxRequest,
 ) -> Result<api::StopPodSandboxResponse, Status> {
-    let runtime = Arc::clone(runtime);
-    blocking(move || stop::stop(&runtime, &request.pod_sandbox_id)).await?;
+    to_the_end(stop::stop(Arc::clone(runtime), request.pod_sandbox_id)).await?;
     Ok(api::StopPodSandboxResponse {})
 }
 
@@ -64,8 +63,7 @@ pub async fn remove_pod_sandbox(
     runtime: &Arc<Runtime>,
     request: api::RemovePodSandboxRequest,
 ) -> Result<api::RemovePodSandboxResponse, Status> {
-    let runtime = Arc::clone(runtime);
-    blocking(move || stop::remove(&runtime, &request.pod_sandbox_id)).await?;
+    to_the_end(stop::remove(Arc::clone(runtime), request.pod_sandbox_id)).await?;
     Ok(api::RemovePodSandboxResponse {})
 }
 
@@ -98,12 +96,19 @@ pub async fn update_pod_sandbox_resources(
     runtime: &Arc<Runtime>,
     request: api::UpdatePodSandboxResourcesRequest,
 ) -> Result<api::UpdatePodSandboxResourcesResponse, Status> {
-    let runtime = Arc::clone(runtime);
-    blocking(move || update::update(&runtime, request)).await?;
+    to_the_end(update::update(Arc::clone(runtime), request)).await?;
     Ok(api::UpdatePodSandboxResourcesResponse {})
 }
 
-/// Runs what blocks where that hurts nobody.
+/// Does work that must not be cut in the middle: a request's own future ends with its client.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Status>> + Send + 'static,
+) -> Result<T, Status> {
+    let done = tokio::spawn(work).await;
+    done.unwrap_or_else(|error| Err(Status::internal(format!("the request's task: {error}"))))
+}
+
+/// Runs what blocks where that hurts nobody, to its end.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Status> + Send + 'static,
 ) -> Result<T, Status> {

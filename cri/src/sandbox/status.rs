@@ -104,6 +104,9 @@ fn info(runtime: &Runtime, pod: &Pod) -> Value {
 
 /// Tells who listens that something has happened to the Pod itself; its id then stands for a container's.
 pub fn tell(runtime: &Runtime, pod: &Pod, event: api::ContainerEventType) {
+    if !runtime.events.is_heard() {
+        return;
+    }
     runtime.events.send(api::ContainerEventResponse {
         container_id: pod.id.clone(),
         container_event_type: event.into(),

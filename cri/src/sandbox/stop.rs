@@ -1,10 +1,12 @@
 //! StopPodSandbox and RemovePodSandbox: both succeed for a Pod that is not there.
+//!
+//! Who waits for a Pod's turn, or for its containers' end, holds no thread: the kubelet asks again and again.
 
 use std::sync::Arc;
 
 use tonic::Status;
 
-use super::{release, status};
+use super::{blocking, release, status};
 use crate::api::ContainerEventType;
 use crate::container;
 use crate::fault;
@@ -12,40 +14,54 @@ use crate::runtime::Runtime;
 use crate::state::{Entry, Pod, PodState};
 
 /// Ends the Pod's containers and gives back what it has. Again and again, until that has succeeded and after.
-pub fn stop(runtime: &Arc<Runtime>, id: &str) -> Result<(), Status> {
-    let Ok(entry) = runtime.pods.find(id) else { return is_named(id) };
-    let _turn = entry.turn.blocking_lock();
-    stop_held(runtime, &entry)
+pub async fn stop(runtime: Arc<Runtime>, id: String) -> Result<(), Status> {
+    let Ok(entry) = runtime.pods.find(&id) else { return is_named(&id) };
+    let _turn = entry.turn.lock().await;
+    if !is_there(&runtime, &entry) {
+        return Ok(());
+    }
+    stop_held(&runtime, &entry).await
 }
 
 /// Stops the Pod if that was not done, and removes containers and record.
-pub fn remove(runtime: &Arc<Runtime>, id: &str) -> Result<(), Status> {
-    let Ok(entry) = runtime.pods.find(id) else { return is_named(id) };
-    let _turn = entry.turn.blocking_lock();
-    // Somebody else may have removed it meanwhile.
-    let id = entry.get().id.clone();
-    if runtime.pods.find(&id).is_err() {
+pub async fn remove(runtime: Arc<Runtime>, id: String) -> Result<(), Status> {
+    let Ok(entry) = runtime.pods.find(&id) else { return is_named(&id) };
+    let _turn = entry.turn.lock().await;
+    if !is_there(&runtime, &entry) {
         return Ok(());
     }
-    stop_held(runtime, &entry)?;
-    let done = tokio::runtime::Handle::current().block_on(container::remove_all(runtime, &id));
-    done.map_err(|error| failed("remove", &id, error.message(), error.code()))?;
-    let pod = entry.get();
+    let id = entry.get().id.clone();
+    stop_held(&runtime, &entry).await?;
+    let removed = container::remove_all(&runtime, &id).await;
+    removed.map_err(|error| failed("remove", &id, error.message(), error.code()))?;
     fault::point("removal of the Pod's containers");
-    runtime.pods.remove(&id).map_err(super::record)?;
-    status::tell(runtime, &pod, ContainerEventType::ContainerDeletedEvent);
+    let pod = entry.get();
+    {
+        let runtime = Arc::clone(&runtime);
+        blocking(move || runtime.pods.remove(&id).map_err(super::record)).await?;
+    }
+    status::tell(&runtime, &pod, ContainerEventType::ContainerDeletedEvent);
     Ok(())
 }
 
-fn stop_held(runtime: &Arc<Runtime>, entry: &Entry<Pod>) -> Result<(), Status> {
+async fn stop_held(runtime: &Arc<Runtime>, entry: &Arc<Entry<Pod>>) -> Result<(), Status> {
     let pod = entry.get();
     if pod.state != PodState::NotReady {
+        let (runtime, entry) = (Arc::clone(runtime), Arc::clone(entry));
         // First: from now on no container is started in it, and a process that is killed here leaves a Pod to be stopped again.
-        runtime.pods.update(entry, |pod| pod.state = PodState::NotReady).map_err(super::record)?;
+        blocking(move || {
+            runtime.pods.update(&entry, |pod| pod.state = PodState::NotReady).map_err(super::record)
+        })
+        .await?;
         fault::point("record of the Pod's stop");
     }
-    let done = tokio::runtime::Handle::current().block_on(container::stop_all(runtime, &pod.id));
-    done.map_err(|error| failed("stop", &pod.id, error.message(), error.code()))?;
+    let stopped = container::stop_all(runtime, &pod.id).await;
+    stopped.map_err(|error| failed("stop", &pod.id, error.message(), error.code()))?;
+    let (runtime, entry) = (Arc::clone(runtime), Arc::clone(entry));
+    blocking(move || give_back(&runtime, &entry)).await
+}
+
+fn give_back(runtime: &Runtime, entry: &Entry<Pod>) -> Result<(), Status> {
     let pod = entry.get();
     if !release::is_needed(runtime, &pod) {
         return Ok(());
@@ -58,6 +74,11 @@ fn stop_held(runtime: &Arc<Runtime>, entry: &Entry<Pod>) -> Result<(), Status> {
     fault::point("record of the stopped Pod");
     status::tell(runtime, &pod, ContainerEventType::ContainerStoppedEvent);
     Ok(())
+}
+
+/// Who has waited for the Pod's turn may find that it was removed meanwhile.
+fn is_there(runtime: &Runtime, entry: &Entry<Pod>) -> bool {
+    runtime.pods.find(&entry.get().id).is_ok()
 }
 
 fn failed(what: &str, id: &str, reason: &str, code: tonic::Code) -> Status {
