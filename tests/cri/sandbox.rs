@@ -185,12 +185,15 @@ fn lists_can_be_filtered_and_streamed() {
         items.into_iter().map(|pod| pod.id).collect::<Vec<_>>()
     };
     let none = api::PodSandboxFilter::default;
-    assert_eq!(list(none()), [labelled.id.clone(), stopped.id.clone()]);
-    assert_eq!(list(api::PodSandboxFilter { id: labelled.id[..12].into(), ..none() }), [labelled.id.clone()]);
+    assert_eq!(list(none()), [labelled.id.as_str(), &stopped.id]);
+    assert_eq!(
+        list(api::PodSandboxFilter { id: labelled.id[..12].into(), ..none() }),
+        [labelled.id.as_str()]
+    );
     let state = Some(api::PodSandboxStateValue { state: PodSandboxState::SandboxNotready.into() });
-    assert_eq!(list(api::PodSandboxFilter { state, ..none() }), [stopped.id.clone()]);
+    assert_eq!(list(api::PodSandboxFilter { state, ..none() }), [stopped.id.as_str()]);
     let label_selector = HashMap::from([("app".to_owned(), "web".to_owned())]);
-    assert_eq!(list(api::PodSandboxFilter { label_selector, ..none() }), [labelled.id.clone()]);
+    assert_eq!(list(api::PodSandboxFilter { label_selector, ..none() }), [labelled.id.as_str()]);
     let streamed = node.wait(async {
         let request = api::StreamPodSandboxesRequest::default();
         let mut stream = node.runtime().stream_pod_sandboxes(request).await.unwrap().into_inner();

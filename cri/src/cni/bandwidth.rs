@@ -24,7 +24,7 @@ pub fn limits(annotations: &HashMap<String, String>) -> Result<Option<Value>, Cn
         limits.insert(format!("{direction}Rate"), json!(rate as u64));
         limits.insert(format!("{direction}Burst"), json!(BURST));
     }
-    Ok((!limits.is_empty()).then(|| Value::Object(limits)))
+    Ok((!limits.is_empty()).then_some(Value::Object(limits)))
 }
 
 /// Kubernetes' resource.Quantity: a decimal number with a suffix or an exponent.

@@ -90,10 +90,12 @@ fn strays(runtime: &Runtime, config: &Config, known: &HashSet<&str>) {
     for name in names(&runtime.paths.state.join("pods")) {
         let directory = runtime.paths.pod_state(&name);
         // One with a record that cannot be read is for people to look at.
-        if !known.contains(name.as_str()) && is_id(&name) && !directory.join("record.json").exists() {
-            if let Err(error) = fs::remove_dir_all(&directory) {
-                warn!("stray Pod {}: {error}", directory.display());
-            }
+        if !known.contains(name.as_str())
+            && is_id(&name)
+            && !directory.join("record.json").exists()
+            && let Err(error) = fs::remove_dir_all(&directory)
+        {
+            warn!("stray Pod {}: {error}", directory.display());
         }
     }
 }

@@ -37,7 +37,7 @@ pub fn run(runtime: &Arc<Runtime>, request: api::RunPodSandboxRequest) -> Result
                     fault::point("record of the ready Pod");
                     status::tell(runtime, &pod, api::ContainerEventType::ContainerCreatedEvent);
                     status::tell(runtime, &pod, api::ContainerEventType::ContainerStartedEvent);
-                    return Ok(pod.id);
+                    Ok(pod.id)
                 }
                 Err(error) => Err(undo(runtime, &config, &entry, &pod, super::record(error))),
             }
