@@ -140,7 +140,6 @@ fn half_made(runtime: &Runtime) {
             warn!("container {id} is left alone, its record cannot be read: {reason}");
             continue;
         }
-        let _ = runtime.shim.discard(path);
         // The keeper goes after what it keeps.
         let removed = remove::discard_files(runtime, id).map_err(|status| status.message().to_owned());
         if let Err(reason) =

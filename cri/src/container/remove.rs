@@ -69,14 +69,18 @@ fn discard(runtime: &Runtime, container: &Container) -> Result<(), Status> {
     Ok(())
 }
 
-/// All that a container has beside its record.
+/// All that a container has beside its record. What is volatile a shim takes away with the container's end: here it is that of
+/// one that was killed.
 pub(crate) fn discard_files(runtime: &Runtime, id: &str) -> Result<(), Status> {
+    let run = runtime.paths.shim_run(id);
+    if run.exists() {
+        // Also of a container of another runtime.
+        runtime.shim.discard(&runtime.paths.container_state(id)).map_err(error::monitor)?;
+    }
     let store = state::Store::new(runtime.paths.containers_run(), |_| ());
-    // A shim removes it with the container's end; this is for one that was killed.
     lifecycle::delete(&store, &super::library_id(id)?, true)
         .map_err(|failed| Status::internal(failed.to_string()))?;
     fault::point("removal of the state");
-    let run = runtime.paths.shim_run(id);
     match fs::remove_dir_all(&run) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error::file("remove", &run, &error)),
         _ => {}

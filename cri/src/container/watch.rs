@@ -43,17 +43,22 @@ async fn end_of(runtime: &Arc<Runtime>, entry: &Entry<Container>) -> Option<moni
         if let Some(exit) = read_exit(runtime, &container.id).await {
             return Some(exit);
         }
-        if let Err(reason) = wait(runtime, &container.id).await {
-            tracing::warn!(container = container.id, "{reason}");
-        }
+        let waited = wait(runtime, &container.id).await;
         if let Some(exit) = read_exit(runtime, &container.id).await {
             return Some(exit);
         }
-        match take_over(runtime, &container).await {
+        let held = match waited {
+            Ok(()) => take_over(runtime, &container).await,
+            Err(reason) => Err(reason),
+        };
+        match held {
             Ok(true) => {}
             Ok(false) => return None,
             Err(reason) => {
-                tracing::error!(container = container.id, "no shim takes it over: {reason}");
+                tracing::error!(
+                    container = container.id,
+                    "its shim cannot be asked, nor another started: {reason}"
+                );
                 tokio::time::sleep(*tries.next().unwrap_or(&PATIENCE[0])).await;
             }
         }
@@ -104,7 +109,8 @@ async fn take_over(runtime: &Arc<Runtime>, container: &Arc<Container>) -> Result
     let work = move || {
         let bundle = runtime.paths.container_state(&container.id);
         let adopted = runtime.shim.adopt(&bundle);
-        if bundle.join(monitor::EXIT_FILE).exists() {
+        // One that is damaged says as little as none.
+        if exit_of(&bundle).is_some() {
             return Ok(true);
         }
         match adopted {
