@@ -257,3 +257,32 @@ fn resources_of_a_created_and_of_a_running_container_are_changed() {
     node.stop(&id, 0);
     assert_eq!(update(2).unwrap_err().code(), Code::FailedPrecondition);
 }
+
+#[test]
+fn more_pods_than_there_are_threads_are_stopped_at_once() {
+    let node = node!();
+    let ids: Vec<String> = (0..80)
+        .map(|number| {
+            let mut config = pod_config(&format!("web{number}"));
+            let security = config.linux.as_mut().unwrap().security_context.as_mut().unwrap();
+            security.namespace_options.as_mut().unwrap().network = api::NamespaceMode::Node.into();
+            config.hostname.clear();
+            let pod = node.run_pod(&config);
+            node.container(&pod, "c", &["sleep", "1000"]);
+            pod.id
+        })
+        .collect();
+    let stops: Vec<_> = ids
+        .iter()
+        .map(|id| {
+            let request = api::StopPodSandboxRequest { pod_sandbox_id: id.clone() };
+            let mut client = node.runtime();
+            node.tokio.spawn(async move { client.stop_pod_sandbox(request).await })
+        })
+        .collect();
+    for stop in stops {
+        node.wait(stop).unwrap().unwrap();
+    }
+    let ended = |container: &api::Container| container.state() == ContainerState::ContainerExited;
+    assert!(node.containers().iter().all(ended));
+}

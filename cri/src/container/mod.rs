@@ -139,7 +139,7 @@ fn gone(id: &str) -> Status {
 }
 
 /// Runs work that must not be cut in the middle: a request ends with its client.
-async fn to_the_end<T: Send + 'static>(
+pub(crate) async fn to_the_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, Status>> + Send + 'static,
 ) -> Result<T, Status> {
     tokio::spawn(work).await.unwrap_or_else(|error| Err(Status::internal(error.to_string())))
