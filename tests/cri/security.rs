@@ -6,9 +6,9 @@ use tonic::Code;
 use crate::calls::{Pod, container_config, pod_config, security};
 use crate::node::Node;
 
-/// A container that runs a script.
+/// A container that runs a script; what it says stands in the order in which it says it.
 fn script(name: &str, script: &str) -> ContainerConfig {
-    container_config(name, &["sh", "-c", script])
+    container_config(name, &["sh", "-c", &format!("exec 2>&1; {script}")])
 }
 
 fn privileged_pod(node: &Node) -> Pod {
