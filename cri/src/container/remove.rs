@@ -58,6 +58,7 @@ async fn remove(runtime: &Arc<Runtime>, entry: &Arc<Entry<Container>>) -> Result
         super::blocking(move || discard(&runtime, &container)).await?;
     }
     drop(turn);
+    crate::image::container_removed(runtime, &container.image_id);
     events::send(runtime, &container, ContainerEventType::ContainerDeletedEvent).await;
     Ok(())
 }

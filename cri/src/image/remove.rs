@@ -32,24 +32,35 @@ pub async fn remove(
     .await
 }
 
-/// A container of the image `id` was removed: if the image went before it, its layers go now.
-pub async fn container_removed(runtime: &Arc<Runtime>, id: &str) {
+/// A container of the image `id` was removed: if the image went before it, its layers go now, and nobody waits for that.
+pub fn container_removed(runtime: &Arc<Runtime>, id: &str) {
     let (runtime, id) = (Arc::clone(runtime), id.parse::<Digest>());
-    let collected = blocking(move || {
-        let store = store(&runtime)?;
-        let images = store.images().map_err(error::store)?;
-        if id.is_ok_and(|id| !images.iter().any(|image| image.id == id)) {
-            collect(&runtime, &store);
+    tokio::task::spawn_blocking(move || {
+        let images = store(&runtime).and_then(|store| {
+            let images = store.images().map_err(error::store)?;
+            Ok((store, images))
+        });
+        match images {
+            Ok((store, images)) if id.is_ok_and(|id| !images.iter().any(|image| image.id == id)) => {
+                collect(&runtime, &store);
+            }
+            Ok(_) => {}
+            Err(failure) => tracing::warn!("garbage of images stays: {failure}"),
         }
-        Ok(())
     });
-    if let Err(failure) = collected.await {
-        tracing::warn!("garbage of images stays: {failure}");
-    }
+}
+
+/// After a start: what the last process left in the middle of a pull or a removal goes, and nobody waits for that.
+pub fn collect_left(runtime: &Arc<Runtime>) {
+    let runtime = Arc::clone(runtime);
+    tokio::task::spawn_blocking(move || match store(&runtime) {
+        Ok(store) => collect(&runtime, &store),
+        Err(failure) => tracing::warn!("garbage of images stays: {failure}"),
+    });
 }
 
 /// Collects what a killed process left, or what was in use when an image was removed.
-pub fn collect(runtime: &Runtime, store: &Store) {
+fn collect(runtime: &Runtime, store: &Store) {
     match store.collect_garbage() {
         Ok(collected) => note(runtime, &collected),
         Err(failure) => tracing::warn!("garbage of images stays: {failure}"),
