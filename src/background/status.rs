@@ -40,13 +40,17 @@ impl Containers {
         let status = match self.seen(record)? {
             Seen::Told(status) if !status.is_running() => status,
             Seen::Told(status) if self.monitor(record).is_there() => status,
-            _ => {
-                self.adopt(record)?;
-                match self.seen(record)? {
-                    Seen::Told(status) => status,
-                    Seen::Lost => self.write_unseen_end(record)?,
+            // It may have ended since: its shim goes after its end was written.
+            _ => match self.exit(record)? {
+                Some(exit) => Status::Exited(exit),
+                None => {
+                    self.adopt(record)?;
+                    match self.seen(record)? {
+                        Seen::Told(status) => status,
+                        Seen::Lost => self.write_unseen_end(record)?,
+                    }
                 }
-            }
+            },
         };
         if !status.is_running() {
             self.unplug(record)?;

@@ -128,7 +128,9 @@ impl Command for Exec {
         }
         self.words[0].clone_from(&id);
         if let Some(user) = self.user.take() {
-            let (user, groups) = background::user_of(context, &id, &user)?;
+            let found = background::user_of(context, &id, &user);
+            let (user, groups) =
+                found.map_err(|error| WithStatus { error, status: run_image::NOT_EXECUTABLE })?;
             self.user = Some(user);
             self.additional_gids.extend(groups);
         }

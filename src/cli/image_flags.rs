@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow, bail};
 use rcrun::background;
 use rcrun::image::Platform;
+use rcrun::image::container::mounts::{self, Places};
 use rcrun::image::container::options::{Device, Dns, Limits, Network, Userns};
 use rcrun::image::container::quantities::{self, Ulimit};
-use rcrun::image::container::{self, Options, mounts, security};
+use rcrun::image::container::{self, Options, security};
 use rcrun::network::PortMapping;
 
 use super::base::Pull;
@@ -33,10 +34,11 @@ pub struct ImageFlags {
     /// File of such variables, one a line (repeatable)
     #[arg(long, value_name = "FILE")]
     env_file: Vec<PathBuf>,
-    /// File or directory of this machine to mount: SOURCE:TARGET[:ro,...]; made as a directory where missing (repeatable)
+    /// File or directory of this machine, or volume by its name, to mount: SOURCE:TARGET[:ro,...]; made as a directory
+    /// where missing (repeatable)
     #[arg(short, long, value_name = "VOLUME")]
     volume: Vec<String>,
-    /// The same in fields: type=bind,source=...,target=...[,readonly], or type=tmpfs,target=... (repeatable)
+    /// The same in fields: type=bind|volume,source=...,target=...[,readonly], or type=tmpfs,target=... (repeatable)
     #[arg(long, value_name = "MOUNT")]
     mount: Vec<String>,
     /// New tmpfs: TARGET[:size=64m,mode=1777,...] (repeatable)
@@ -229,8 +231,9 @@ impl ImageFlags {
         }
     }
 
-    /// What the library is told; files are read and devices looked at. `here` is the working directory.
-    pub fn options(self, args: Vec<String>, here: &Path, detached: bool) -> anyhow::Result<Options> {
+    /// What the library is told; files are read and devices looked at.
+    pub fn options(self, args: Vec<String>, places: Places<'_>, detached: bool) -> anyhow::Result<Options> {
+        let here = places.here;
         self.check_restart()?;
         let usual = match detached || !self.publish.is_empty() {
             true => Network::Bridge,
@@ -240,7 +243,7 @@ impl ImageFlags {
         Ok(Options {
             args,
             env: self.environment(here)?,
-            mounts: self.mounts(here)?,
+            mounts: self.mounts(places)?,
             security: security::options(&self.security_opt, &read).map_err(|reason| anyhow!(reason))?,
             devices: self.devices()?,
             sysctls: pairs("--sysctl", &self.sysctl, false)?,
@@ -281,9 +284,9 @@ impl ImageFlags {
         }
     }
 
-    fn mounts(&self, here: &Path) -> anyhow::Result<Vec<mounts::Wish>> {
-        let mut wishes = each("--volume", &self.volume, |text| mounts::volume(text, here))?;
-        wishes.extend(each("--mount", &self.mount, |text| mounts::mount(text, here))?);
+    fn mounts(&self, places: Places<'_>) -> anyhow::Result<Vec<mounts::Wish>> {
+        let mut wishes = each("--volume", &self.volume, |text| mounts::volume(text, places))?;
+        wishes.extend(each("--mount", &self.mount, |text| mounts::mount(text, places))?);
         wishes.extend(each("--tmpfs", &self.tmpfs, mounts::tmpfs)?);
         for (index, wish) in wishes.iter().enumerate() {
             if wishes[..index].iter().any(|earlier| earlier.target == wish.target) {

@@ -52,6 +52,7 @@ mod transfer;
 mod unpack;
 mod update;
 mod version;
+mod volume;
 mod words;
 
 use std::ffi::OsString;
@@ -164,6 +165,7 @@ const COMMANDS: &[Entry] = &[
     entry::<image::Image>(),
     entry::<image::Rmi>(),
     entry::<image::Tag>(),
+    entry::<volume::Volume>(),
     entry::<system::System>(),
     entry::<spec::Spec>(),
     entry::<unpack::Unpack>(),

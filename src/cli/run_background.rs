@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use rcrun::background::{self as library, BackgroundError};
+use rcrun::image::container::mounts::Places;
 use rcrun::monitor::MonitorError;
 
-use super::run_image::{self, OWN_ERROR, Wanted};
+use super::run_image::{self, OWN_ERROR, VOLUMES, Wanted};
 use super::{Command as _, Context, WithStatus, background, base, log, output};
 
 /// Runs it and prints its id; errors have docker's exit statuses.
@@ -26,7 +27,9 @@ fn run_within(wanted: Wanted, context: &Context) -> anyhow::Result<u8> {
     let (platform, pull) = (image.platform.clone(), image.pull.unwrap_or_default());
     let (registry, ports) = (image.registry.clone(), image.ports()?);
     let (remove, stdin, stop_timeout) = (image.rm, image.interactive, image.stop_timeout);
-    let options = image.options(args, &here, true)?;
+    let storage = context.storage()?;
+    let places = Places { here: &here, volumes: &storage.join(VOLUMES) };
+    let options = image.options(args, places, true)?;
     let create = flags.options(id, ".".into(), context)?;
     for (flag, given) in [
         ("--console-socket", create.console_socket.is_some()),
@@ -39,7 +42,6 @@ fn run_within(wanted: Wanted, context: &Context) -> anyhow::Result<u8> {
             bail!("{flag} is for a container in the foreground: leave --detach out");
         }
     }
-    let storage = context.storage()?;
     let base::Found { store, image, in_use } =
         base::find(&storage, &name, (platform.as_ref(), pull), &registry)?;
     let containers = background::of(context, store);

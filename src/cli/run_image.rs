@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use rcrun::background::{Containers, Lock};
 use rcrun::id::ContainerId;
+use rcrun::image::container::mounts::Places;
 use rcrun::image::container::options::Network;
 use rcrun::image::container::{self, Base, Life, Options, Prepared};
 use rcrun::launch::LaunchError;
@@ -19,7 +20,9 @@ use super::{Context, WithStatus, background, base, log, output};
 
 /// docker's exit status for its own errors.
 pub(super) const OWN_ERROR: u8 = 125;
-const NOT_EXECUTABLE: u8 = 126;
+/// Of volumes with names, in the store's directory.
+pub(super) const VOLUMES: &str = "volumes";
+pub(super) const NOT_EXECUTABLE: u8 = 126;
 const NOT_FOUND: u8 = 127;
 
 /// What is to be run.
@@ -50,8 +53,9 @@ fn run_within(wanted: Wanted, context: &Context) -> anyhow::Result<u8> {
     let here = std::env::current_dir().context("the working directory")?;
     let (platform, pull) = (image.platform.clone(), image.pull.unwrap_or_default());
     let (interactive, registry) = (image.interactive, image.registry.clone());
-    let mut options = image.options(args, &here, false)?;
     let storage = context.storage()?;
+    let places = Places { here: &here, volumes: &storage.join(VOLUMES) };
+    let mut options = image.options(args, places, false)?;
     let create = flags.options(id, ".".into(), context)?;
     // Before this process has a second thread, and before it opens anything of the store.
     super::enter_user_namespace()?;

@@ -8,7 +8,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use super::config::ImageConfig;
 use super::directory::Directory;
-use super::mounts::What;
+use super::mounts::{Missing, What};
 use super::options::{Network, Options, Userns};
 use super::overlay::Overlay;
 use super::spec::Request;
@@ -113,6 +113,7 @@ pub fn prepare(
     drop((lock, in_use));
     let mount = mounted(&base, &directory, trees, range, removed)?;
     let user = user(base.name, &mount, &config, options)?;
+    make_sources(options, &mount, range)?;
     let hostname = hostname(id, options);
     let request = Request {
         name: base.name,
@@ -128,7 +129,6 @@ pub fn prepare(
         permitted: host::permitted_capabilities(),
         many_ids: range.is_some() || !rootless::has_single_id(),
     };
-    make_sources(options)?;
     let bytes = spec::spec(&request)?.to_string().into_bytes();
     let loopback = options.network == Network::None;
     let bundle =
@@ -260,12 +260,20 @@ fn make_volumes(
 }
 
 /// `-v` makes the directory that it mounts.
-fn make_sources(options: &Options) -> Result<(), ContainerError> {
+fn make_sources(options: &Options, root: &OwnedFd, ids: Option<IdRange>) -> Result<(), ContainerError> {
     for wish in &options.mounts {
-        if let What::Bind { source, make: true, .. } = &wish.what
-            && matches!(rustix::fs::stat(source), Err(rustix::io::Errno::NOENT))
-        {
-            std::fs::create_dir_all(source).map_err(ContainerError::file("make directory", source))?;
+        let What::Bind { source, missing, .. } = &wish.what else { continue };
+        match missing {
+            Missing::Fill if ids.is_some() => {
+                return Err(ContainerError::Option(
+                    "a volume with a name and --userns auto: its files would belong to nobody there".into(),
+                ));
+            }
+            Missing::Fill => volumes::fill(source, root, &wish.target)?,
+            Missing::Make if matches!(rustix::fs::stat(source), Err(rustix::io::Errno::NOENT)) => {
+                std::fs::create_dir_all(source).map_err(ContainerError::file("make directory", source))?;
+            }
+            Missing::Make | Missing::Refuse => {}
         }
     }
     Ok(())

@@ -1,12 +1,13 @@
-//! The image's VOLUMEs: a directory of the container each, with what the image has there.
+//! The image's VOLUMEs, a directory of the container each, and volumes with names: with what the image has there.
 //!
-//! Their lives end with the container's. The paths are the image's: resolved inside its root.
+//! The lives of the first end with the container's, the others stay. The paths are the image's: resolved inside its root.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{ContainerError, Directory, copy};
@@ -36,6 +37,33 @@ pub(super) fn make<'p>(
         made.push((source, path.to_owned()));
     }
     Ok(made)
+}
+
+/// Makes the directory of a volume with a name, with what the image has at `target`. One that is there stays as it is: whole, since it
+/// was renamed there.
+pub(super) fn fill(source: &Path, root: &OwnedFd, target: &str) -> Result<(), ContainerError> {
+    let (Some(volume), Some(name)) = (source.parent(), source.file_name()) else { return Ok(()) };
+    let (Some(all), Some(called)) = (volume.parent(), volume.file_name()) else { return Ok(()) };
+    let failed = |error: std::io::Error| ContainerError::Volume { path: target.to_owned(), error };
+    std::fs::DirBuilder::new().recursive(true).mode(0o711).create(all).map_err(failed)?;
+    // One at a time: two containers may begin with the same volume.
+    let lock = std::fs::File::open(all).map_err(failed)?;
+    rustix::io::retry_on_intr(|| rustix::fs::flock(&lock, FlockOperation::LockExclusive))
+        .map_err(|error| failed(error.into()))?;
+    if volume.symlink_metadata().is_ok() {
+        return Ok(());
+    }
+    let new = all.join(format!(".{}", called.to_string_lossy()));
+    if new.symlink_metadata().is_ok() {
+        std::fs::remove_dir_all(&new).map_err(failed)?;
+    }
+    let data = new.join(name);
+    std::fs::create_dir_all(&data).map_err(failed)?;
+    if let Some(original) = original(root, target).map_err(failed)? {
+        let copy_to = std::fs::File::open(&data).map_err(failed)?;
+        copy::tree(original.as_fd(), copy_to.as_fd(), &[])?;
+    }
+    std::fs::rename(&new, volume).map_err(failed)
 }
 
 /// The image's directory; None where it has none. Something else is no place for a volume.
