@@ -6,6 +6,7 @@ mod support;
 
 mod access;
 mod archives;
+mod background;
 mod clients;
 mod fixtures;
 mod hostile;
