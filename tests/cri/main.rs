@@ -41,3 +41,6 @@ mod security;
 mod server;
 mod stats;
 mod unknown;
+#[path = "streaming/streamer.rs"]
+mod streamer;
+mod streams;

@@ -136,7 +136,7 @@ async fn a_terminal_has_its_size_from_the_beginning() {
         let cmd = vec!["stty".into(), "size".into()];
         let request = ExecRequest { cmd, stdout: true, tty: true, ..Default::default() };
         let outcome =
-            client.command(protocol, &["-tty", "-resizes", "7"], &host.exec(request)).output(b"").await;
+            client.command(protocol, &["-tty", "-columns", "7"], &host.exec(request)).output(b"").await;
         assert_eq!(outcome.stdout, "24 7\r\n", "{protocol}: {}", outcome.stderr);
     }
 }
@@ -200,6 +200,28 @@ async fn a_client_that_vanishes_leaves_nothing() {
         let comm = format!("/proc/{pid}/comm");
         host::until(|| std::fs::read_to_string(&comm).is_ok_and(|comm| comm == "sleep\n")).await;
         host::until(|| host.commands() == 0).await;
+        let pid = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_vanishes_is_missed_though_nobody_reads_what_it_sent() {
+    let client = skip_without_go!(Client);
+    let host = Host::serve().await;
+    let work = ["spdy", "websocket"].map(|protocol| {
+        let request = ExecRequest { stdin: true, ..exec("echo $$; exec sleep 1000") };
+        client.command(protocol, &["-stdin"], &host.exec(request)).start()
+    });
+    let mut pids = Vec::new();
+    for mut running in work {
+        pids.push(running.line().await);
+        // More than all queues and sockets take.
+        running.flood().await;
+        running.kill().await;
+    }
+    host::until(|| host.commands() == 0).await;
+    for pid in pids {
         let pid = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     }

@@ -19,6 +19,10 @@ const QUEUE: usize = 8;
 /// How long a client may take to notice that all was said.
 const LINGER: Duration = Duration::from_secs(5);
 
+/// How long a connection is silent before it is asked whether anybody is there. Who has closed it is not seen otherwise as long as
+/// nobody takes what came before.
+pub const PROBE: Duration = Duration::from_secs(10);
+
 /// What is to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Out {
@@ -49,8 +53,8 @@ pub enum Out {
         /// Which.
         stream: u32,
     },
-    /// The answer to a ping.
-    Pong {
+    /// A ping of ours (even numbers), or the answer to the client's (odd ones).
+    Ping {
         /// Its number.
         id: u32,
     },

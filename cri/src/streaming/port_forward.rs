@@ -164,8 +164,10 @@ async fn forward<B: Backend>(backend: Arc<B>, pod: String, pair: Pair) {
                 }
             }
             Err(message) => {
-                let _ = error.send(message.into()).await;
+                // In this order: clients that read what went wrong only after the bytes, and many connections at a time, block
+                // themselves otherwise.
                 data.reset().await;
+                let _ = error.send(message.into()).await;
             }
         }
     };

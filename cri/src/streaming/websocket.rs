@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 
-use super::channel::{Activity, Connection, Incoming, Out, PIECE};
+use super::channel::{Activity, Connection, Incoming, Out, PIECE, PROBE};
 
 /// The largest message of a client.
 const MESSAGE: usize = 16 << 20;
@@ -110,7 +110,10 @@ async fn read_all<S>(
     S: AsyncRead + AsyncWrite + Unpin,
 {
     while let Some(Ok(message)) = stream.next().await {
-        activity.touch();
+        // The answers to our own pings would keep it alive for ever.
+        if !message.is_pong() {
+            activity.touch();
+        }
         match parse(message, framing) {
             Some(Said::Data(channel, mut data)) => {
                 let Some(queue) = channels.get(&channel) else { continue };
@@ -139,7 +142,15 @@ async fn write_all<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    while let Some(out) = messages.recv().await {
+    loop {
+        let out = match tokio::time::timeout(PROBE, messages.recv()).await {
+            Ok(Some(out)) => out,
+            Ok(None) => return,
+            Err(_) => match sink.send(Message::Ping(Bytes::new())).await {
+                Ok(()) => continue,
+                Err(_) => return,
+            },
+        };
         let result = match out {
             Out::Data { stream, data } => sink.send(message(stream, &data, framing)).await,
             Out::Close { .. } => {

@@ -1,6 +1,6 @@
 // streamer speaks to a CRI streaming server with Kubernetes' own client code. tests/cri/streaming.rs runs it.
 //
-//	streamer command [-protocol P] [-stdin] [-tty] [-no-stderr] [-resizes N] URL
+//	streamer command [-protocol P] [-stdin] [-tty] [-no-stderr] [-columns N] [-resizes N] URL
 //	streamer forward [-protocol P] [-half-close] [-connections N] URL PORT...
 //
 // A command's status is the exit status; 125: it failed, and the error is on standard error. forward sends its standard input
@@ -44,9 +44,10 @@ func main() {
 		stdin := flags.Bool("stdin", false, "send standard input")
 		tty := flags.Bool("tty", false, "a terminal")
 		noStderr := flags.Bool("no-stderr", false, "open no stream for errors")
+		columns := flags.Int("columns", 0, "send one size, of so many columns and 24 rows")
 		resizes := flags.Int("resizes", 0, "send as many sizes, the last one N columns of 24 rows")
 		_ = flags.Parse(os.Args[2:])
-		err = command(*protocol, flags.Arg(0), *stdin, *tty, !*noStderr && !*tty, *resizes)
+		err = command(*protocol, flags.Arg(0), *stdin, *tty, !*noStderr && !*tty, sizes{max(*columns-1, 0), max(*columns, *resizes)})
 	case "forward":
 		halfClose := flags.Bool("half-close", false, "end the stream after standard input")
 		connections := flags.Int("connections", 1, "how many at a time to each port")
@@ -80,7 +81,7 @@ func (s *sizes) Next() *remotecommand.TerminalSize {
 	return &remotecommand.TerminalSize{Width: uint16(s.sent), Height: 24}
 }
 
-func command(protocol, address string, stdin, tty, stderr bool, resizes int) error {
+func command(protocol, address string, stdin, tty, stderr bool, terminal sizes) error {
 	executor, err := executor(protocol, address)
 	if err != nil {
 		return err
@@ -92,8 +93,8 @@ func command(protocol, address string, stdin, tty, stderr bool, resizes int) err
 	if stderr {
 		options.Stderr = os.Stderr
 	}
-	if resizes > 0 {
-		options.TerminalSizeQueue = &sizes{all: resizes}
+	if terminal.all > 0 {
+		options.TerminalSizeQueue = &terminal
 	}
 	return executor.StreamWithContext(context.Background(), options)
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -85,14 +86,14 @@ impl Call {
         let mut child = self.0.spawn().unwrap();
         let stdin = child.stdin.take().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
-        Running { child, _stdin: stdin, stdout }
+        Running { child, stdin, stdout }
     }
 }
 
 /// It runs.
 pub struct Running {
     child: Child,
-    _stdin: ChildStdin,
+    stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
 }
 
@@ -102,6 +103,12 @@ impl Running {
         let mut line = String::new();
         in_time(self.stdout.read_line(&mut line)).await.unwrap();
         line.trim_end().to_owned()
+    }
+
+    /// Writes to its input until it takes no more for a second.
+    pub async fn flood(&mut self) {
+        let piece = vec![b'x'; 1 << 16];
+        while let Ok(Ok(_)) = tokio::time::timeout(Duration::from_secs(1), self.stdin.write(&piece)).await {}
     }
 
     /// Kills it.

@@ -175,7 +175,7 @@ impl Writer {
             }
             Out::Refuse { stream } => put_pair(to, RST_STREAM, *stream, REFUSED_STREAM),
             Out::Reset { stream } => put_pair(to, RST_STREAM, *stream, CANCEL),
-            Out::Pong { id } => {
+            Out::Ping { id } => {
                 put_control(to, PING, 4);
                 to.put_u32(*id);
             }

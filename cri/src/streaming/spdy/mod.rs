@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::sync::{mpsc, oneshot};
 
-use super::channel::{Activity, Connection, Incoming, Out, Outgoing, Over, PIECE};
+use super::channel::{Activity, Connection, Incoming, Out, Outgoing, Over, PIECE, PROBE};
 use frame::{Control, Header, Writer};
 use headers::{Headers, Inflater};
 
@@ -125,9 +125,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     async fn frame(&mut self) -> Result<(), End> {
         let mut header = [0; frame::HEADER];
         self.io.read_exact(&mut header).await?;
-        self.activity.touch();
         match Header::read(header)? {
             Header::Data { stream, fin, length } => {
+                self.activity.touch();
                 self.data(stream, length).await?;
                 if fin && let Some(peer) = self.streams.get_mut(&stream) {
                     peer.data = None;
@@ -163,13 +163,17 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 
     async fn control(&mut self, control: Control) {
+        // The answers to our own pings would keep it alive for ever.
+        if !matches!(control, Control::Ping { id } if id % 2 == 0) {
+            self.activity.touch();
+        }
         match control {
             Control::Open { stream, fin, headers } => self.open(stream, fin, headers).await,
             Control::Reset { stream } => {
                 self.streams.remove(&stream);
             }
             Control::Ping { id } if id % 2 == 1 => {
-                let _ = self.queue.send(Out::Pong { id }).await;
+                let _ = self.queue.send(Out::Ping { id }).await;
             }
             Control::GoAway => self.away = true,
             Control::Ping { .. } | Control::Nothing => {}
@@ -202,7 +206,10 @@ impl<R: AsyncRead + Unpin> Reader<R> {
 
 async fn write_all(mut io: impl AsyncWrite + Unpin, mut frames: mpsc::Receiver<Out>, activity: Activity) {
     let (mut writer, mut buffer) = (Writer::default(), BytesMut::new());
-    while let Some(first) = frames.recv().await {
+    loop {
+        let waited = tokio::time::timeout(PROBE, frames.recv()).await;
+        let probe = waited.is_err();
+        let Some(first) = waited.unwrap_or(Some(Out::Ping { id: 2 })) else { return };
         let mut next = Some(first);
         let mut last = false;
         while let Some(frame) = next {
@@ -213,7 +220,9 @@ async fn write_all(mut io: impl AsyncWrite + Unpin, mut frames: mpsc::Receiver<O
         if io.write_all(&buffer).await.is_err() || io.flush().await.is_err() {
             return;
         }
-        activity.touch();
+        if !probe {
+            activity.touch();
+        }
         if last {
             let _ = io.shutdown().await;
             return;

@@ -54,7 +54,7 @@ fn what_a_server_says_is_read_back() {
     assert_eq!(control(&written(&Out::Accept { stream: 7 })).unwrap(), Control::Nothing);
     assert_eq!(control(&written(&Out::Refuse { stream: 7 })).unwrap(), Control::Reset { stream: 7 });
     assert_eq!(control(&written(&Out::Reset { stream: 7 })).unwrap(), Control::Reset { stream: 7 });
-    assert_eq!(control(&written(&Out::Pong { id: 9 })).unwrap(), Control::Ping { id: 9 });
+    assert_eq!(control(&written(&Out::Ping { id: 9 })).unwrap(), Control::Ping { id: 9 });
     assert_eq!(control(&written(&Out::Close { failed: false })).unwrap(), Control::GoAway);
 }
 
