@@ -16,8 +16,10 @@ use crate::api::image_service_server::ImageServiceServer;
 use crate::api::runtime_service_server::RuntimeServiceServer;
 use crate::runtime::Runtime;
 
-/// Bytes of a message: what the kubelet allows, too.
-const MESSAGE: usize = 16 * 1024 * 1024;
+/// Bytes of a request: what the kubelet allows, too.
+const REQUEST: usize = 16 * 1024 * 1024;
+/// Bytes of an answer: ExecSync's has two streams of 16 MiB.
+const ANSWER: usize = 33 * 1024 * 1024;
 /// Requests in progress get this long to end, and streams that never end are cut.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -34,13 +36,13 @@ pub async fn serve(
     let router = Server::builder()
         .add_service(
             RuntimeServiceServer::new(RuntimeCalls(Arc::clone(&runtime)))
-                .max_decoding_message_size(MESSAGE)
-                .max_encoding_message_size(MESSAGE),
+                .max_decoding_message_size(REQUEST)
+                .max_encoding_message_size(ANSWER),
         )
         .add_service(
             ImageServiceServer::new(ImageCalls(runtime))
-                .max_decoding_message_size(MESSAGE)
-                .max_encoding_message_size(MESSAGE),
+                .max_decoding_message_size(REQUEST)
+                .max_encoding_message_size(ANSWER),
         );
     let serving = router.serve_with_incoming_shutdown(connections(socket), async move {
         stop.await;
