@@ -40,7 +40,7 @@ mod sandbox;
 mod security;
 mod server;
 mod stats;
-mod unknown;
 #[path = "streaming/streamer.rs"]
 mod streamer;
 mod streams;
+mod unknown;

@@ -16,8 +16,9 @@ macro_rules! skip_without_go {
         match <$client>::build() {
             Ok(client) => client,
             Err(reason) => {
-                let test = std::thread::current();
-                return eprintln!("SKIP {}: {reason}", test.name().unwrap_or_default());
+                // Past libtest's capture, so that it is seen.
+                let line = format!("SKIP {}: {reason}\n", std::thread::current().name().unwrap_or("?"));
+                return std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()).unwrap();
             }
         }
     };
