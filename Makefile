@@ -18,7 +18,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 CARGO_DENY := 0.20.2
 
-.PHONY: help build build-benches demo test test-unit test-integration test-images test-clients test-faults test-robustness conformance test-vm fuzz bench bench-quick bench-peers order lint check install clean cargo
+.PHONY: help build build-benches demo test test-unit test-integration test-images test-cri test-kubernetes critest test-clients test-faults test-robustness conformance test-vm fuzz bench bench-quick bench-peers order lint check install clean cargo
 
 help: ## List these targets
 	@sed -En 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 26
@@ -33,9 +33,9 @@ demo: build ## Run a real container made from Debian's busybox, with its timings
 	@tests/bin/require demo
 	@tests/bin/demo "$(RCRUN)" "$(TARGET)/demo"
 
-test: build ## Run all tests: unit, integration, images, clients, faults, robustness, conformance (root), VM, fuzzing
+test: build ## Run all tests: unit, integration, images, networks, shim, CRI, critest, clients, faults, robustness, conformance (root), VM, fuzzing
 	@tests/bin/require test images vm fuzz
-	@tests/bin/suites unit integration images clients faults robustness conformance vm fuzz
+	@tests/bin/suites unit integration images network shim cri critest clients faults robustness conformance vm fuzz
 
 test-unit: cargo ## Run the unit and documentation tests (no root needed)
 	@tests/bin/require build unit
@@ -48,6 +48,18 @@ test-integration: build ## Run the tests with containers on this machine (root)
 test-images: build ## Pull images from Debian's docker-registry, with servers of ours in between that do wrong (root)
 	@tests/bin/require test images
 	@tests/bin/suites images
+
+test-cri: build ## Run Pods: networks, the shim, rcrun-cri with a client of ours and Kubernetes' own (root; Go for the latter)
+	@tests/bin/require test images
+	@tests/bin/suites network shim cri
+
+critest: build ## Run critest, the CRI's conformance tests, against rcrun-cri (root, Go)
+	@tests/bin/require test images
+	@tests/bin/suites critest
+
+test-kubernetes: build ## Run a kubelet with static Pods on rcrun-cri (root, Go; builds kubelet, twenty minutes the first time)
+	@tests/bin/require test images
+	@tests/bin/suites kubernetes
 
 test-clients: build ## Run podman, containerd and docker with rcrun as their runtime (root)
 	@tests/bin/require test
@@ -100,8 +112,11 @@ lint: cargo ## Check format, clippy, the fuzz crate's lock file, and the depende
 
 check: lint test ## What CI runs: lint and test
 
-install: build ## Install rcrun as DESTDIR/PREFIX/bin/rcrun (PREFIX=/usr/local)
-	install -D -m 755 "$(RCRUN)" "$(DESTDIR)$(PREFIX)/bin/rcrun"
+install: build ## Install rcrun, rcrun-shim and rcrun-cri into DESTDIR/PREFIX/bin (PREFIX=/usr/local), and systemd units
+	@for program in $(PROGRAMS); do install -D -m 755 "$(TARGET)/release/$$program" "$(DESTDIR)$(PREFIX)/bin/$$program"; done
+	@for unit in cri/rcrun-cri.*; do \
+		sed 's|/usr/local/bin|$(PREFIX)/bin|' "$$unit" | install -D -m 644 /dev/stdin "$(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit##*/}"; \
+	done
 
 clean: cargo ## Remove everything that was built, the VM's kernel too
 	@cargo clean --quiet
