@@ -165,7 +165,7 @@ fn a_server_that_is_killed_at_any_of_its_steps_leaves_nothing_that_the_next_cann
     life(&node).unwrap();
     for number in 1.. {
         node.end(Signal::TERM);
-        node.serve(node.cri(&[]).env("RCRUN_CRI_FAULT", &number.to_string()));
+        node.serve(node.cri(&[]).env("RCRUN_CRI_FAULT", number.to_string()));
         let cut_off = life(&node);
         let ended = match cut_off {
             Ok(()) => node.has_ended(),
