@@ -67,7 +67,9 @@ impl Node {
                 move_into_link_name_space(std::os::fd::AsFd::as_fd(&namespace), kind).expect("setns");
                 work()
             };
-            match scope.spawn(entered).join() {
+            let name = std::thread::current().name().unwrap_or("test").to_owned();
+            let thread = std::thread::Builder::new().name(name).spawn_scoped(scope, entered);
+            match thread.expect("a thread").join() {
                 Ok(done) => done,
                 Err(panic) => std::panic::resume_unwind(panic),
             }
@@ -79,6 +81,15 @@ fn spec(name: &str) -> Option<api::ImageSpec> {
     Some(api::ImageSpec { image: name.into(), ..Default::default() })
 }
 
+/// A registry that the node takes for an insecure one: it has no TLS. In the node's network.
+fn registry(node: &Node, options: Options<'_>) -> Result<Registry, String> {
+    let registry = options.start()?;
+    std::fs::create_dir_all(node.path("/etc/containers")).expect("mkdir");
+    let text = format!("[[registry]]\nlocation = {:?}\ninsecure = true\n", registry.address());
+    std::fs::write(node.path("/etc/containers/registries.conf"), text).expect("write registries.conf");
+    Ok(registry)
+}
+
 /// An image of one file that no other has.
 fn small(content: &str) -> Image {
     Image::new().layer(Layer::new().file("file", content), Packing::Gzip)
@@ -88,7 +99,7 @@ fn small(content: &str) -> Image {
 fn an_image_has_one_id_everywhere_and_is_found_by_all_its_names() {
     let node = node!();
     node.in_network(|| {
-        let registry = require!(Registry::start());
+        let registry = require!(registry(&node, Options::default()));
         let built = small("names").config(|config| config["config"]["User"] = json!("7:8")).build();
         let index = fixtures::index(&[&built], false);
         registry.push("app", "1", &index);
@@ -126,7 +137,7 @@ fn an_image_has_one_id_everywhere_and_is_found_by_all_its_names() {
 fn an_image_by_digest_has_no_tag_and_the_stream_tells_what_the_list_does() {
     let node = node!();
     node.in_network(|| {
-        let registry = require!(Registry::start());
+        let registry = require!(registry(&node, Options::default()));
         let built = small("digest").build();
         registry.push("app", "1", &built);
         let name = registry.name(&format!("app@{}", built.digest()));
@@ -152,7 +163,7 @@ fn an_image_by_digest_has_no_tag_and_the_stream_tells_what_the_list_does() {
 fn errors_have_the_codes_and_words_that_a_kubelet_knows() {
     let node = node!();
     node.in_network(|| {
-        let registry = require!(Registry::start());
+        let registry = require!(registry(&node, Options::default()));
         let port = registry.port();
         for (name, code, beginning) in [
             (registry.name("nope:1"), Code::NotFound, "pull 127.0.0.1:"),
@@ -194,7 +205,7 @@ fn errors_have_the_codes_and_words_that_a_kubelet_knows() {
 fn a_request_brings_its_own_login() {
     let node = node!();
     node.in_network(|| {
-        let registry = require!(Options::default().basic().start());
+        let registry = require!(registry(&node, Options::default().basic()));
         let built = small("login").build();
         registry.push("app", "1", &built);
         let name = registry.name("app:1");
@@ -228,7 +239,7 @@ fn a_request_brings_its_own_login() {
 fn pulls_at_once_fetch_once() {
     let node = node!();
     node.in_network(|| {
-        let registry = require!(Registry::start());
+        let registry = require!(registry(&node, Options::default()));
         let layer = Layer::new().file("noise", fixtures::noise(7, 2 << 20));
         let built = Image::new().layer(layer, Packing::Gzip).build();
         for tag in ["1", "2", "3"] {
@@ -291,7 +302,7 @@ fn a_cancelled_pull_ends() {
 fn pinned_images_say_so_and_the_space_of_images_is_told_at_once() {
     let node = require!(Node::configured(|config| config.pinned_images = vec!["*pinned*".into()]));
     node.in_network(|| {
-        let registry = require!(Registry::start());
+        let registry = require!(registry(&node, Options::default()));
         registry.push("app", "1", &small("app").build());
         registry.push("pinned", "1", &small("pinned").build());
         let before = node.space();

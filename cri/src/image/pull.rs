@@ -106,9 +106,7 @@ impl Pull<'_> {
                 Err(Failed::Other(status)) => return Err(status),
             }
         }
-        let status = error::pull(name, &failures);
-        tracing::warn!(image = %name, code = ?status.code(), "{}", status.message());
-        Err(status)
+        Err(error::pull(name, &failures))
     }
 
     fn reference(
