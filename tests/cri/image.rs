@@ -256,8 +256,8 @@ fn pulls_at_once_fetch_once() {
             all.join_all().await
         });
         assert!(pulled.into_iter().all(|id| id.unwrap() == built.id()));
-        let blob = format!("GET /v2/app/blobs/{}", built.layers()[0]);
-        let gets = registry.log().lines().filter(|line| line.contains(&format!("\"{blob}"))).count();
+        let blob = format!("http.request.uri=\"/v2/app/blobs/{}\"", built.layers()[0]);
+        let gets = registry.log().lines().filter(|line| line.contains(&blob)).count();
         assert_eq!(gets, 1, "{}", registry.log());
         assert_eq!(node.image(&built.id()).unwrap().repo_tags.len(), 3);
         node.remove_image(&built.id());
