@@ -45,6 +45,10 @@ fn args(image: [&[&str]; 2], entrypoint: Option<&str>, args: &[&str]) -> Result<
     Ok(serde_json::from_value(value["process"]["args"].clone()).unwrap())
 }
 
+fn places(here: &Path) -> mounts::Places<'_> {
+    mounts::Places { here, volumes: Path::new("/volumes") }
+}
+
 #[test]
 fn entrypoint_and_command_are_dockers() {
     let both: [&[&str]; 2] = [&["/entry", "-x"], &["serve"]];
@@ -105,9 +109,9 @@ fn mounts_are_sorted_and_a_wish_hides_what_would_be_there() {
     let here = Path::new("/here");
     let options = Options {
         mounts: vec![
-            mounts::volume("/b:/data/deep", here).unwrap(),
-            mounts::volume("/a:/data:ro,rslave", here).unwrap(),
-            mounts::volume("/h:/etc/hosts", here).unwrap(),
+            mounts::volume("/b:/data/deep", places(here)).unwrap(),
+            mounts::volume("/a:/data:ro,rslave", places(here)).unwrap(),
+            mounts::volume("/h:/etc/hosts", places(here)).unwrap(),
             mounts::tmpfs("/dev/shm:size=1m").unwrap(),
         ],
         ..Options::default()
@@ -211,7 +215,8 @@ fn a_path_that_is_no_text_is_refused() {
     use std::os::unix::ffi::OsStrExt;
     let odd = Path::new(std::ffi::OsStr::from_bytes(b"/odd\xff"));
     let (image, options) = (image(json!({"Cmd": ["sh"]})), Options::default());
-    let volume = Options { mounts: vec![mounts::volume("./v:/v", odd).unwrap()], ..Options::default() };
+    let volume =
+        Options { mounts: vec![mounts::volume("./v:/v", places(odd)).unwrap()], ..Options::default() };
     for request in [
         Request { root: odd.into(), ..request(&image, &options) },
         Request { files: vec![(odd.into(), "/etc/hosts".into())], ..request(&image, &options) },
