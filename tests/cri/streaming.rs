@@ -188,6 +188,25 @@ async fn attach_ends_with_the_container() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_detaches_with_the_end_of_its_input() {
+    let client = skip_without_go!(Client);
+    let host = Host::serve().await;
+    for protocol in ["spdy", "websocket"] {
+        let request = AttachRequest {
+            container_id: "cat".into(),
+            stdin: true,
+            stdout: true,
+            tty: true,
+            ..Default::default()
+        };
+        let outcome =
+            client.command(protocol, &["-stdin", "-tty"], &host.attach(request)).output(b"x\n").await;
+        assert_eq!(outcome.code, 0, "{protocol}: {}", outcome.stderr);
+        host::until(|| host.commands() == 0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_vanishes_leaves_nothing() {
     let client = skip_without_go!(Client);
     let host = Host::serve().await;

@@ -1,7 +1,7 @@
 //! Exec, Attach and PortForward of real containers, by Kubernetes' own client code (streamer/). The protocols in detail are
 //! streaming.rs' matter.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use rcrun_cri::api;
 use rustix::process::{Pid, Signal, kill_process};
@@ -40,14 +40,14 @@ impl Node {
     }
 
     /// `streamer` on the node.
-    fn streamer(&self, program: &PathBuf, what: &str, protocol: &str, rest: &[&str]) -> Invocation {
+    fn streamer(&self, program: &Path, what: &str, protocol: &str, rest: &[&str]) -> Invocation {
         let program = program.to_str().expect("a path in UTF-8");
         self.command(&[&[program, what, "-protocol", protocol], rest].concat())
     }
 
     fn run_exec(
         &self,
-        program: &PathBuf,
+        program: &Path,
         protocol: &str,
         flags: &[&str],
         request: api::ExecRequest,

@@ -40,6 +40,8 @@ pub struct Running {
     pub stdout: Option<Output>,
     /// Its errors.
     pub stderr: Option<Output>,
+    /// The client leaves it with the end of its input.
+    pub leaves_with_input: bool,
     /// Its terminal's size.
     pub window: Window,
     /// Its end; None: that of its output is what counts.
@@ -136,6 +138,7 @@ impl Containers {
             stdin: Some(Box::new(terminal.clone())),
             stdout: Some(Box::new(terminal.clone())),
             stderr: None,
+            leaves_with_input: false,
             window: Window::Terminal(terminal),
             exit: Some(Box::pin(wait(execution))),
             hold: Box::new(()),
@@ -158,6 +161,7 @@ impl Containers {
             stdin: stdin.map(|pipe| Box::new(pipe) as Input),
             stdout: stdout.map(|pipe| Box::new(pipe) as Output),
             stderr: stderr.map(|pipe| Box::new(pipe) as Output),
+            leaves_with_input: false,
             window: Window::None,
             exit: Some(Box::pin(wait(execution))),
             hold: Box::new(()),
@@ -210,6 +214,8 @@ impl Containers {
             stdin: stdin.flatten().map(|pipe| Box::new(pipe) as Input),
             stdout: stdout.0.map(|pipe| Box::new(pipe) as Output),
             stderr: stderr.flatten().map(|pipe| Box::new(pipe) as Output),
+            // As other runtimes have it: so clients detach. Only where the container's own input ends is its output waited for.
+            leaves_with_input: container.config.tty || !container.config.stdin_once,
             window,
             exit: None,
             hold: Box::new(attached),

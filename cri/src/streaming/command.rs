@@ -177,8 +177,10 @@ async fn relay(
     let (end, ended) = watch::channel(false);
     let input = async {
         if let (Some(from), Some(to)) = (stdin, running.stdin) {
-            copy_in(from, to).await;
+            let all = copy_in(from, to).await;
+            return all && running.leaves_with_input;
         }
+        false
     };
     let window = async {
         if let Some(sizes) = sizes {
@@ -204,24 +206,32 @@ async fn relay(
         };
         tokio::join!(exit, outputs).0
     };
-    // Input ends nothing: the process says when it has enough.
-    let forever = async {
-        tokio::join!(input, window);
-        std::future::pending().await
+    // Else input ends nothing: the process says when it has enough.
+    let leave = async {
+        if !input.await {
+            std::future::pending::<()>().await;
+        }
+    };
+    let window = async {
+        window.await;
+        std::future::pending::<()>().await;
     };
     tokio::select! {
         outcome = output => outcome,
-        outcome = forever => outcome,
+        () = leave => Outcome::Success,
+        () = window => Outcome::Success,
     }
 }
 
-async fn copy_in(mut from: Incoming, mut to: impl AsyncWrite + Unpin) {
+/// Copies to the client's last byte: true; false: nobody wants more.
+async fn copy_in(mut from: Incoming, mut to: impl AsyncWrite + Unpin) -> bool {
     while let Some(bytes) = from.next().await {
         if to.write_all(&bytes).await.is_err() {
-            return;
+            return false;
         }
     }
     let _ = to.shutdown().await;
+    true
 }
 
 /// Copies until there is no more: its end, or rest after the process' own.

@@ -85,6 +85,7 @@ impl Machine {
                 stdin: child.stdin.take().map(|pipe| Box::new(pipe) as _),
                 stdout: child.stdout.take().map(|pipe| Box::new(pipe) as _),
                 stderr: child.stderr.take().map(|pipe| Box::new(pipe) as _),
+                leaves_with_input: false,
                 window: Window::None,
                 exit: None,
                 hold,
@@ -106,6 +107,7 @@ impl Machine {
             stdin: Some(Box::new(terminal.clone())),
             stdout: Some(Box::new(terminal.clone())),
             stderr: None,
+            leaves_with_input: false,
             window: Window::Terminal(terminal),
             exit: None,
             hold,
@@ -137,11 +139,12 @@ impl Backend for Machine {
         Ok(running)
     }
 
-    /// The container's id is its script.
+    /// The container's id is its script. One with a terminal is left with the end of input.
     async fn attach(&self, request: AttachRequest) -> Result<Running, String> {
         let mut command = Command::new("sh");
         command.args(["-c", &request.container_id]);
-        Ok(self.run(command, request.tty, None)?.0)
+        let running = self.run(command, request.tty, None)?.0;
+        Ok(Running { leaves_with_input: request.tty, ..running })
     }
 
     async fn connect(&self, _: &str, port: u16) -> Result<TcpStream, String> {
