@@ -40,6 +40,8 @@ pub struct Interface {
     pub prefix: u8,
     /// The router of a default route, of the same family; None: no default route.
     pub gateway: Option<IpAddr>,
+    /// What of its subnet is behind the router, too: address and bits.
+    pub beyond: Option<(IpAddr, u8)>,
 }
 
 /// A pair of devices: one here, a port of a bridge, and one in another namespace.
@@ -160,11 +162,14 @@ impl Socket {
         // Nothing can be routed through a device that is down.
         steps.step("set it up", None, Request::silent(RTM_NEWLINK, 0).link(index, IFF_UP, IFF_UP));
         steps.step("look at it", None, look(index));
-        for Interface { gateway, .. } in interfaces {
-            if let Some(gateway) = gateway {
-                let request = route(RTM_NEWROUTE, CREATE_EXCLUSIVELY, *gateway, UNICAST, 0);
-                let request = request.bytes(RTA_GATEWAY, &octets(*gateway)).number(RTA_OIF, index);
-                steps.step("add a default route", Some(Errno::EXIST), request);
+        for Interface { gateway, beyond, .. } in interfaces {
+            let Some(gateway) = gateway else { continue };
+            let through =
+                |request: Request| request.bytes(RTA_GATEWAY, &octets(*gateway)).number(RTA_OIF, index);
+            steps.step("add a default route", Some(Errno::EXIST), through(route(*gateway, UNICAST, 0)));
+            if let Some((to, prefix)) = beyond {
+                let request = route(*to, UNICAST, *prefix).bytes(RTA_DST, &octets(*to));
+                steps.step("add a route", Some(Errno::EXIST), through(request));
             }
         }
         steps.send(self)
@@ -194,12 +199,9 @@ impl Socket {
         Ok(missing.is_empty())
     }
 
-    /// Lets a device answer for ::1, too: what comes back to a connection of this host's from ::1 that a rule has led out
-    /// through it. What is there already is fine.
-    pub fn accept_loopback(&self, index: u32) -> Result<(), Errno> {
-        let loopback = IpAddr::V6(std::net::Ipv6Addr::LOCALHOST);
-        let request = route(RTM_NEWROUTE, CREATE_EXCLUSIVELY, loopback, LOCAL, 128);
-        let request = request.bytes(RTA_DST, &octets(loopback)).number(RTA_OIF, index);
+    /// Makes all of these addresses this host's own, as if the device had each. What is there already is fine.
+    pub fn add_local(&self, index: u32, network: IpAddr, prefix: u8) -> Result<(), Errno> {
+        let request = route(network, LOCAL, prefix).bytes(RTA_DST, &octets(network)).number(RTA_OIF, index);
         match self.command(request.acknowledged()) {
             Err(Errno::EXIST) => Ok(()),
             result => result,
@@ -244,12 +246,13 @@ fn look(index: u32) -> Request {
 const UNICAST: u8 = 1;
 const LOCAL: u8 = 2;
 
-/// `struct rtmsg` of the family of `of`, for a destination of `prefix` bits.
-fn route(kind: u16, flags: u16, of: IpAddr, typ: u8, prefix: u8) -> Request {
+/// A new route to `prefix` bits of `to`, or of its family.
+fn route(to: IpAddr, typ: u8, prefix: u8) -> Request {
     const STATIC: u8 = 4;
-    let family = if of.is_ipv4() { AF_INET } else { AF_INET6 };
+    let family = if to.is_ipv4() { AF_INET } else { AF_INET6 };
     let table = if typ == LOCAL { 255 } else { 254 };
-    Request::silent(kind, flags).fixed(&[family, prefix, 0, 0, table, STATIC, 0, typ]).fixed(&[0; 4])
+    let route = [family, prefix, 0, 0, table, STATIC, 0, typ];
+    Request::silent(RTM_NEWROUTE, CREATE_EXCLUSIVELY).fixed(&route).fixed(&[0; 4])
 }
 
 /// In the network's byte order.
@@ -266,12 +269,14 @@ mod tests {
 
     #[test]
     fn an_address_is_laid_out_as_the_kernel_reads_it() {
-        let interface = Interface { address: "10.88.0.2".parse().unwrap(), prefix: 20, gateway: None };
+        let interface =
+            Interface { address: "10.88.0.2".parse().unwrap(), prefix: 20, gateway: None, beyond: None };
         let bytes = address(&interface, 7).finish();
         assert_eq!(&bytes[16..24], [2, 20, 0, 0, 7, 0, 0, 0]);
         let attributes: Vec<_> = Attributes(&bytes[24..]).collect();
         assert_eq!(attributes.last().unwrap(), &(IFA_BROADCAST, [10, 88, 15, 255].as_slice()));
-        let interface = Interface { address: "fd00::2".parse().unwrap(), prefix: 64, gateway: None };
+        let interface =
+            Interface { address: "fd00::2".parse().unwrap(), prefix: 64, gateway: None, beyond: None };
         let bytes = address(&interface, 7).finish();
         assert_eq!((&bytes[16..20], bytes.len()), ([10, 64, 2, 0].as_slice(), 64));
     }

@@ -39,7 +39,7 @@ pub struct Batch {
 /// Where a chain that packets come through is hooked in.
 #[derive(Clone, Copy, Debug)]
 pub struct Hook {
-    /// `filter` or `nat`.
+    /// `filter`, `nat` or `route`.
     pub kind: &'static str,
     /// NF_INET_*.
     pub number: u32,
@@ -69,6 +69,15 @@ pub struct Element {
     pub value: Vec<u8>,
 }
 
+/// What of a packet's checksums changes with its bytes.
+#[derive(Clone, Copy, Debug)]
+pub enum Checksum {
+    /// That of the transport header, by its pseudo-header: with an IPv6 address.
+    Pseudo,
+    /// The one that is so many bytes behind the transport header's beginning.
+    At(u32),
+}
+
 /// A step of a rule. Registers are those of four bytes, NFT_REG32_00 being 8.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)]
@@ -77,6 +86,10 @@ pub enum Expression<'a> {
     Meta { key: u32, to: u32 },
     /// Of the packet's network (1) or transport (2) header.
     Payload { base: u32, offset: u32, length: u32, to: u32 },
+    /// The other way: a register's bytes into the packet, whose checksum follows.
+    Write { base: u32, offset: u32, length: u32, from: u32, checksum: Checksum },
+    /// These bytes.
+    Value { value: &'a [u8], to: u32 },
     /// Of the connection: NFT_CT_*.
     Connection { key: u32, to: u32 },
     /// The type of the destination's route, RTN_*.
@@ -280,6 +293,16 @@ impl Expression<'_> {
             Self::Payload { base, offset, length, to } => expression("payload", &|r| {
                 r.big_endian(1, to).big_endian(2, base).big_endian(3, offset).big_endian(4, length)
             }),
+            Self::Write { base, offset, length, from, checksum } => expression("payload", &|r| {
+                let r = r.big_endian(5, from).big_endian(2, base).big_endian(3, offset).big_endian(4, length);
+                match checksum {
+                    Checksum::Pseudo => r.big_endian(6, 0).big_endian(7, 0).big_endian(8, 1),
+                    Checksum::At(offset) => r.big_endian(6, 1).big_endian(7, offset),
+                }
+            }),
+            Self::Value { value: bytes, to } => {
+                expression("immediate", &|r| value(r.big_endian(1, to), 2, bytes))
+            }
             Self::Connection { key, to } => expression("ct", &|r| r.big_endian(1, to).big_endian(2, key)),
             Self::DestinationType { to } => {
                 const ADDRESS_TYPE: u32 = 3;

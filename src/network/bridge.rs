@@ -127,15 +127,14 @@ impl Bridge {
                 (self.leases.take(owner, &subnets, interface, ports)?, true)
             }
         };
-        let firewall = self.firewall()?;
-        self.leases.locked_unless(|| firewall.is_there(), |leases| firewall.install(leases))?;
+        let firewall = self.ensure_rules()?;
         let bridge = self.device(&host, &subnets)?;
         if is_new || !self.is_plugged_in(&host, namespace, owner, &lease)? {
             self.plug_in(&host, bridge, namespace, owner, &lease)?;
         }
         if !lease.ports.is_empty() {
             firewall.open(owner, &lease)?;
-            self.allow_loopback(&host, bridge, &subnets, firewall.loopback6)?;
+            self.allow_loopback(&host, bridge, &subnets)?;
         }
         Ok(Attachment { addresses: lease.addresses })
     }
@@ -226,7 +225,12 @@ impl Bridge {
         forwarding::quiet(name);
         let interfaces: Vec<_> = subnets
             .iter()
-            .map(|subnet| Interface { address: subnet.first(), prefix: subnet.prefix, gateway: None })
+            .map(|subnet| Interface {
+                address: subnet.first(),
+                prefix: subnet.prefix,
+                gateway: None,
+                beyond: None,
+            })
             .collect();
         host.configure(index, &interfaces)
             .map_err(|failure| named(&format!("{}: bridge", failure.operation), failure.errno))?;
@@ -241,7 +245,8 @@ impl Bridge {
 
     fn interface(&self, address: IpAddr) -> Option<Interface> {
         let subnet = self.subnets.iter().find(|subnet| subnet.position(address).is_some())?;
-        Some(Interface { address, prefix: subnet.prefix, gateway: Some(subnet.first()) })
+        let beyond = subnet.loopbacks().map(|(network, prefix)| (IpAddr::V6(network), prefix));
+        Some(Interface { address, prefix: subnet.prefix, gateway: Some(subnet.first()), beyond })
     }
 
     /// The name of the owner's device on the host. 48 bits of a hash: two owners of a host do not meet.
@@ -282,32 +287,40 @@ impl Bridge {
     }
 
     fn firewall(&self) -> Result<Firewall, NetworkError> {
-        Firewall::new(&self.settings.name, &self.subnets, !forwarding::filters_bridges())
+        Firewall::new(&self.settings.name, &self.subnets)
     }
 
-    /// Ports of the host answer on its loopback addresses, too: packets with such an address may then pass the bridge.
-    fn allow_loopback(
-        &self,
-        host: &Socket,
-        bridge: u32,
-        subnets: &[Subnet],
-        loopback6: bool,
-    ) -> Result<(), NetworkError> {
-        let has = |ipv4| subnets.iter().any(|subnet| subnet.first().is_ipv4() == ipv4);
-        if has(false) && loopback6 {
-            host.accept_loopback(bridge)
-                .map_err(|error| failed(format!("route ::1 over {}", self.settings.name), error))?;
+    /// Ports of the host answer on its loopback addresses, too: packets with an IPv4 one may then pass the bridge; IPv6 ones are
+    /// rewritten ([`Subnet::loopbacks`]).
+    fn allow_loopback(&self, host: &Socket, bridge: u32, subnets: &[Subnet]) -> Result<(), NetworkError> {
+        let name = &self.settings.name;
+        for subnet in subnets {
+            if let Some((network, prefix)) = subnet.loopbacks() {
+                host.add_local(bridge, network.into(), prefix)
+                    .map_err(|error| failed(format!("route {network}/{prefix} to {name}"), error))?;
+            } else if subnet.first().is_ipv4() {
+                forwarding::allow_loopback(name)?;
+            }
         }
-        if has(true) { forwarding::allow_loopback(&self.settings.name) } else { Ok(()) }
+        Ok(())
     }
 
-    /// Gives back what owners that are not in `alive` have left: after a crash or a reboot.
+    /// Gives back what owners that are not in `alive` have left, after a crash or a reboot, and writes the rules anew where somebody
+    /// flushed them while others live on. Goes on past an error, and says the first.
     pub fn collect(&self, alive: &dyn Fn(&str) -> bool) -> Result<(), NetworkError> {
-        let mut first = Ok(());
-        for owner in self.leases.owners()?.iter().filter(|owner| !alive(owner)) {
-            first = first.and(self.detach(owner));
-        }
-        first.and(self.leases.collect_links())
+        let (living, dead): (Vec<_>, Vec<_>) =
+            self.leases.owners()?.into_iter().partition(|owner| alive(owner));
+        let detached = dead.iter().map(|owner| self.detach(owner)).fold(Ok(()), Result::and);
+        let links = self.leases.collect_links();
+        let rules = if living.is_empty() { Ok(()) } else { self.ensure_rules().map(drop) };
+        detached.and(links).and(rules)
+    }
+
+    /// The rules, written if they are missing.
+    fn ensure_rules(&self) -> Result<Firewall, NetworkError> {
+        let firewall = self.firewall()?;
+        self.leases.locked_unless(|| firewall.is_there(), |leases| firewall.install(leases))?;
+        Ok(firewall)
     }
 }
 

@@ -3,6 +3,8 @@
 //! Rules are written once; a Pod's port is an element of a map. Whether they are there is asked with each attachment (a reload of
 //! the host's firewall takes them away); a comment on one chain bears a digest of them, so that other rules than these are replaced.
 
+mod loopback;
+
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::lease::Lease;
@@ -44,23 +46,15 @@ pub(super) struct Firewall {
     /// As the kernel compares names of devices.
     bridge: [u8; 16],
     subnets: Vec<Subnet>,
-    /// Can a port answer on ::1?
-    pub loopback6: bool,
 }
 
 impl Firewall {
-    /// The rules of this bridge; `loopback6`: ports answer on ::1, too.
-    pub fn new(bridge: &str, subnets: &[Subnet], loopback6: bool) -> Result<Self, NetworkError> {
+    /// The rules of this bridge.
+    pub fn new(bridge: &str, subnets: &[Subnet]) -> Result<Self, NetworkError> {
         let rules = Rules::open().map_err(|error| failed("open a netfilter socket", error))?;
         let mut name = [0; 16];
         name.iter_mut().zip(bridge.bytes()).for_each(|(to, from)| *to = from);
-        Ok(Self {
-            rules,
-            table: format!("rcrun-{bridge}"),
-            bridge: name,
-            subnets: subnets.to_vec(),
-            loopback6,
-        })
+        Ok(Self { rules, table: format!("rcrun-{bridge}"), bridge: name, subnets: subnets.to_vec() })
     }
 
     /// Are the rules there, all of them, and these?
@@ -103,8 +97,8 @@ impl Firewall {
     fn can_lead(&self, port: &PortMapping, addresses: &[IpAddr]) -> Result<(), NetworkError> {
         let why = if elements_of(port, addresses).is_empty() {
             "the container has no address of this family"
-        } else if port.address == Some(IpAddr::V6(Ipv6Addr::LOCALHOST)) && !self.loopback6 {
-            "the kernel leads nothing back to ::1 while net.bridge.bridge-nf-call-ip6tables is 1; set it to 0 or map the port of 127.0.0.1"
+        } else if port.address == Some(IpAddr::V6(Ipv6Addr::LOCALHOST)) && !self.answers_on_loopback6(port) {
+            "::1 needs TCP or UDP and an IPv6 subnet of at most 108 bits; map the port of 127.0.0.1"
         } else {
             return Ok(());
         };
@@ -114,6 +108,10 @@ impl Firewall {
         };
         let operation = format!("lead {from}/{} into a container", port.protocol.name());
         Err(NetworkError::Call { operation, error: std::io::Error::other(why) })
+    }
+
+    fn answers_on_loopback6(&self, port: &PortMapping) -> bool {
+        port.protocol != Protocol::Sctp && self.subnets.iter().any(|subnet| subnet.loopbacks().is_some())
     }
 
     /// The opposite of [`Self::open`]. What is gone already is fine.
@@ -166,6 +164,9 @@ impl Firewall {
         batch.chain("output", hook("nat", 3, -100), "");
         batch.chain("postrouting", hook("nat", 4, 100), digest);
         batch.chain("ports", None, "");
+        for network in self.subnets.iter().filter_map(Subnet::loopbacks) {
+            loopback::rules(&mut batch, &self.bridge, &network.0);
+        }
         // Only this host's own packets may bear its loopback addresses, though the bridge lets them pass.
         batch.rule(
             "guard",
@@ -179,6 +180,18 @@ impl Firewall {
                 E::Drop,
             ],
         );
+        // Nor are ports of loopback addresses led on for anybody else, whatever device he sends to: rules come before the kernel refuses
+        // such a packet.
+        batch.rule(
+            "prerouting",
+            &[
+                E::Meta { key: NFPROTO, to: FIRST },
+                E::Equal { register: FIRST, value: &[IPV4 as u8] },
+                E::Payload { base: NETWORK_HEADER, offset: 16, length: 1, to: FIRST },
+                E::Equal { register: FIRST, value: &[127] },
+                E::Return,
+            ],
+        );
         const RTN_LOCAL: [u8; 4] = 2u32.to_ne_bytes();
         for chain in ["prerouting", "output"] {
             batch.rule(
@@ -190,18 +203,16 @@ impl Firewall {
                 ],
             );
         }
-        if !self.loopback6 {
-            batch.rule(
-                "ports",
-                &[
-                    E::Meta { key: NFPROTO, to: FIRST },
-                    E::Equal { register: FIRST, value: &[IPV6 as u8] },
-                    E::Payload { base: NETWORK_HEADER, offset: 24, length: 16, to: FIRST },
-                    E::Equal { register: FIRST, value: LOOPBACK6 },
-                    E::Return,
-                ],
-            );
-        }
+        batch.rule(
+            "ports",
+            &[
+                E::Meta { key: NFPROTO, to: FIRST },
+                E::Equal { register: FIRST, value: &[IPV6 as u8] },
+                E::Payload { base: NETWORK_HEADER, offset: 24, length: 16, to: FIRST },
+                E::Equal { register: FIRST, value: LOOPBACK6 },
+                E::Return,
+            ],
+        );
         for (family, of_address, of_all) in [(IPV4, ADDRESS_PORTS4, PORTS4), (IPV6, ADDRESS_PORTS6, PORTS6)] {
             batch.rule("ports", &lead(family, &of_address));
             batch.rule("ports", &lead(family, &of_all));
@@ -229,8 +240,10 @@ impl Firewall {
             rules.push([from.as_slice(), &elsewhere, &[E::Masquerade]].concat());
             // What a container sent to a port of the host and comes back to it or a neighbour: the answer must come back this way.
             rules.push([from.as_slice(), &out, &was_led, &[E::Masquerade]].concat());
-            // What this host sent to a port of its loopback addresses.
-            rules.push([from_loopback.as_slice(), &out, &[E::Masquerade]].concat());
+            // What this host sent to a port of its IPv4 loopback addresses.
+            if subnet.first().is_ipv4() {
+                rules.push([from_loopback.as_slice(), &out, &[E::Masquerade]].concat());
+            }
         }
         rules
     }

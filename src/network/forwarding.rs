@@ -70,12 +70,6 @@ pub(super) fn allow_loopback(bridge: &str) -> Result<(), NetworkError> {
     }
 }
 
-/// Do the host's rules see IPv6 packets while they are on a bridge? They then give an answer its address back before it is off the
-/// bridge, and ::1 is no address that a packet may have there.
-pub(super) fn filters_bridges() -> bool {
-    fs::read("/proc/sys/net/bridge/bridge-nf-call-ip6tables").is_ok_and(|text| text.starts_with(b"1"))
-}
-
 fn set(path: &str, value: &str) -> Result<(), NetworkError> {
     fs::write(path, value)
         .map_err(|error| NetworkError::Call { operation: format!("write {value} to {path}"), error })

@@ -1,9 +1,12 @@
 //! Subnets: arithmetic of addresses, no effects.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// More addresses than anybody leases; an IPv6 subnet has more.
 const ENOUGH: u128 = 1 << 32;
+
+/// A port's worth.
+const LOOPBACKS: u128 = 1 << 16;
 
 /// ADDRESS/PREFIX.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +49,20 @@ impl Subnet {
     /// The numbers of addresses for containers: 2 up to this one, for [`Self::nth`]. An IPv4 subnet's last address is its broadcast address.
     pub fn last(&self) -> u128 {
         let hosts = bits(self.network) - self.prefix;
-        let last = 1u128.checked_shl(hosts.into()).unwrap_or(u128::MAX) - 1;
-        last.min(ENOUGH) - u128::from(self.network.is_ipv4())
+        let all = 1u128.checked_shl(hosts.into()).unwrap_or(u128::MAX);
+        let kept = match self.loopbacks() {
+            Some(_) => LOOPBACKS,
+            None => u128::from(self.network.is_ipv4()),
+        };
+        (all - 1 - kept).min(ENOUGH)
+    }
+
+    /// The last addresses of an IPv6 subnet: this host's ::1 as containers see it, one for each port, and the number of their common bits.
+    /// None: a subnet too small to have them.
+    pub fn loopbacks(&self) -> Option<(Ipv6Addr, u8)> {
+        let IpAddr::V6(network) = self.network else { return None };
+        let hosts = u128::MAX.checked_shr(self.prefix.into()).unwrap_or(0);
+        (self.prefix <= 108).then(|| ((network.to_bits() | hosts & !(LOOPBACKS - 1)).into(), 112))
     }
 
     /// Which of its addresses is it?
@@ -128,6 +143,10 @@ mod tests {
         let subnet = Subnet::parse("fd72::/64").unwrap();
         assert_eq!((subnet.first(), subnet.last()), (ip("fd72::1"), 1 << 32));
         assert_eq!(Subnet::parse("fd72::8/126").unwrap().last(), 3);
+        let loopbacks = |text: &str| Subnet::parse(text).unwrap().loopbacks();
+        assert_eq!(loopbacks("fd72::/64"), Some(("fd72::ffff:ffff:ffff:0".parse().unwrap(), 112)));
+        assert_eq!((loopbacks("fd72::/109"), loopbacks("10.0.0.0/8")), (None, None));
+        assert_eq!(Subnet::parse("fd72::/108").unwrap().last(), 0xe_ffff);
         assert_eq!(Subnet::parse("8000::/1").unwrap().first(), ip("8000::1"));
     }
 

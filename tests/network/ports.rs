@@ -54,7 +54,7 @@ fn a_port_answers_on_every_address_of_the_host() {
         ("127.0.0.9", "10.88.0.1"),
         ("10.88.0.1", "10.88.0.1"),
         ("192.0.2.1", "192.0.2.1"),
-        ("::1", "fd72:6372:756e::1"),
+        ("::1", "fd72:6372:756e:0:ffff:ffff:ffff:1f90"),
         ("fd72:6372:756e::1", "fd72:6372:756e::1"),
         ("fd02::1", "fd02::1"),
     ] {
@@ -73,19 +73,16 @@ fn a_port_answers_on_every_address_of_the_host() {
 }
 
 #[test]
-fn where_rules_see_bridged_packets_all_but_the_ipv6_loopback_address_answer() {
+fn where_rules_see_bridged_packets_all_addresses_answer() {
     let host = require!(Host::new());
     host.filter_bridges(true);
     let bridge = host.bridge();
     let neighbour = neighbour(&host);
     let (one, two) = (host.pod(&bridge, "one", &[tcp(None, 8080)]), host.pod(&bridge, "two", &[]));
     one.serve(80, "one");
-    for address in ["127.0.0.1", "10.88.0.1", "192.0.2.1", "fd72:6372:756e::1", "fd02::1"] {
+    for address in ["127.0.0.1", "10.88.0.1", "192.0.2.1", "::1", "fd72:6372:756e::1", "fd02::1"] {
         assert!(ask(to(address, 8080)).is_ok(), "{address}");
     }
-    // At once, so that a client tries the next address.
-    let refused = ask(to("::1", 8080)).unwrap_err();
-    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
     for address in ["192.0.2.1", "fd02::1", "10.88.0.1", "fd72:6372:756e::1"] {
         for pod in [&one, &two, &neighbour] {
             assert!(pod.ask(to(address, 8080)).is_ok(), "{address}");
@@ -95,13 +92,25 @@ fn where_rules_see_bridged_packets_all_but_the_ipv6_loopback_address_answer() {
         let (from, address) = (two.addresses[family], one.addresses[family]);
         assert_eq!(two.ask(SocketAddr::new(address, 80)).unwrap(), format!("one {from}"));
     }
-    let other = host.namespace("three");
-    let error = bridge.attach(&other, "three", "eth0", &[tcp(Some("::1"), 8081)]).unwrap_err().to_string();
-    assert!(error.contains("[::1]:8081/tcp") && error.contains("bridge-nf-call-ip6tables"), "{error}");
-    // The rules follow the setting.
-    host.filter_bridges(false);
-    bridge.attach(&other, "three", "eth0", &[tcp(Some("::1"), 8081)]).unwrap();
-    assert!(ask(to("::1", 8080)).is_ok());
+    let ports = [tcp(Some("::1"), 8081), tcp(None, 8082), port(None, 5353, 53, Protocol::Udp)];
+    let three = host.pod(&bridge, "three", &ports);
+    three.serve(80, "three");
+    serve_udp(&three, "three");
+    // Two ports that lead to one, one that leads nowhere, and UDP.
+    assert!(ask(to("::1", 8081)).is_ok() && ask(to("::1", 8082)).is_ok());
+    assert_eq!(ask(to("::1", 8083)).unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
+    let client = UdpSocket::bind("[::]:0").unwrap();
+    assert_eq!(exchange(&client, to("::1", 5353)).as_deref(), Some("three"));
+}
+
+#[test]
+fn a_container_begins_no_connection_to_the_hosts_ipv6_loopback_address() {
+    let host = require!(Host::new());
+    let bridge = host.bridge();
+    let pod = host.pod(&bridge, "one", &[tcp(None, 8080)]);
+    crate::host::serve(TcpListener::bind("[::]:7000").unwrap(), "host");
+    assert!(pod.ask(to("fd72:6372:756e::1", 7000)).is_ok());
+    assert!(pod.ask(to("fd72:6372:756e:0:ffff:ffff:ffff:1f90", 7000)).is_err());
 }
 
 #[test]
@@ -251,31 +260,56 @@ fn rules_that_were_flushed_come_back_with_all_ports() {
         assert_eq!(ask(to("127.0.0.1", port)).unwrap(), format!("{word} 10.88.0.1"));
     }
     flush("rcrun-rcrun0");
+    bridge.collect(&|_| true).unwrap();
+    assert!(ask(to("127.0.0.1", 8080)).is_ok());
+    flush("rcrun-rcrun0");
     bridge.detach("one").unwrap();
     bridge.detach("two").unwrap();
     host.is_empty();
 }
 
+/// Sends a datagram to 127.0.0.1 by way of `gateway`.
+fn send_to_loopback(from: &Pod, gateway: &str, port: u16) {
+    use rustix::net::{AddressFamily, Protocol, SendFlags, SocketFlags, SocketType, sendto, socket_with};
+    // IPv4 without its checksum, which the kernel fills in; UDP needs none.
+    let mut packet = vec![0x45, 0, 0, 29, 0, 0, 0, 0, 64, 17, 0, 0];
+    let IpAddr::V4(own) = from.addresses[0] else { panic!("IPv4 first") };
+    packet.extend(own.octets());
+    packet.extend([127, 0, 0, 1, 0x30, 0x39]);
+    packet.extend(port.to_be_bytes());
+    packet.extend([0, 9, 0, 0, b'!']);
+    let sent = from.namespace.enter(|| {
+        // IPPROTO_RAW: whole packets.
+        let raw = Protocol::from_raw(std::num::NonZero::new(255).unwrap());
+        let socket = socket_with(AddressFamily::INET, SocketType::RAW, SocketFlags::CLOEXEC, Some(raw));
+        sendto(socket.unwrap(), &packet, SendFlags::empty(), &to(gateway, 0))
+    });
+    assert_eq!(sent.unwrap(), Ok(29));
+}
+
+fn receives(socket: &UdpSocket) -> bool {
+    socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    socket.recv(&mut [0; 8]).is_ok()
+}
+
 #[test]
-fn a_container_does_not_reach_the_hosts_loopback_address() {
+fn nobody_reaches_the_hosts_loopback_address_from_outside() {
     let host = require!(Host::new());
     let bridge = host.bridge();
-    let pod = host.pod(&bridge, "one", &[tcp(None, 8080)]);
-    crate::host::serve(TcpListener::bind("127.0.0.1:7000").unwrap(), "secret");
-    // It sends what is for 127.0.0.1 to the bridge.
-    let answer = pod.namespace.enter(|| {
-        let socket = rcrun::netlink::Socket::open().unwrap();
-        std::fs::write("/proc/sys/net/ipv4/conf/eth0/route_localnet", "1").unwrap();
-        socket.set_up(1, false).unwrap();
-        let index = socket.link("eth0").unwrap().index;
-        let interface = rcrun::netlink::Interface {
-            address: "127.1.0.1".parse::<IpAddr>().unwrap(),
-            prefix: 8,
-            gateway: None,
-        };
-        socket.configure(index, &[interface]).unwrap();
-        // The guard is what keeps it from there: the way in is open.
-        std::net::TcpStream::connect_timeout(&to("127.0.0.1", 7000), Duration::from_millis(300))
-    });
-    assert!(answer.unwrap().is_err());
+    let neighbour = neighbour(&host);
+    let one = host.pod(&bridge, "one", &[port(None, 5353, 53, Protocol::Udp)]);
+    let inside = one.namespace.enter(|| UdpSocket::bind("0.0.0.0:53")).unwrap().unwrap();
+    let secret = UdpSocket::bind("127.0.0.1:7000").unwrap();
+    // As kube-proxy sets it.
+    std::fs::write("/proc/sys/net/ipv4/conf/lan0/route_localnet", "1").unwrap();
+    send_to_loopback(&one, "10.88.0.1", 7000);
+    assert!(!receives(&secret));
+    send_to_loopback(&neighbour, "192.0.2.1", 5353);
+    assert!(!receives(&inside));
+    // It is the rules that keep them from there.
+    send_to_loopback(&neighbour, "192.0.2.1", 7000);
+    assert!(receives(&secret), "the test itself");
+    flush("rcrun-rcrun0");
+    send_to_loopback(&one, "10.88.0.1", 7000);
+    assert!(receives(&secret), "the test itself");
 }
