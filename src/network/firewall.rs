@@ -235,13 +235,19 @@ impl Firewall {
             E::NotEqual { register: FIRST, value: &[0; 4] },
         ];
         for subnet in &self.subnets {
-            let (from, from_loopback) = sources(subnet);
+            let from = source_in(subnet);
             // What leaves the subnet: nobody elsewhere knows it.
             rules.push([from.as_slice(), &elsewhere, &[E::Masquerade]].concat());
             // What a container sent to a port of the host and comes back to it or a neighbour: the answer must come back this way.
             rules.push([from.as_slice(), &out, &was_led, &[E::Masquerade]].concat());
             // What this host sent to a port of its IPv4 loopback addresses.
             if subnet.first().is_ipv4() {
+                let from_loopback = [
+                    E::Meta { key: NFPROTO, to: FIRST },
+                    E::Equal { register: FIRST, value: &[IPV4 as u8] },
+                    E::Payload { base: NETWORK_HEADER, offset: 12, length: 1, to: FIRST },
+                    E::Equal { register: FIRST, value: &[127] },
+                ];
                 rules.push([from_loopback.as_slice(), &out, &[E::Masquerade]].concat());
             }
         }
@@ -249,20 +255,18 @@ impl Firewall {
     }
 }
 
-/// Is the source in the subnet? Is it a loopback address of its family?
-fn sources(subnet: &Subnet) -> (Vec<E<'_>>, Vec<E<'_>>) {
+/// Is the source in the subnet?
+fn source_in(subnet: &Subnet) -> [E<'_>; 5] {
     let (family, offset, length): (&[u8], _, _) =
         if subnet.first().is_ipv4() { (&[IPV4 as u8], 12, 4) } else { (&[IPV6 as u8], 8, 16) };
-    let is_family = [E::Meta { key: NFPROTO, to: FIRST }, E::Equal { register: FIRST, value: family }];
-    let source = |length| E::Payload { base: NETWORK_HEADER, offset, length, to: FIRST };
     let (network, mask) = subnet.bytes();
-    let inside =
-        [source(length), E::And { register: FIRST, mask }, E::Equal { register: FIRST, value: network }];
-    let loopback = match subnet.first().is_ipv4() {
-        true => [source(1), E::Equal { register: FIRST, value: &[127] }],
-        false => [source(16), E::Equal { register: FIRST, value: LOOPBACK6 }],
-    };
-    ([is_family.as_slice(), &inside].concat(), [is_family.as_slice(), &loopback].concat())
+    [
+        E::Meta { key: NFPROTO, to: FIRST },
+        E::Equal { register: FIRST, value: family },
+        E::Payload { base: NETWORK_HEADER, offset, length, to: FIRST },
+        E::And { register: FIRST, mask },
+        E::Equal { register: FIRST, value: network },
+    ]
 }
 
 /// A packet whose key is in the map goes where its value says.

@@ -11,9 +11,8 @@ use crate::host::{Host, ask, require};
 
 const ROUNDS: u16 = 50;
 
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
 }
 
 fn timed<T>(times: &mut Vec<Duration>, work: impl FnOnce() -> T) -> T {
@@ -80,7 +79,9 @@ fn what_attaching_costs_beside_a_bare_pair_of_devices() {
         timed(unmount, || rustix::mount::unmount(&other, rustix::mount::UnmountFlags::DETACH).unwrap());
         std::fs::remove_file(&other).unwrap();
     }
-    for (name, times) in names.into_iter().zip(times) {
-        println!("{:>9.3} ms  {name}", median(times).as_secs_f64() * 1000.0);
+    println!("  least   median  (ms)");
+    for (name, mut times) in names.into_iter().zip(times) {
+        times.sort();
+        println!("{:>7.3}  {:>7.3}  {name}", milliseconds(times[0]), milliseconds(times[times.len() / 2]));
     }
 }
