@@ -97,6 +97,8 @@ impl Runtime {
     pub fn open(config: Config) -> anyhow::Result<Arc<Self>> {
         let paths =
             Paths { state: config.state.clone(), run: config.run.clone(), images: config.images.clone() };
+        // First: a store is made in an empty directory only, and `state` is in it by default.
+        rcrun::image::Store::open(&paths.images).context("open the image store")?;
         for directory in [&paths.state, &paths.run] {
             fs::DirBuilder::new()
                 .recursive(true)

@@ -3,7 +3,7 @@
 use rcrun_cri::api;
 use rustix::process::Signal;
 
-use crate::node::SOCKET;
+use crate::node::{Node, SOCKET};
 use crate::support;
 
 #[test]
@@ -72,4 +72,18 @@ fn a_pod_outlives_a_killed_server() {
     node.restart();
     assert_eq!(node.pods().len(), 1);
     assert_eq!(node.pod_status(&pod.id).state, i32::from(api::PodSandboxState::SandboxReady));
+}
+
+#[test]
+fn it_starts_on_a_machine_where_nothing_of_rcrun_is_yet() {
+    let mut node = support::require!(Node::without_server());
+    node.configure(|config| {
+        config.images = "/var/lib/fresh".into();
+        config.state = "/var/lib/fresh/cri".into();
+    });
+    node.start();
+    node.accept_present();
+    let images = node.image_call(async |mut c| c.list_images(api::ListImagesRequest::default()).await);
+    assert!(images.unwrap().images.is_empty());
+    node.pod("web");
 }

@@ -88,9 +88,12 @@ def busybox():
     for applet in subprocess.check_output([path, "--list"], text=True).split():
         if applet not in ("busybox", "sh"):
             entries["bin/" + applet] = tarfile.LNKTYPE, "bin/busybox", 0o755
-    dash = shutil.which("dash")
-    entries.update(libraries(dash))
-    entries["bin/sh"] = file(read(dash), 0o755)
+    # Debian's static one lacks pgrep and ipcs.
+    entries.setdefault("bin/pgrep", file("#!/bin/sh\nexec pidof \"$@\"\n", 0o755))
+    for name, program in ("sh", "dash"), ("ipcs", "ipcs"):
+        path = shutil.which(program)
+        entries.update(libraries(path))
+        entries["bin/" + name] = file(read(path), 0o755)
     entries.update({"etc/passwd": file(PASSWD), "etc/group": file(GROUP), "etc/shadow": file("root:*:::::::\n", 0o600)})
     return layer(entries)
 

@@ -32,6 +32,8 @@ int main(int argc, char **argv) {
 	const char *slash = strrchr(argv[0], '/'), *name = slash ? slash + 1 : argv[0];
 	signal(SIGTERM, end), signal(SIGINT, end), signal(SIGQUIT, end), signal(SIGWINCH, end), signal(SIGCHLD, SIG_IGN), signal(SIGPIPE, SIG_IGN);
 	if (!strcmp(name, "nnp")) return printf("Effective uid: %d\n", geteuid()), 0;
-	if (!strcmp(name, "nginx") || !strcmp(name, "httpd")) return serve(name);
+	/* As nginx calls itself. */
+	if (!strcmp(name, "nginx")) execl("/usr/sbin/nginx", "nginx: master process", (char *)0);
+	if (!strncmp(name, "nginx", 5) || !strcmp(name, "httpd")) return serve(name);
 	for (;;) pause();
 }
