@@ -32,6 +32,7 @@ mod exec_sync;
 #[path = "../images/fixtures/mod.rs"]
 mod fixtures;
 mod image;
+mod limits;
 #[allow(dead_code)]
 mod node;
 mod processes;

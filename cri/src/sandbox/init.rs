@@ -120,7 +120,7 @@ fn launch(runtime: &Runtime, pod: &Pod) -> Result<i32, Status> {
         .and_then(|()| fs::write(bundle.join("root/init"), ""))
         .and_then(|()| {
             let cgroup = super::of_container(config.cgroup_driver, &pod.cgroup_parent, &pod.id);
-            let spec = spec(pod, &bundle.join("root"), &program(), &cgroup, oom_score_adj(&config));
+            let spec = spec(pod, &bundle.join("root"), runtime.shim.path(), &cgroup, oom_score_adj(&config));
             fs::write(bundle.join("config.json"), spec.to_string())
         });
     written.map_err(|error| failed(format!("write its bundle in {}: {error}", bundle.display())))?;
@@ -186,18 +186,6 @@ fn oom_score_adj(config: &Config) -> i32 {
         RestrictOomScoreAdj::Auto => HostFacts::read().lowest_oom_score_adj.max(LAST),
         RestrictOomScoreAdj::Always => HostFacts::read().own_oom_score_adj.max(LAST),
     }
-}
-
-/// The shim's program, as [`monitor::Program::find`] looks for it.
-fn program() -> PathBuf {
-    const NAME: &str = "rcrun-shim";
-    let named = std::env::var_os("RCRUN_SHIM").filter(|name| !name.is_empty()).map(PathBuf::from);
-    let beside = || Some(std::env::current_exe().ok()?.parent()?.join(NAME)).filter(|path| path.is_file());
-    let in_path = || {
-        let directories = std::env::var_os("PATH")?;
-        std::env::split_paths(&directories).map(|directory| directory.join(NAME)).find(|path| path.is_file())
-    };
-    named.or_else(beside).or_else(in_path).unwrap_or_else(|| NAME.into())
 }
 
 /// Ends the Pod's init, if there is one, and takes away what is left of it.
