@@ -12,7 +12,8 @@ use crate::support;
 macro_rules! limited {
     () => {{
         let node = node!();
-        let controllers = fs::read_to_string(node.path("/sys/fs/cgroup/cgroup.controllers")).expect("cgroup2");
+        let controllers =
+            fs::read_to_string(node.path("/sys/fs/cgroup/cgroup.controllers")).expect("cgroup2");
         let has = |name| controllers.split_whitespace().any(|one| one == name);
         $crate::support::require!(if has("memory") && has("cpu") && has("pids") {
             Ok(())
@@ -82,12 +83,16 @@ fn a_container_without_memory_is_oom_killed() {
 fn statistics_have_what_the_controllers_count() {
     let node = limited!();
     let pod = node.pod("web");
-    let id = node.container(&pod, "c", &["sh", "-c", "dd if=/dev/zero of=/tmp/x bs=1M count=4; while :; do :; done"]);
+    let id = node.container(
+        &pod,
+        "c",
+        &["sh", "-c", "dd if=/dev/zero of=/tmp/x bs=1M count=4; while :; do :; done"],
+    );
     let stats = support::wait_for("statistics", 20, || {
         let request = api::ContainerStatsRequest { container_id: id.clone() };
         let answer = node.call(async |mut c| c.container_stats(request).await).unwrap();
         let stats = answer.stats?;
-        let memory = stats.memory.clone()?.working_set_bytes?.value;
+        let memory = stats.memory?.working_set_bytes?.value;
         (memory > 0 && stats.cpu.as_ref()?.usage_core_nano_seconds.as_ref()?.value > 0).then_some(stats)
     });
     let memory = stats.memory.unwrap();
@@ -104,10 +109,8 @@ fn a_pods_cgroup_that_rcrun_made_has_the_pods_limits_and_is_gone_with_it() {
     let mut config = pod_config("web");
     let linux = config.linux.get_or_insert_default();
     linux.cgroup_parent = "/kubepods/pod1".into();
-    linux.resources = Some(api::LinuxContainerResources {
-        memory_limit_in_bytes: 128 * MIB,
-        ..Default::default()
-    });
+    linux.resources =
+        Some(api::LinuxContainerResources { memory_limit_in_bytes: 128 * MIB, ..Default::default() });
     let pod = node.run_pod(&config);
     let id = node.container(&pod, "c", &["sleep", "1000"]);
     let cgroup = node.path("/sys/fs/cgroup/kubepods/pod1");

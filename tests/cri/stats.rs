@@ -48,7 +48,7 @@ fn a_container_that_runs_is_measured() {
     let attributes = first.attributes.unwrap();
     assert_eq!((attributes.id.as_str(), attributes.metadata), (id.as_str(), config.metadata));
     assert_eq!((attributes.labels, attributes.annotations), (config.labels, config.annotations));
-    let cpu = |stats: &api::ContainerStats| stats.cpu.clone().unwrap();
+    let cpu = |stats: &api::ContainerStats| stats.cpu.unwrap();
     assert!(first.memory.unwrap().timestamp > 0 && first.io.unwrap().timestamp > 0);
     let later = support::wait_for("a rate", 20, || {
         let stats = node.stats(&id);
