@@ -18,6 +18,7 @@ pub mod config;
 pub mod container;
 pub mod events;
 pub mod fault;
+mod http;
 pub mod image;
 pub mod recover;
 pub mod runtime;

@@ -2,48 +2,33 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, HeaderMap, HeaderValue};
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::backend::Backend;
 use super::channel::Activity;
 use super::command::{self, Command, Streams};
 use super::handshake::{self, Agreed, Refused, Transport};
 use super::{port_forward, spdy, token, websocket};
+use crate::http::{self, Answer, text};
 
 /// Connections at a time: each is a descriptor and a task. More wait to be accepted.
 const CONNECTIONS: usize = 4096;
-/// How long a request's headers may take.
-const HEADERS: Duration = Duration::from_secs(10);
-
-type Answer = Response<Full<Bytes>>;
 
 /// Serves until the task is dropped.
 pub async fn serve<B: Backend>(listener: TcpListener, backend: Arc<B>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((socket, _)) => {
-                tokio::spawn(connection(socket, Arc::clone(&backend), Arc::new(place)));
-            }
-            Err(error) => {
-                // Of descriptors there may be some again soon; what else there is concerns one client.
-                tracing::warn!(%error, "a streaming client cannot be accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
+    http::accept("streaming", listener, CONNECTIONS, |socket, place| {
+        tokio::spawn(connection(socket, Arc::clone(&backend), Arc::new(place)));
+    })
+    .await;
 }
 
 async fn connection<B: Backend>(socket: TcpStream, backend: Arc<B>, place: Arc<OwnedSemaphorePermit>) {
@@ -53,12 +38,7 @@ async fn connection<B: Backend>(socket: TcpStream, backend: Arc<B>, place: Arc<O
         let answer = answer(&backend, &place, request);
         async { Ok::<_, Infallible>(answer) }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADERS)
-        .max_buf_size(32 * 1024)
-        .serve_connection(TokioIo::new(socket), service)
-        .with_upgrades();
+    let connection = http::protocol().serve_connection(TokioIo::new(socket), service).with_upgrades();
     if let Err(error) = connection.await {
         tracing::debug!(%error, "a streaming client's request");
     }
@@ -102,13 +82,6 @@ fn redeem(backend: &impl Backend, path: &str) -> Option<token::Request> {
     let (kind, token) = path.strip_prefix('/')?.split_once('/')?;
     let request = backend.streaming().tokens.redeem(token, Instant::now())?;
     (request.path() == kind).then_some(request)
-}
-
-fn text(status: StatusCode, headers: HeaderMap, message: &str) -> Answer {
-    let mut answer = Response::new(Full::from(format!("{message}\n")));
-    *answer.status_mut() = status;
-    *answer.headers_mut() = headers;
-    answer
 }
 
 /// Serves a connection that has left HTTP.
