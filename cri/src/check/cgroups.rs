@@ -56,12 +56,10 @@ fn consequence(controller: &str, config: &Config) -> &'static str {
     }
 }
 
-/// Controllers whose limits are left out.
-pub fn skipped(config: &Config) -> Vec<&'static str> {
-    if config.missing_controllers == MissingControllers::Refuse {
-        return Vec::new();
-    }
+/// Each controller, and whether its limits are left out.
+pub fn skipped(config: &Config) -> Vec<(&'static str, bool)> {
+    let skips = config.missing_controllers == MissingControllers::Skip;
     let present =
         Hierarchy::find().and_then(|hierarchy| hierarchy.controllers().cloned()).unwrap_or_default();
-    CONTROLLERS.into_iter().map(|(name, _)| name).filter(|name| !present.contains(name)).collect()
+    CONTROLLERS.into_iter().map(|(name, _)| (name, skips && !present.contains(name))).collect()
 }

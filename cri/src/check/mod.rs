@@ -14,6 +14,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::spec::HostFacts;
 
 /// What a fact means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -74,7 +75,17 @@ pub fn facts(config: &Config) -> Vec<Fact> {
 
 /// Limits that are left out of containers here, by controller: with `missing_controllers = "skip"`.
 pub fn skipped(config: &Config) -> Vec<&'static str> {
+    cgroups::skipped(config).into_iter().filter_map(|(name, skipped)| skipped.then_some(name)).collect()
+}
+
+/// Each controller that the CRI knows limits of, and whether they are left out. Blocks.
+pub fn controllers(config: &Config) -> Vec<(&'static str, bool)> {
     cgroups::skipped(config)
+}
+
+/// The oom_score_adj that lower ones are raised to, where there is one: with `restrict_oom_score_adj`. Blocks.
+pub fn lowest_oom_score_adj(config: &Config) -> Option<i32> {
+    privileges::lowest_oom_score_adj(config.restrict_oom_score_adj, &HostFacts::read())
 }
 
 /// A table for people.

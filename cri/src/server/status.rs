@@ -108,6 +108,7 @@ fn info(runtime: &Runtime) -> HashMap<String, String> {
     add("config", serde_json::to_string(&*config));
     add("check", serde_json::to_string(&check::facts(&config)));
     add("skipped", serde_json::to_string(&check::skipped(&config)));
+    add("lowest_oom_score_adj", serde_json::to_string(&check::lowest_oom_score_adj(&config)));
     add("network", serde_json::to_string(&runtime.network.describe(runtime)));
     info
 }
