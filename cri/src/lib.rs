@@ -20,6 +20,7 @@ pub mod events;
 pub mod fault;
 mod http;
 pub mod image;
+pub mod metrics;
 pub mod recover;
 pub mod runtime;
 pub mod sandbox;

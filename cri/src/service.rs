@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use rcrun_cri::config::{self, Config};
 use rcrun_cri::runtime::Runtime;
 use rcrun_cri::server::{self, notify};
-use rcrun_cri::{recover, streaming};
+use rcrun_cri::{metrics, recover, streaming};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
@@ -60,6 +60,7 @@ async fn serve(arguments: &Arguments, config: Config) -> anyhow::Result<()> {
     let path = runtime.config().listen.clone();
     recover::recover(&runtime).await.context("find again what the last process left")?;
     streaming::serve(Arc::clone(&runtime)).await.context("start the streaming server")?;
+    metrics::serve(Arc::clone(&runtime)).await.context("start the metrics server")?;
     let stopped = Arc::new(tokio::sync::Notify::new());
     let stop = Arc::clone(&stopped);
     let mut server =

@@ -59,7 +59,7 @@ impl Node {
     }
 
     /// Does `work` in a thread that is in the node's network, and so are the programs that it starts.
-    fn in_network<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+    pub fn in_network<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let namespace = File::open(format!("/proc/{}/ns/net", self.pid())).expect("the node's network");
         std::thread::scope(|scope| {
             let entered = move || {

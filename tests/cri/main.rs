@@ -33,6 +33,7 @@ mod exec_sync;
 mod fixtures;
 mod image;
 mod limits;
+mod metrics;
 #[allow(dead_code)]
 mod node;
 mod processes;

@@ -20,6 +20,7 @@ impl Config {
             "run" run,
             "images" images,
             "cgroup_driver" cgroup_driver,
+            "metrics_address" metrics_address,
             "network.netns_dir" network.netns_dir,
             "network.bridge" network.bridge,
             "network.ipv4" network.ipv4,
@@ -41,16 +42,18 @@ mod tests {
         let mut new = Config { max_log_line: 1024, state: "/elsewhere".into(), ..Config::default() };
         new.streaming.port = 10010;
         new.streaming.token_lifetime = 5;
+        new.metrics_address = "127.0.0.1:9436".into();
         let (next, fixed) = old.changed_to(new);
-        assert_eq!(fixed, ["state", "streaming.port"]);
+        assert_eq!(fixed, ["state", "metrics_address", "streaming.port"]);
         assert_eq!((next.max_log_line, next.streaming.token_lifetime), (1024, 5));
         assert_eq!((next.state, next.streaming.port), (old.state.clone(), 0));
+        assert!(next.metrics_address.is_empty());
     }
 
     #[test]
     fn the_documented_marks_are_the_fixed_keys() {
         let marked = crate::config::DEFAULT.matches("[start]").count();
         // Once in the head; ipv4 and ipv6 share one.
-        assert_eq!(marked - 1, 11 - 1);
+        assert_eq!(marked - 1, 12 - 1);
     }
 }

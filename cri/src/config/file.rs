@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use super::Config;
@@ -75,6 +75,7 @@ impl Config {
             .chain(plugins)
             .find_map(|path| relative(&path))
             .or_else(|| self.wrong_number())
+            .or_else(|| self.wrong_address())
     }
 
     fn wrong_number(&self) -> Option<(&'static str, String)> {
@@ -92,10 +93,23 @@ impl Config {
         if let Some((key, _)) = times.into_iter().find(|(_, seconds)| *seconds == 0) {
             return Some((key, "0 seconds leave no time for anything".into()));
         }
+        None
+    }
+
+    fn wrong_address(&self) -> Option<(&'static str, String)> {
         if self.streaming.address.parse::<IpAddr>().is_err() {
             return Some(("streaming.address", format!("{:?} is not an IP address", self.streaming.address)));
         }
-        None
+        let metrics = self.metrics_address.as_str();
+        match metrics.parse::<SocketAddr>() {
+            Err(_) if !metrics.is_empty() => {
+                Some(("metrics_address", format!("{metrics:?} is not an IP address with a port")))
+            }
+            Ok(address) if address.port() == 0 => {
+                Some(("metrics_address", format!("{metrics:?}: nobody would know the port")))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -159,6 +173,8 @@ mod tests {
         assert!(error("run = \"run\"").contains("run: \"run\" is not an absolute path"));
         assert!(error("max_log_line = 1").contains("max_log_line: 1 is not between"));
         assert!(error("[streaming]\naddress = \"localhost\"").contains("streaming.address"));
+        assert!(error("metrics_address = \"127.0.0.1\"").contains("metrics_address: \"127.0.0.1\" is not"));
+        assert!(error("metrics_address = \"[::1]:0\"").contains("nobody would know the port"));
         assert!(error("[streaming]\ntoken_lifetime = 0").contains("token_lifetime"));
         assert!(error("[runtimes.runc]\nprogram = \"runc\"").contains("runtimes.NAME.program"));
     }

@@ -33,6 +33,8 @@ pub struct Config {
     pub pinned_images: Vec<String>,
     /// Bytes of a log line before it is cut into partial ones.
     pub max_log_line: usize,
+    /// Where metrics are asked for, `ADDRESS:PORT`; empty: nowhere.
+    pub metrics_address: String,
     /// Pods' networks.
     pub network: Network,
     /// The streaming server.
@@ -119,6 +121,7 @@ impl Default for Config {
             restrict_oom_score_adj: RestrictOomScoreAdj::default(),
             pinned_images: Vec::new(),
             max_log_line: 16384,
+            metrics_address: String::new(),
             network: Network::default(),
             streaming: Streaming::default(),
             runtimes: BTreeMap::new(),
