@@ -57,7 +57,9 @@ async fn serve(arguments: &Arguments, config: Config) -> anyhow::Result<()> {
     let runtime = Runtime::open(config)?;
     // Who connects from now on waits until everything is found again, and is not refused.
     let socket = server::listen(&runtime.config().listen)?;
-    let path = runtime.config().listen.clone();
+    // systemd's may be another than the configuration's.
+    let path = socket.local_addr().ok().and_then(|address| Some(address.as_pathname()?.to_owned()));
+    let path = path.unwrap_or_else(|| runtime.config().listen.clone());
     recover::recover(&runtime).await.context("find again what the last process left")?;
     streaming::serve(Arc::clone(&runtime)).await.context("start the streaming server")?;
     metrics::serve(Arc::clone(&runtime)).await.context("start the metrics server")?;

@@ -1,5 +1,9 @@
 //! The server itself: what it says of itself, how it starts and ends.
 
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+
 use rcrun_cri::api;
 use rustix::process::Signal;
 
@@ -86,4 +90,34 @@ fn it_starts_on_a_machine_where_nothing_of_rcrun_is_yet() {
     let images = node.image_call(async |mut c| c.list_images(api::ListImagesRequest::default()).await);
     assert!(images.unwrap().images.is_empty());
     node.pod("web");
+}
+
+/// rcrun-cri as systemd starts it with a socket: descriptor 3, said to be for this process.
+fn activated(node: &Node, socket: impl Into<OwnedFd>) -> support::Invocation {
+    let script = "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$@\"";
+    let cri = ["/run/bin/rcrun-cri", "--config", "/run/node/cri.toml", "--log-level", "debug"];
+    let command = node.command(&[&["sh", "-c", script, "sh"], &cri[..]].concat());
+    command.env("RCRUN_SHIM", "/run/bin/rcrun-shim").stdin_from(socket.into())
+}
+
+#[test]
+fn a_socket_of_systemd_goes_before_the_configurations_and_stays() {
+    let node = support::require!(Node::without_server());
+    node.configure(|config| config.listen = "/run/elsewhere.sock".into());
+    fs::create_dir_all(node.path("/run/rcrun")).unwrap();
+    let socket = UnixListener::bind(node.path(SOCKET)).unwrap();
+    node.serve(activated(&node, socket.try_clone().unwrap()));
+    // Its name is the one that it was bound to.
+    assert!(node.log().contains(&format!("root{SOCKET}")), "{}", node.log());
+    assert!(!node.path("/run/elsewhere.sock").exists());
+    node.end(Signal::TERM);
+    // Who comes in between waits for the next one, as with systemd.
+    UnixStream::connect(node.path(SOCKET)).unwrap();
+    node.serve(activated(&node, socket));
+    node.call(async |mut c| c.version(api::VersionRequest::default()).await).unwrap();
+    node.end(Signal::TERM);
+    let (connected, _other) = UnixStream::pair().unwrap();
+    activated(&node, connected)
+        .wait()
+        .refused(&["systemd's socket is not a unix stream socket that listens"]);
 }
