@@ -31,6 +31,7 @@ mod crash;
 mod exec_sync;
 #[path = "../images/fixtures/mod.rs"]
 mod fixtures;
+mod full;
 mod image;
 mod limits;
 mod metrics;

@@ -1,5 +1,6 @@
 //! Why a Pod has no network.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use rcrun::network::NetworkError;
@@ -34,7 +35,15 @@ impl From<CniError> for Status {
             CniError::Configuration { .. } | CniError::NoPlugin { .. } => Self::failed_precondition(text),
             CniError::Bridge { error: NetworkError::Exhausted { .. }, .. } => Self::resource_exhausted(text),
             CniError::Bridge { error: NetworkError::PortTaken { .. }, .. } => Self::already_exists(text),
+            CniError::Bridge { error: NetworkError::Call { error, .. }, .. } if is_full(error.kind()) => {
+                Self::resource_exhausted(text)
+            }
             _ => Self::internal(text),
         }
     }
+}
+
+/// Leases are files.
+fn is_full(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }

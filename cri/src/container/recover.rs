@@ -126,10 +126,7 @@ fn started(runtime: &Runtime, entry: &Entry<Container>, pid: i32, at: SystemTime
         container.started = i64::try_from(at).ok();
         container.pid = Some(pid);
     };
-    if let Err(error) = runtime.containers.update(entry, change) {
-        warn!(container = entry.get().id, "{error}");
-        entry.note(change);
-    }
+    runtime.containers.update_or_note(entry, change);
 }
 
 /// Directories without a record.

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use rcrun::image::container::root;
 use rcrun::monitor::{MonitorError, SCHEMA, Settings, Started};
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::{create, error, events, watch};
 use crate::api::{self, ContainerEventType};
@@ -61,6 +61,8 @@ async fn start(
             run(&runtime, &entry, started).await?;
             Ok(api::StartContainerResponse {})
         }
+        // Nothing has run, and a disk that has no room for shim.json has none for a record: the same request may come again.
+        Err(status) if status.code() == Code::ResourceExhausted => Err(status),
         Err(status) => {
             failed(&runtime, &entry, status.message()).await;
             Err(status)
@@ -99,10 +101,7 @@ async fn failed(runtime: &Arc<Runtime>, entry: &Arc<Entry<Container>>, message: 
         container.pid = None;
         container.exit = Some(exit.clone());
     };
-    if let Err(unwritten) = runtime.containers.update(entry, change) {
-        tracing::error!(container = entry.get().id, "{unwritten}");
-        entry.note(change);
-    }
+    runtime.containers.update_or_note(entry, change);
     fault::point("record of the failed start");
     events::send(runtime, &entry.get(), ContainerEventType::ContainerStoppedEvent).await;
 }

@@ -162,11 +162,8 @@ pub(super) fn note(runtime: &Runtime, entry: &Entry<Container>, exit: Option<&mo
         container.pid = None;
         container.exit = Some(ended.clone());
     };
-    if let Err(unwritten) = runtime.containers.update(entry, change) {
-        // Its end is on the disk already: exit.json.
-        tracing::error!(container = entry.get().id, "{unwritten}");
-        entry.note(change);
-    }
+    // It is on a disk already: exit.json.
+    runtime.containers.update_or_note(entry, change);
     fault::point("record of the end");
 }
 

@@ -24,6 +24,7 @@ mod stop;
 mod sysctl;
 mod update;
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use tonic::Status;
@@ -124,9 +125,11 @@ fn record(error: TableError) -> Status {
     match &error {
         TableError::Taken { .. } => Status::already_exists(error.to_string()),
         TableError::NotThere(_) => Status::not_found(error.to_string()),
-        TableError::File { error: cause, .. } if cause.kind() == std::io::ErrorKind::StorageFull => {
-            Status::resource_exhausted(error.to_string())
-        }
-        TableError::File { .. } => Status::internal(error.to_string()),
+        TableError::File { error: cause, .. } => match cause.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                Status::resource_exhausted(error.to_string())
+            }
+            _ => Status::internal(error.to_string()),
+        },
     }
 }

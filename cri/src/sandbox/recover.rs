@@ -49,7 +49,8 @@ fn one(runtime: &Runtime, config: &Config, entry: &Entry<Pod>) {
     let left = release::release(runtime, config, &pod);
     let done = if !left.is_empty() {
         warn!(pod = pod.id, "clean up after Pod sandbox: {}", left.join("; "));
-        runtime.pods.update(entry, |pod| pod.state = PodState::NotReady).map(drop)
+        runtime.pods.update_or_note(entry, |pod| pod.state = PodState::NotReady);
+        Ok(())
     } else if pod.state == PodState::Making {
         // Nobody was told of it.
         runtime.pods.remove(&pod.id)
@@ -58,7 +59,8 @@ fn one(runtime: &Runtime, config: &Config, entry: &Entry<Pod>) {
             pod.state = PodState::NotReady;
             release::forget(pod);
         };
-        runtime.pods.update(entry, change).map(drop)
+        runtime.pods.update_or_note(entry, change);
+        Ok(())
     };
     if let Err(error) = done {
         warn!(pod = pod.id, "record of Pod sandbox: {error}");

@@ -141,7 +141,7 @@ fn undo(runtime: &Runtime, config: &Config, entry: &state::Entry<Pod>, pod: &Pod
         };
     }
     // Listed, so that it is stopped and removed by whoever asked for it.
-    let _ = runtime.pods.update(entry, |record| {
+    runtime.pods.update_or_note(entry, |record| {
         record.clone_from(pod);
         record.state = PodState::NotReady;
     });

@@ -49,8 +49,10 @@ async fn stop_held(runtime: &Arc<Runtime>, entry: &Arc<Entry<Pod>>) -> Result<()
     if pod.state != PodState::NotReady {
         let (runtime, entry) = (Arc::clone(runtime), Arc::clone(entry));
         // First: from now on no container is started in it, and a process that is killed here leaves a Pod to be stopped again.
+        // A full disk keeps no Pod from its end, which is what gives space back.
         blocking(move || {
-            runtime.pods.update(&entry, |pod| pod.state = PodState::NotReady).map_err(super::record)
+            runtime.pods.update_or_note(&entry, |pod| pod.state = PodState::NotReady);
+            Ok(())
         })
         .await?;
         fault::point("record of the Pod's stop");
@@ -70,7 +72,7 @@ fn give_back(runtime: &Runtime, entry: &Entry<Pod>) -> Result<(), Status> {
     if !left.is_empty() {
         return Err(failed("stop", &pod.id, &left.join("; "), tonic::Code::Internal));
     }
-    runtime.pods.update(entry, release::forget).map_err(super::record)?;
+    runtime.pods.update_or_note(entry, release::forget);
     fault::point("record of the stopped Pod");
     status::tell(runtime, &pod, ContainerEventType::ContainerStoppedEvent);
     Ok(())

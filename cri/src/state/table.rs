@@ -195,6 +195,15 @@ impl<T: Record> Table<T> {
         Ok(entry.get())
     }
 
+    /// The same for what a start of rcrun-cri finds by itself, too (an end, a Pod without its namespaces): where the disk does not
+    /// take it, as when it is full, memory alone has it.
+    pub fn update_or_note(&self, entry: &Entry<T>, change: impl Fn(&mut T)) {
+        if let Err(unwritten) = self.update(entry, &change) {
+            tracing::error!("{} {}: {unwritten}", self.kind, entry.get().id());
+            entry.note(change);
+        }
+    }
+
     /// Forgets a record and removes its directory.
     pub fn remove(&self, id: &str) -> Result<(), TableError> {
         let directory = self.directory.join(id);
@@ -288,8 +297,10 @@ fn write<T: Record>(directory: &Path, record: &T) -> Result<(), TableError> {
     let mut options = fs::OpenOptions::new();
     let mut out =
         options.write(true).create(true).truncate(true).mode(0o600).open(&new).map_err(file("open", &new))?;
-    out.write_all(&json).map_err(file("write", &new))?;
-    fs::rename(&new, &path).map_err(file("rename", &new))
+    let written = out.write_all(&json).map_err(file("write", &new));
+    let renamed = written.and_then(|()| fs::rename(&new, &path).map_err(file("rename", &new)));
+    // A disk that is full has no room for a part of it.
+    renamed.inspect_err(|_| drop(fs::remove_file(&new)))
 }
 
 fn file(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> TableError {
