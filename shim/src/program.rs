@@ -189,14 +189,23 @@ fn receive_terminal(listener: &OwnedFd) -> Result<OwnedFd, ShimError> {
     fds.next().ok_or_else(failed)
 }
 
-/// The last error of a log in JSON.
-fn last_words(log: &str) -> Option<String> {
-    let message = |line: &str| {
-        let line: serde_json::Value = serde_json::from_str(line).ok()?;
-        let is_error = matches!(line["level"].as_str(), Some("error" | "fatal") | None);
-        is_error.then(|| line["msg"].as_str().map(String::from))?
-    };
-    log.lines().rev().find_map(message)
+/// The last error of a log in JSON: runc has an entry a line, crun as of 1.28 several lines an entry.
+fn last_words(mut log: &str) -> Option<String> {
+    let mut last = None;
+    while !log.is_empty() {
+        let mut entries = serde_json::Deserializer::from_str(log).into_iter::<serde_json::Value>();
+        for entry in entries.by_ref().map_while(Result::ok) {
+            if let (Some("error" | "fatal") | None, Some(text)) =
+                (entry["level"].as_str(), entry["msg"].as_str())
+            {
+                last = Some(text.to_owned());
+            }
+        }
+        // Behind a line that is none.
+        let rest = &log[entries.byte_offset()..];
+        log = rest.find('\n').map_or("", |end| &rest[end + 1..]);
+    }
+    last
 }
 
 #[cfg(test)]
@@ -208,5 +217,7 @@ mod tests {
         let log = "{\"level\":\"error\",\"msg\":\"first\"}\n{\"level\":\"error\",\"msg\":\"last\"}\n{\"level\":\"info\",\"msg\":\"x\"}\nno json\n";
         assert_eq!(last_words(log).as_deref(), Some("last"));
         assert_eq!(last_words(""), None);
+        let log = "plain\n{\n  \"msg\": \"spread\",\n  \"level\": \"error\"\n}\nmore {plain}\n{\"msg\": \"warned\", \"level\": \"warning\"}";
+        assert_eq!(last_words(log).as_deref(), Some("spread"));
     }
 }

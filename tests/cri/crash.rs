@@ -10,12 +10,13 @@ use crate::calls::{self, container_config, pod_config};
 use crate::node::Node;
 use crate::support;
 
-fn kill(pid: i32) {
+/// kill -9
+pub fn kill(pid: i32) {
     kill_process(Pid::from_raw(pid).expect("a pid"), Signal::KILL).expect("kill");
 }
 
 /// The shim of a container, as this process sees it: the parent of its init.
-fn shim_of(node: &Node, id: &str) -> i32 {
+pub fn shim_of(node: &Node, id: &str) -> i32 {
     let name = format!("/containers/{id}");
     let mut all = fs::read_dir("/proc").expect("/proc").flatten();
     let found = all.find_map(|entry| {
@@ -141,9 +142,9 @@ fn after_a_reboot_containers_have_ended_and_can_be_removed() {
     node.remove(&created);
 }
 
-/// All that happens to a Pod and a container, in the order that a kubelet has it.
-fn life(node: &Node) -> Result<(), Status> {
-    let pod = node.try_run_pod(&pod_config("web"))?;
+/// All that happens to a Pod of this handler and a container, in the order that a kubelet has it.
+fn life(node: &Node, handler: &str) -> Result<(), Status> {
+    let pod = node.try_run_pod_by(&pod_config("web"), handler)?;
     let id = node.try_create(&pod, &container_config("c", &["sleep", "1000"]))?;
     node.try_start(&id)?;
     let request = api::StopContainerRequest { container_id: id.clone(), timeout: 0 };
@@ -161,12 +162,16 @@ fn life(node: &Node) -> Result<(), Status> {
 
 #[test]
 fn a_server_that_is_killed_at_any_of_its_steps_leaves_nothing_that_the_next_cannot_end() {
-    let node = node!();
-    life(&node).unwrap();
+    killed_at_each_step(&node!(), "");
+}
+
+/// Lives of Pods of this handler, the server killed at one more step each time.
+pub fn killed_at_each_step(node: &Node, handler: &str) {
+    life(node, handler).unwrap();
     for number in 1.. {
         node.end(Signal::TERM);
         node.serve(node.cri(&[]).env("RCRUN_CRI_FAULT", number.to_string()));
-        let cut_off = life(&node);
+        let cut_off = life(node, handler);
         let ended = match cut_off {
             Ok(()) => node.has_ended(),
             // The connection breaks a moment before the process is gone.
@@ -187,7 +192,7 @@ fn a_server_that_is_killed_at_any_of_its_steps_leaves_nothing_that_the_next_cann
                 node.exec(&container.id, &["true"]);
             }
         }
-        calls::remove_all_pods(&node);
+        calls::remove_all_pods(node);
         let remaining = node.remaining();
         assert!(remaining.is_empty(), "after point {number}: {remaining:#?}\n{}", node.log());
     }

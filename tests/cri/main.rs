@@ -32,6 +32,7 @@ mod exec_sync;
 #[path = "../images/fixtures/mod.rs"]
 mod fixtures;
 mod full;
+mod handlers;
 mod image;
 mod limits;
 mod metrics;

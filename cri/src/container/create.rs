@@ -14,7 +14,7 @@ use rcrun::image::container::Base;
 use rcrun::image::container::root::{self, Owner, Root};
 use tonic::Status;
 
-use super::{error, events, signal, user};
+use super::{error, events, lacking, signal, user};
 use crate::api::{self, ContainerEventType};
 use crate::config::Config;
 use crate::fault;
@@ -165,7 +165,13 @@ fn configure(
         host: &HostFacts::read(),
         host_files: &ThisHost,
     };
-    Ok(spec::container(&request)?)
+    let mut made = spec::container(&request)?;
+    if let Some(linux) = made.spec.linux_mut()
+        && let Some(resources) = linux.resources_mut().take()
+    {
+        linux.set_resources(Some(lacking::without(config, &profile, resources)));
+    }
+    Ok(made)
 }
 
 /// The image's volumes, but for those where the request mounts something.
@@ -226,7 +232,10 @@ pub(super) fn write_config(bundle: &Path, spec: &Spec) -> Result<(), Status> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     let written = options.open(&new).and_then(|mut file| std::io::Write::write_all(&mut file, &json));
-    written.and_then(|()| fs::rename(&new, &path)).map_err(|error| error::file("write", &path, &error))
+    written.and_then(|()| fs::rename(&new, &path)).map_err(|error| {
+        let _ = fs::remove_file(&new);
+        error::file("write", &path, &error)
+    })
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod create;
 mod error;
 mod events;
 mod exec;
+mod lacking;
 mod list;
 mod logs;
 mod recover;

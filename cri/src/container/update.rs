@@ -10,7 +10,7 @@ use rcrun::resctrl::Shares;
 use rcrun::state;
 use tonic::Status;
 
-use super::{create, error};
+use super::{create, error, lacking};
 use crate::api::{self, ContainerState};
 use crate::runtime::Runtime;
 use crate::spec;
@@ -49,6 +49,9 @@ fn apply(
     let all = merged(container.resources.linux.clone().unwrap_or_default(), wanted);
     // What the whole says is checked, too: swap is held against the limit that stays.
     let resources = spec::resources(&all, "linux")?;
+    let config = runtime.config();
+    let profile = super::profile(&config, &container.handler.name)?;
+    let resources = lacking::without(&config, &profile, resources);
     match container.state() {
         ContainerState::ContainerCreated => rewrite(runtime, &container, &all, resources)?,
         ContainerState::ContainerRunning => in_cgroup(runtime, &container, &resources)?,
@@ -104,6 +107,8 @@ fn in_cgroup(runtime: &Runtime, container: &Container, resources: &LinuxResource
             lifecycle::update(&store, &id, resources, &Shares::default(), missing)
                 .map_err(|failed| refused(failed.to_string()))
         }
+        // Nothing of it can be had here.
+        monitor::Runtime::Program { .. } if *resources == LinuxResources::default() => Ok(()),
         monitor::Runtime::Program { program, state } => {
             by_program(&program, &state, &container.id, resources).map_err(refused)
         }
