@@ -38,6 +38,7 @@ mod limits;
 mod metrics;
 #[allow(dead_code)]
 mod node;
+mod plugins;
 mod processes;
 mod programs;
 mod sandbox;
