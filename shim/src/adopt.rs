@@ -85,9 +85,7 @@ fn over(settings: &Settings) -> Result<(), ShimError> {
         let exit = Exit { schema: SCHEMA, code: None, started: finished, finished, oom_killed: false };
         ending::write_exit(settings, &exit)?;
     }
-    ending::delete_state(settings)?;
-    ending::remove_run(settings);
-    Ok(())
+    ending::remove(settings)
 }
 
 /// When a process was started, in nanoseconds since 1970; to a tick.

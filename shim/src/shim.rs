@@ -346,11 +346,7 @@ impl Shim {
             oom_killed: self.oom_kills > 0,
         };
         let written = ending::write_exit(&self.settings, &exit);
-        let deleted = ending::delete_state(&self.settings);
-        // What could not be removed must be found again.
-        if deleted.is_ok() {
-            ending::remove_run(&self.settings);
-        }
+        let deleted = ending::remove(&self.settings);
         written.and(deleted).and(emptied.map_err(ShimError::from))
     }
 
