@@ -58,11 +58,21 @@ fn lives(name: &str) {
     let script = "echo hello; echo oops >&2; while ! [ -e /end ]; do sleep 0.01; done; exit 7";
     let mut config = container_config("c", &["sh", "-c", script]);
     wishes(&mut config);
+    node.run(&["sh", "-ec", "mkdir -p /run/v/sub; mount -t tmpfs t /run/v/sub"]).success();
+    config.mounts = vec![api::Mount {
+        host_path: "/run/v".into(),
+        container_path: "/v".into(),
+        readonly: true,
+        recursive_read_only: true,
+        ..Default::default()
+    }];
     let id = node.run_container(&pod, &config);
     support::wait_for("its output", 10, || (node.output(&id).lines().count() == 2).then_some(()));
     assert_eq!(node.exec(&id, &["echo", "here"]), "here\n");
     assert_eq!(node.try_exec(&id, &["sh", "-c", "echo err >&2; exit 3"], 0).unwrap().exit_code, 3);
     assert_eq!(node.info(&id)["runtimeHandler"], name);
+    let error = node.try_exec(&id, &["touch", "/v/sub/x"], 0).unwrap().stderr;
+    assert!(String::from_utf8_lossy(&error).contains("Read-only file system"), "{error:?}");
     let linux = api::LinuxContainerResources {
         memory_limit_in_bytes: 96 << 20,
         cpu_shares: 1024,
@@ -97,6 +107,7 @@ fn lives(name: &str) {
     node.container(&pod, "runs", &["sleep", "1000"]);
     node.stop_pod(&pod.id);
     node.remove_pod(&pod.id);
+    node.run(&["umount", "/run/v/sub"]).success();
     assert!(node.remaining().is_empty(), "{:#?}", node.remaining());
 }
 
@@ -177,7 +188,7 @@ fn handlers_are_reported_and_an_unknown_one_is_told_them() {
     let handlers = node.call(async |mut c| c.status(request).await).unwrap().runtime_handlers;
     let recursive = |handler: &api::RuntimeHandler| handler.features.unwrap().recursive_read_only_mounts;
     let told: Vec<_> = handlers.iter().map(|handler| (handler.name.as_str(), recursive(handler))).collect();
-    assert_eq!(told, [("", true), ("runc", false)]);
+    assert_eq!(told, [("", true), ("runc", true)]);
     let error = node.try_run_pod_by(&pod_config("web"), "kata").unwrap_err();
     let said = "runtime_handler: \"kata\" is unknown (runc): add [runtimes.kata] to the configuration";
     assert_eq!((error.code(), error.message()), (Code::InvalidArgument, said));

@@ -1,5 +1,6 @@
 //! The gRPC server: requests to functions, errors to codes.
 
+mod features;
 mod image;
 mod listen;
 pub mod notify;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tonic::Status;
 
+use super::features;
 use crate::api;
 use crate::check;
 use crate::config::{CgroupDriver, Config};
@@ -44,7 +45,7 @@ pub async fn status(
     Ok(api::StatusResponse {
         status: Some(api::RuntimeStatus { conditions }),
         info,
-        runtime_handlers: handlers(&runtime.config()),
+        runtime_handlers: handlers(&runtime.config()).await,
         features: Some(api::RuntimeFeatures { supplemental_groups_policy: true, ..Default::default() }),
     })
 }
@@ -85,15 +86,17 @@ fn condition(name: &str, state: Result<(), String>, reason: &str) -> api::Runtim
 }
 
 /// The default handler has no name.
-fn handlers(config: &Config) -> Vec<api::RuntimeHandler> {
+async fn handlers(config: &Config) -> Vec<api::RuntimeHandler> {
     let own = api::RuntimeHandlerFeatures { recursive_read_only_mounts: true, user_namespaces: false };
-    let named = config.runtimes.iter().map(|(name, profile)| {
-        // What another program can do is not asked of it: it does read-only mounts as of runc 1.1 and crun 1.4.
-        let features = if profile.program.is_some() { api::RuntimeHandlerFeatures::default() } else { own };
-        api::RuntimeHandler { name: name.clone(), features: Some(features) }
-    });
-    let default = api::RuntimeHandler { name: String::new(), features: Some(own) };
-    std::iter::once(default).chain(named).collect()
+    let mut all = vec![api::RuntimeHandler { name: String::new(), features: Some(own) }];
+    for (name, profile) in &config.runtimes {
+        let features = match &profile.program {
+            Some(program) => features::of(program).await,
+            None => own,
+        };
+        all.push(api::RuntimeHandler { name: name.clone(), features: Some(features) });
+    }
+    all
 }
 
 /// JSON by topic, as `crictl info` prints it.
@@ -117,15 +120,15 @@ fn info(runtime: &Runtime) -> HashMap<String, String> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_named_handler_stands_beside_the_default_one() {
+    #[tokio::test]
+    async fn a_named_handler_stands_beside_the_default_one() {
         let mut config = Config::default();
         config.runtimes.insert("fast".into(), crate::config::RuntimeProfile::default());
-        let program = Some("/usr/bin/runc".into());
+        let program = Some("/no/such/runc".into());
         config
             .runtimes
             .insert("runc".into(), crate::config::RuntimeProfile { program, ..Default::default() });
-        let handlers = handlers(&config);
+        let handlers = handlers(&config).await;
         let names: Vec<_> = handlers.iter().map(|handler| handler.name.as_str()).collect();
         assert_eq!(names, ["", "fast", "runc"]);
         assert!(handlers[1].features.unwrap().recursive_read_only_mounts);
