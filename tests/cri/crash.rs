@@ -52,7 +52,7 @@ fn containers_go_on_and_their_ends_are_known_after_a_new_server() {
     node.try_start(&created).unwrap();
     assert_eq!(node.exited(&created).exit_code, 0);
     assert_eq!(node.output(&created), "late\n");
-    node.exec(&lives, &["touch", "/end"]);
+    node.try_exec(&lives, &["touch", "/end"], 0).unwrap();
     assert_eq!(node.exited(&lives).exit_code, 4);
 }
 
@@ -67,7 +67,7 @@ fn a_container_whose_shim_was_killed_gets_another() {
     assert_eq!(node.status(&id).state(), ContainerState::ContainerRunning);
     support::wait_for("another shim", 10, || node.try_exec(&id, &["true"], 0).ok());
     assert_ne!(shim_of(&node, &id), first);
-    node.exec(&id, &["touch", "/end"]);
+    node.try_exec(&id, &["touch", "/end"], 0).unwrap();
     let status = node.exited(&id);
     // Linux 6.15 tells the code of who is no child.
     match status.exit_code {

@@ -35,6 +35,11 @@ fn node_of(name: &str) -> Result<Node, String> {
     })
 }
 
+/// Ends a container that waits for this file; perhaps before touch(1) itself has ended.
+fn end(node: &Node, id: &str) {
+    node.try_exec(id, &["touch", "/end"], 0).unwrap();
+}
+
 /// What runc keeps of containers.
 fn states(node: &Node) -> Vec<String> {
     let entries =
@@ -90,7 +95,7 @@ fn lives(name: &str) {
     node.end(Signal::KILL);
     node.start();
     assert_eq!(node.status(&id).state(), ContainerState::ContainerRunning);
-    node.exec(&id, &["touch", "/end"]);
+    end(&node, &id);
     let ended = node.exited(&id);
     assert_eq!((ended.exit_code, ended.reason.as_str()), (7, "Error"));
     let mut lines: Vec<_> = node.output(&id).lines().map(ToOwned::to_owned).collect();
@@ -158,7 +163,7 @@ fn a_container_of_runcs_whose_shim_was_killed_gets_another() {
     let (_pod, id, first) = running(&node);
     crash::kill(first);
     support::wait_for("another shim", 10, || node.try_exec(&id, &["true"], 0).ok());
-    node.exec(&id, &["touch", "/end"]);
+    end(&node, &id);
     let status = node.exited(&id);
     assert!(matches!(status.exit_code, 5 | 255), "{status:?}");
     assert_eq!(node.output(&id), "over\n");
