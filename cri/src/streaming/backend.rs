@@ -4,6 +4,7 @@ use std::any::Any;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +24,7 @@ use super::terminal::Terminal;
 use crate::api;
 use crate::container;
 use crate::runtime::Runtime;
-use crate::state::Container;
+use crate::state::{Container, Pod, PodState};
 
 /// What is read from a process.
 pub type Output = Box<dyn AsyncRead + Send + Unpin>;
@@ -104,7 +105,7 @@ impl Backend for Containers {
 
     async fn connect(&self, pod: &str, port: u16) -> Result<TcpStream, String> {
         let entry = self.0.pods.find(pod).map_err(|error| error.to_string())?;
-        let namespace = entry.get().network.namespace.clone();
+        let namespace = network_of(&entry.get())?;
         let made = spawn_blocking(move || sockets(namespace.as_deref())).await;
         let sockets = made.map_err(io::Error::other).and_then(|sockets| sockets);
         let sockets = sockets.map_err(|error| format!("network of Pod sandbox {pod}: {error}"))?;
@@ -245,6 +246,22 @@ fn output(wanted: bool) -> io::Result<(Option<pipe::Receiver>, OwnedFd)> {
     Ok((Some(pipe::Receiver::from_owned_fd(read)?), write))
 }
 
+/// The network namespace that a Pod's ports are in; None: the host's, for a Pod that asked for that. A Pod that was stopped has none any
+/// more, and who is still connected must not come to the host's ports instead.
+fn network_of(pod: &Pod) -> Result<Option<PathBuf>, String> {
+    let linux = pod.config.linux.as_ref();
+    let options = linux.and_then(|linux| linux.security_context.as_ref()?.namespace_options.as_ref());
+    let hosts = options.is_some_and(|options| options.network() == api::NamespaceMode::Node);
+    match (&pod.network.namespace, hosts) {
+        _ if pod.state != PodState::Ready => {
+            Err(format!("Pod sandbox {} is not ready: nothing listens in it", pod.id))
+        }
+        (Some(namespace), _) => Ok(Some(namespace.clone())),
+        (None, true) => Ok(None),
+        (None, false) => Err(format!("Pod sandbox {} has no network", pod.id)),
+    }
+}
+
 /// Sockets of a network namespace, one a family that it has; None: the host's.
 fn sockets(namespace: Option<&std::path::Path>) -> io::Result<Vec<(IpAddr, OwnedFd)>> {
     let make = || {
@@ -286,5 +303,38 @@ async fn wait(mut execution: Execution) -> Result<i32, String> {
             Ok(None) => ready.clear_ready(),
             Err(error) => return Err(error.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::{PodNetwork, SCHEMA};
+
+    #[test]
+    fn ports_of_a_pod_that_was_stopped_are_not_the_hosts() {
+        let mut pod = Pod {
+            schema: SCHEMA,
+            id: "p0".into(),
+            config: api::PodSandboxConfig::default(),
+            handler: String::new(),
+            created: 1,
+            state: PodState::Ready,
+            network: PodNetwork { namespace: Some("/run/netns/p0".into()), ..PodNetwork::default() },
+            ipc: None,
+            uts: None,
+            init: None,
+            cgroup_parent: String::new(),
+        };
+        assert_eq!(network_of(&pod), Ok(Some("/run/netns/p0".into())));
+        pod.network = PodNetwork::default();
+        assert_eq!(network_of(&pod), Err("Pod sandbox p0 has no network".into()));
+        let options = api::NamespaceOption { network: api::NamespaceMode::Node.into(), ..Default::default() };
+        let security = api::LinuxSandboxSecurityContext { namespace_options: Some(options), ..Default::default() };
+        pod.config.linux =
+            Some(api::LinuxPodSandboxConfig { security_context: Some(security), ..Default::default() });
+        assert_eq!(network_of(&pod), Ok(None));
+        pod.state = PodState::NotReady;
+        assert!(network_of(&pod).unwrap_err().contains("is not ready"));
     }
 }
