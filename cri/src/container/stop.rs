@@ -115,15 +115,16 @@ async fn send(
 
 /// False: not now.
 fn try_send(runtime: &Runtime, container: &Container, signal: i32, all: bool) -> Result<bool, Status> {
-    match super::shim(runtime, &container.id).kill(signal, all) {
+    let failed = match super::shim(runtime, &container.id).kill(signal, all) {
         Ok(()) => return Ok(true),
-        Err(MonitorError::Gone { .. }) => {}
+        Err(MonitorError::Gone { .. }) => None,
         // The container's own end, seen from the shim.
         Err(_) if watch::has_ended(runtime, container) => return Ok(true),
-        Err(failed) => return Err(error::monitor(failed)),
-    }
+        // It may wait for a process of the container's that another one keeps from starting: what ends the container, frees it.
+        Err(failed) => Some(failed),
+    };
     let monitor::Runtime::Own { state } = super::maker(runtime, &container.handler.name)? else {
-        return Ok(false);
+        return failed.map_or(Ok(false), |failed| Err(error::monitor(failed)));
     };
     let store = state::Store::new(state, |_| ());
     match lifecycle::kill(&store, &super::library_id(&container.id)?, signal, all) {
