@@ -63,6 +63,7 @@ pub struct Cargo<'a> {
 
 /// Runs the child; returns only if it failed, with its exit status.
 pub fn run(cargo: &Cargo<'_>) -> i32 {
+    crate::rootfs::execve_follows();
     own::default_signals();
     for descriptor in cargo.parents.into_iter().flatten() {
         own::close_inherited(descriptor);
