@@ -1,6 +1,7 @@
 //! Further processes in the container.
 
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use rcrun::id::ContainerId;
 use rcrun::lifecycle::{self, ExecOptions, Spawned, WholeProcess};
@@ -13,6 +14,10 @@ use crate::program::Program;
 use crate::shim::Shim;
 use crate::start::{store, user_on_host};
 use crate::streams::lend;
+
+/// The container's root can stop a process of its PID namespace before its program runs. Nothing else is done meanwhile: it is not waited for
+/// longer than who asks waits.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Shim {
     /// Runs `process` with three descriptors as its standard streams, or with a terminal of its own.
@@ -30,7 +35,10 @@ impl Shim {
             None => {
                 let process = Some(WholeProcess::Json(serde_json::to_vec(process).unwrap_or_default()));
                 let options = ExecOptions { process, ..ExecOptions::default() };
-                lifecycle::exec_spawn(&store(&self.settings), &id, &options, &self.signals)?
+                self.signals.give_up_at(Some(Instant::now() + PATIENCE));
+                let spawned = lifecycle::exec_spawn(&store(&self.settings), &id, &options, &self.signals);
+                self.signals.give_up_at(None);
+                spawned?
             }
         };
         drop(lent);

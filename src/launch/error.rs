@@ -55,6 +55,10 @@ pub enum LaunchError {
     Hook { path: String, error: HookError },
     #[error("interrupted by signal {signal}")]
     Interrupted { signal: u32 },
+    #[error(
+        "given up: its program did not run in time; does another process of the container stop it (SIGSTOP), or its file system hang?"
+    )]
+    Late,
     #[error("the container's process said something unexpected: {error}")]
     Protocol { error: Errno },
     #[error("{what} {path:?}: {operation}: {error}")]

@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -518,7 +518,7 @@ impl<'a> Conversation<'a> {
     }
 }
 
-/// Waits for the child's next word, or for a signal that ends the command.
+/// Waits for the child's next word, for a signal that ends the command, or for a deadline.
 fn await_message(socket: BorrowedFd<'_>, signals: Option<&Signals>) -> Result<(), LaunchError> {
     let Some(signals) = signals else { return Ok(()) };
     loop {
@@ -526,7 +526,11 @@ fn await_message(socket: BorrowedFd<'_>, signals: Option<&Signals>) -> Result<()
             PollFd::from_borrowed_fd(socket, PollFlags::IN),
             PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
         ];
-        match poll(&mut fds, None) {
+        let left = signals.left();
+        let left =
+            left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });
+        match poll(&mut fds, left.as_ref()) {
+            Ok(0) => return Err(LaunchError::Late),
             // The child's word first: if its program runs by now, the signal is the program's.
             Ok(_) if !fds[0].revents().is_empty() => return Ok(()),
             Ok(_) if !fds[1].revents().is_empty() => {

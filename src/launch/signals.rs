@@ -1,6 +1,8 @@
 //! Signals as a file: nothing interrupts a launch half way, and foreground commands forward them.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -18,6 +20,7 @@ const ENDING: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Si
 pub struct Signals {
     file: SignalFd,
     before: SigSet,
+    deadline: Cell<Option<Instant>>,
 }
 
 impl Signals {
@@ -45,7 +48,17 @@ impl Signals {
             .during("sigprocmask")?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         let file = SignalFd::with_flags(&set, flags).map_err(errno).during("signalfd")?;
-        Ok(Self { file, before })
+        Ok(Self { file, before, deadline: Cell::new(None) })
+    }
+
+    /// A launch that has not come to its end by then is given up, until this is said anew; None: none is.
+    pub fn give_up_at(&self, deadline: Option<Instant>) {
+        self.deadline.set(deadline);
+    }
+
+    /// Time that is left to a launch.
+    pub(super) fn left(&self) -> Option<Duration> {
+        self.deadline.get().map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
     /// Readable when a signal waits.
