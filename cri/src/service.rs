@@ -16,8 +16,9 @@ use crate::logs;
 
 /// Requests that are being worked on: two do for a kubelet.
 const WORKERS: usize = 2;
-/// Blocking calls at once; further ones wait.
-const BLOCKING: usize = 64;
+/// Blocking calls at once; further ones wait. More than a node has Pods: each may wait for a CNI plugin that hangs, and the rest must
+/// still be served.
+const BLOCKING: usize = 512;
 /// Bytes; a thread that was busy keeps what it touched of them.
 const STACK: usize = 1024 * 1024;
 /// A burst of Pods leaves its threads behind no longer.

@@ -35,10 +35,16 @@ pub async fn exec_sync(
         Ok(seconds) => Some(Duration::from_secs(seconds)),
         Err(_) => return Err(Status::invalid_argument(format!("timeout: {} is negative", request.timeout))),
     };
-    let container = super::running(runtime, &request.container_id)?.get();
+    let entry = super::running(runtime, &request.container_id)?;
+    let container = entry.get();
     let (execution, [stdout, stderr]) = {
         let (runtime, container) = (Arc::clone(runtime), Arc::clone(&container));
-        super::blocking(move || begin(&runtime, &container, &request.cmd)).await?
+        let place = entry.live.askers.place().await;
+        let begun = move || {
+            let _place = place;
+            begin(&runtime, &container, &request.cmd)
+        };
+        super::blocking(begun).await?
     };
     let mut process = Process::new(execution)?;
     let (mut stdout, mut stderr) = (Stream::new(stdout)?, Stream::new(stderr)?);

@@ -1,10 +1,11 @@
 //! A container as its record says.
 
 use std::os::fd::OwnedFd;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Record;
 use crate::api;
@@ -56,6 +57,27 @@ pub struct Live {
     pub root: Mutex<Option<OwnedFd>>,
     /// It was sent its stop signal: a second one means "at once" to some programs.
     pub signalled: AtomicBool,
+    /// Who asks its shim for something that may take long.
+    pub askers: Askers,
+}
+
+/// Places for requests that hold a thread until a container's shim answers: whoever keeps the shim busy, as a container's root can, takes
+/// that many threads and not all.
+#[derive(Clone, Debug)]
+pub struct Askers(Arc<Semaphore>);
+
+impl Default for Askers {
+    fn default() -> Self {
+        const MOST: usize = 8;
+        Self(Arc::new(Semaphore::new(MOST)))
+    }
+}
+
+impl Askers {
+    /// Waits for a place. It goes where the thread goes, which may outlive the request.
+    pub async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0).acquire_owned().await.ok()
+    }
 }
 
 /// How a container ended.

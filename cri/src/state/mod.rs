@@ -8,7 +8,7 @@ mod lock;
 mod pod;
 mod table;
 
-pub use container::{Container, Exit, Handler, Live};
+pub use container::{Askers, Container, Exit, Handler, Live};
 pub use lock::Lock;
 pub use pod::{Pod, PodInit, PodNetwork, PodState};
 pub use table::{Entry, Found, NotThere, Record, Reservation, Table, TableError};

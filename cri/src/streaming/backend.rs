@@ -24,7 +24,7 @@ use super::terminal::Terminal;
 use crate::api;
 use crate::container;
 use crate::runtime::Runtime;
-use crate::state::{Container, Pod, PodState};
+use crate::state::{Container, Entry, Pod, PodState};
 
 /// What is read from a process.
 pub type Output = Box<dyn AsyncRead + Send + Unpin>;
@@ -87,8 +87,8 @@ impl Backend for Containers {
     }
 
     async fn exec(&self, request: api::ExecRequest, size: Option<Size>) -> Result<Running, String> {
-        let container = container::running(&self.0, &request.container_id).map_err(message)?.get();
-        let id = container.id.clone();
+        let container = container::running(&self.0, &request.container_id).map_err(message)?;
+        let id = container.get().id.clone();
         let started = if request.tty {
             self.exec_with_terminal(&container, request, size).await
         } else {
@@ -98,9 +98,9 @@ impl Backend for Containers {
     }
 
     async fn attach(&self, request: api::AttachRequest) -> Result<Running, String> {
-        let container = container::running(&self.0, &request.container_id).map_err(message)?.get();
+        let container = container::running(&self.0, &request.container_id).map_err(message)?;
         let attached = self.attach_to(&container, &request).await;
-        attached.map_err(|error| format!("attach to container {}: {error}", container.id))
+        attached.map_err(|error| format!("attach to container {}: {error}", container.get().id))
     }
 
     async fn connect(&self, pod: &str, port: u16) -> Result<TcpStream, String> {
@@ -128,7 +128,7 @@ impl Backend for Containers {
 impl Containers {
     async fn exec_with_terminal(
         &self,
-        container: &Container,
+        container: &Entry<Container>,
         request: api::ExecRequest,
         size: Option<Size>,
     ) -> Result<Running, String> {
@@ -148,7 +148,7 @@ impl Containers {
 
     async fn exec_with_pipes(
         &self,
-        container: &Container,
+        container: &Entry<Container>,
         request: api::ExecRequest,
     ) -> Result<Running, String> {
         let ((stdin, stdout, stderr), execution) = self
@@ -172,15 +172,17 @@ impl Containers {
     /// Makes streams and starts a process with them.
     async fn start<T: Send + 'static>(
         &self,
-        container: &Container,
+        container: &Entry<Container>,
         request: api::ExecRequest,
         size: Option<Size>,
         streams: impl FnOnce(&api::ExecRequest) -> io::Result<(T, Option<[OwnedFd; 3]>)>,
     ) -> Result<(T, Execution), String> {
         let (near, far) = streams(&request).map_err(|error| format!("pipe: {error}"))?;
-        let (this, monitor, container) =
-            (self.clone(), container::shim(&self.0, &container.id), container.clone());
+        let place = container.live.askers.place().await;
+        let (this, container) = (self.clone(), container.get());
+        let monitor = container::shim(&self.0, &container.id);
         let execution = spawn_blocking(move || {
+            let _place = place;
             let process = container::process(&this.0, &container, &request.cmd, request.tty);
             let mut process = process.map_err(message)?;
             if let Some(Size { width, height }) = size {
@@ -194,9 +196,11 @@ impl Containers {
 
     async fn attach_to(
         &self,
-        container: &Container,
+        container: &Entry<Container>,
         request: &api::AttachRequest,
     ) -> Result<Running, String> {
+        let askers = &container.live.askers;
+        let container = container.get();
         let pipes = || -> io::Result<_> {
             let stdin = if request.stdin && container.config.stdin { Some(input(true)?) } else { None };
             // There even when nobody wants it: its end is the container's.
@@ -209,7 +213,12 @@ impl Containers {
         let (stderr, far_stderr) = stderr.unzip();
         let monitor = container::shim(&self.0, &container.id);
         let window = if container.config.tty { Window::Container(monitor.clone()) } else { Window::None };
-        let attached = spawn_blocking(move || monitor.attach(far_stdin, Some(stdout.1), far_stderr)).await;
+        let place = askers.place().await;
+        let attach = move || {
+            let _place = place;
+            monitor.attach(far_stdin, Some(stdout.1), far_stderr)
+        };
+        let attached = spawn_blocking(attach).await;
         let attached = attached.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         Ok(Running {
             stdin: stdin.flatten().map(|pipe| Box::new(pipe) as Input),
@@ -330,7 +339,8 @@ mod tests {
         pod.network = PodNetwork::default();
         assert_eq!(network_of(&pod), Err("Pod sandbox p0 has no network".into()));
         let options = api::NamespaceOption { network: api::NamespaceMode::Node.into(), ..Default::default() };
-        let security = api::LinuxSandboxSecurityContext { namespace_options: Some(options), ..Default::default() };
+        let security =
+            api::LinuxSandboxSecurityContext { namespace_options: Some(options), ..Default::default() };
         pod.config.linux =
             Some(api::LinuxPodSandboxConfig { security_context: Some(security), ..Default::default() });
         assert_eq!(network_of(&pod), Ok(None));
