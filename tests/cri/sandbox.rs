@@ -69,7 +69,8 @@ fn a_pod_has_namespaces_of_its_own_and_an_address() {
     let forced = ["cat", "/proc/sys/kernel/shm_rmid_forced"];
     assert_eq!(inside(&node, "ipc", &pin(&pod.id, "ipc"), &forced), "1");
     assert_eq!(node.run(&forced).stdout.trim(), "0", "the node has its own");
-    let resolv_conf = fs::read_to_string(node.path(&pin(&pod.id, "resolv.conf"))).unwrap();
+    let resolv_conf =
+        fs::read_to_string(node.path(&format!("/var/lib/rcrun/cri/pods/{}/resolv.conf", pod.id))).unwrap();
     assert_eq!(resolv_conf, "search svc.local\nnameserver 10.0.0.10\noptions ndots:5\n");
     let shm = node.run(&["findmnt", "-n", "-o", "SIZE,OPTIONS", &pin(&pod.id, "shm")]).stdout;
     assert!(shm.trim().starts_with("64M") && shm.contains("noexec"), "{shm}");

@@ -1,4 +1,7 @@
 //! Files of the Pod that its containers see: /etc/hostname, /etc/hosts, /etc/resolv.conf, /dev/shm.
+//!
+//! A container's root can write to the first three as much as it likes: they are on the disk, beside the Pod's record, and not below
+//! /run, which it could fill for the whole node.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -27,12 +30,12 @@ const SHM_SIZE: u64 = 64 << 20;
 
 /// Where the Pod's files are on the host.
 pub fn files(runtime: &Runtime, pod: &Pod) -> PodFiles {
-    let run = runtime.paths.pod_run(&pod.id);
-    let shm = if has_own_ipc(pod) { run.join(SHM) } else { "/dev/shm".into() };
+    let state = runtime.paths.pod_state(&pod.id);
+    let shm = if has_own_ipc(pod) { runtime.paths.pod_run(&pod.id).join(SHM) } else { "/dev/shm".into() };
     PodFiles {
-        hostname: Some(run.join(HOSTNAME)),
-        resolv_conf: Some(run.join(RESOLV_CONF)),
-        hosts: Some(run.join(HOSTS)),
+        hostname: Some(state.join(HOSTNAME)),
+        resolv_conf: Some(state.join(RESOLV_CONF)),
+        hosts: Some(state.join(HOSTS)),
         shm: Some(shm),
         volumes: Default::default(),
     }
@@ -44,18 +47,18 @@ fn has_own_ipc(pod: &Pod) -> bool {
     options.is_none_or(|options| options.ipc() == NamespaceMode::Pod)
 }
 
-/// Makes what needs no network: the Pod's volatile directory and the files in it but `hosts`, its /dev/shm, its logs' directory.
-pub fn make(run: &Path, pod: &Pod, wishes: &Wishes) -> Result<(), Status> {
+/// Makes what needs no network: the Pod's volatile directory `run`, its files in `state` but `hosts`, its /dev/shm, its logs' directory.
+pub fn make(run: &Path, state: &Path, pod: &Pod, wishes: &Wishes) -> Result<(), Status> {
     directory(run, 0o700)?;
     if !pod.config.log_directory.is_empty() {
         directory(Path::new(&pod.config.log_directory), 0o755)?;
     }
-    write(&run.join(HOSTNAME), &format!("{}\n", wishes.hostname))?;
+    write(&state.join(HOSTNAME), &format!("{}\n", wishes.hostname))?;
     let resolv_conf = match resolv_conf::text(pod.config.dns_config.as_ref()) {
         Some(text) => text,
         None => hosts_own("/etc/resolv.conf")?,
     };
-    write(&run.join(RESOLV_CONF), &resolv_conf)?;
+    write(&state.join(RESOLV_CONF), &resolv_conf)?;
     if wishes.ipc {
         shm(&run.join(SHM))?;
     }
@@ -63,7 +66,7 @@ pub fn make(run: &Path, pod: &Pod, wishes: &Wishes) -> Result<(), Status> {
 }
 
 /// `/etc/hosts`: without it `localhost` is no name in many images. The kubelet mounts its own over it.
-pub fn hosts(run: &Path, wishes: &Wishes, addresses: &[IpAddr]) -> Result<(), Status> {
+pub fn hosts(state: &Path, wishes: &Wishes, addresses: &[IpAddr]) -> Result<(), Status> {
     let text = if wishes.network {
         let mut text = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned();
         for address in addresses {
@@ -73,7 +76,7 @@ pub fn hosts(run: &Path, wishes: &Wishes, addresses: &[IpAddr]) -> Result<(), St
     } else {
         hosts_own("/etc/hosts")?
     };
-    write(&run.join(HOSTS), &text)
+    write(&state.join(HOSTS), &text)
 }
 
 fn shm(target: &Path) -> Result<(), Status> {

@@ -94,8 +94,8 @@ fn make(
     pod: &mut Pod,
     attachment: Option<&mut Attachment>,
 ) -> Result<(), Status> {
-    let run = runtime.paths.pod_run(&pod.id);
-    files::make(&run, pod, wishes)?;
+    let state = runtime.paths.pod_state(&pod.id);
+    files::make(&runtime.paths.pod_run(&pod.id), &state, pod, wishes)?;
     fault::point("files of the Pod");
     cgroup::make(runtime, config, pod)
         .map_err(|error| Status::internal(format!("cgroup {} of the Pod: {error}", pod.cgroup_parent)))?;
@@ -105,7 +105,7 @@ fn make(
         (Some(namespace), Some(attachment)) => attach(runtime, config, wishes, pod, &namespace, attachment)?,
         _ => Vec::new(),
     };
-    files::hosts(&run, wishes, &addresses)?;
+    files::hosts(&state, wishes, &addresses)?;
     pod.network.addresses = addresses.iter().map(ToString::to_string).collect();
     Ok(())
 }
