@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
@@ -165,12 +165,11 @@ fn find_pid_namespace(runtime: &Arc<Runtime>, container: &Container, pod: &Pod) 
     let bundle = runtime.paths.container_state(&container.id);
     let file = bundle.join("config.json");
     let bytes = fs::read(&file).map_err(|error| error::file("read", &file, &error))?;
-    let named = format!("\"{}\"", path.display());
-    if bytes.windows(named.len()).any(|window| window == named.as_bytes()) {
+    let damaged = |error| Status::data_loss(format!("{file:?} is damaged: {error}: remove the container"));
+    if joins(&bytes, &path).map_err(damaged)? {
         return Ok(());
     }
-    let mut spec: Spec = serde_json::from_slice(&bytes)
-        .map_err(|error| Status::data_loss(format!("{file:?} is damaged: {error}: remove the container")))?;
+    let mut spec: Spec = serde_json::from_slice(&bytes).map_err(damaged)?;
     let namespaces = spec.linux_mut().as_mut().and_then(|linux| linux.namespaces_mut().as_mut());
     for namespace in namespaces.into_iter().flatten() {
         if namespace.typ() == LinuxNamespaceType::Pid {
@@ -178,4 +177,45 @@ fn find_pid_namespace(runtime: &Arc<Runtime>, container: &Container, pod: &Pod) 
         }
     }
     create::write_config(&bundle, &spec)
+}
+
+/// Does a config.json join this PID namespace? Read as far as that takes: most of it is a seccomp profile.
+fn joins(config: &[u8], path: &Path) -> serde_json::Result<bool> {
+    #[derive(serde::Deserialize)]
+    struct Config {
+        linux: Linux,
+    }
+    #[derive(serde::Deserialize)]
+    struct Linux {
+        namespaces: Vec<Namespace>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Namespace {
+        #[serde(rename = "type")]
+        kind: String,
+        path: Option<PathBuf>,
+    }
+    let config: Config = serde_json::from_slice(config)?;
+    let mut pid = config.linux.namespaces.into_iter().filter(|namespace| namespace.kind == "pid");
+    Ok(pid.any(|namespace| namespace.path.as_deref() == Some(path)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_namespace_itself_counts() {
+        let config = |path: &str| {
+            let namespaces = serde_json::json!([{"type": "mount"}, {"type": "pid", "path": path}]);
+            let config = serde_json::json!({
+                "process": {"args": ["/proc/8/ns/pid"]},
+                "linux": {"namespaces": namespaces},
+            });
+            config.to_string().into_bytes()
+        };
+        let wanted = Path::new("/proc/8/ns/pid");
+        assert!(joins(&config("/proc/8/ns/pid"), wanted).unwrap());
+        assert!(!joins(&config("/proc/7/ns/pid"), wanted).unwrap());
+    }
 }
