@@ -17,7 +17,7 @@ pub const PIECE: usize = 16 * 1024;
 /// Pieces in a queue.
 const QUEUE: usize = 8;
 /// How long a client may take to notice that all was said.
-const LINGER: Duration = Duration::from_secs(5);
+pub const LINGER: Duration = Duration::from_secs(5);
 
 /// How long a connection is silent before it is asked whether anybody is there. Who has closed it is not seen otherwise as long as
 /// nobody takes what came before.

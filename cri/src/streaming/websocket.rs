@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 
-use super::channel::{Activity, Connection, Incoming, Out, PIECE, PROBE};
+use super::channel::{Activity, Connection, Incoming, LINGER, Out, PIECE, PROBE};
 
 /// The largest message of a client.
 const MESSAGE: usize = 16 << 20;
@@ -91,7 +91,7 @@ fn message(stream: u32, data: &[u8], framing: Framing) -> Message {
     // Channels have a byte.
     let channel = stream as u8;
     if framing.base64 {
-        let mut text = String::from(char::from(b'0' + channel));
+        let mut text = String::from(char::from(b'0'.wrapping_add(channel)));
         STANDARD.encode_string(data, &mut text);
         return Message::text(text);
     }
@@ -202,7 +202,12 @@ where
             }
             let _ = sink.send(goodbye()).await;
         };
-        tokio::join!(inward, outward);
+        let (mut inward, mut outward) = (std::pin::pin!(inward), std::pin::pin!(outward));
+        tokio::select! {
+            () = &mut inward => outward.await,
+            // Nobody reads any more what a client sends that does not take the goodbye.
+            () = &mut outward => drop(tokio::time::timeout(LINGER, inward).await),
+        }
     });
     near
 }
