@@ -167,10 +167,11 @@ fn append_whole(file: &OwnedFd, batch: &[u8], ends: &[usize]) -> usize {
 
 /// Cuts a file behind its last newline.
 fn mend(path: &Path) -> Result<(), Errno> {
-    let file = match open(path, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty()) {
-        Err(Errno::NOENT) => return Ok(()),
-        file => file?,
-    };
+    let file =
+        match open(path, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NOFOLLOW, Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(()),
+            file => file?,
+        };
     let mut end = fstat(&file)?.st_size as u64;
     let mut bytes = [0; 4096];
     while end > 0 {
@@ -193,6 +194,8 @@ fn opened(path: &Path) -> Result<OwnedFd, Errno> {
         | OFlags::CREATE
         | OFlags::CLOEXEC
         | OFlags::NOCTTY
+        // A container may have the directory mounted: what it says must not go into a file of its choice.
+        | OFlags::NOFOLLOW
         | OFlags::NONBLOCK;
     open(path, flags, Mode::RUSR | Mode::WUSR | Mode::RGRP)
 }
