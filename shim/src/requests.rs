@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rcrun::lifecycle::Spawned;
 use rcrun::monitor::wire::{self, WireError};
 use rcrun::monitor::{Reply, Request, SCHEMA};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use rustix::termios::{Winsize, tcsetwinsize};
@@ -50,6 +51,8 @@ impl Shim {
                 Some(log) => log.reopen().map_err(|error| error.to_string()),
                 None => Ok(()),
             },
+            // Who has asked while another was made may have given up since.
+            Request::Exec { .. } if self.has_left(index) => return self.leave(index),
             Request::Exec { process } => match self.exec(&process, &fds) {
                 Ok(spawned) => return self.started(index, spawned),
                 Err(error) => Err(error.to_string()),
@@ -69,6 +72,13 @@ impl Shim {
             Ok(()) => self.reply(index, &Reply::Done),
             Err(message) => self.reply(index, &Reply::Failed { message }),
         }
+    }
+
+    fn has_left(&self, index: usize) -> bool {
+        let Some(connection) = self.connections.get(index) else { return true };
+        let mut fds = [PollFd::from_borrowed_fd(connection.socket.as_fd(), PollFlags::empty())];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
     }
 
     fn reply(&self, index: usize, reply: &Reply) {
