@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{BackgroundError, Containers, Record};
+use crate::id::ContainerId;
+use crate::lifecycle;
 use crate::monitor::{Event, MonitorError, Watch};
 
 /// How long a container has between the signal that stops it and the one that kills it: docker's.
@@ -68,14 +70,17 @@ impl Containers {
     fn send(&self, record: &Record, signal: i32, all: bool) -> Result<(), BackgroundError> {
         match self.monitor(record).kill(signal, all) {
             Ok(()) | Err(MonitorError::Gone { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
+            // It may wait for a process of the container's that another one keeps from starting: what ends the container, frees it.
+            Err(error) => lifecycle::kill(&self.state, &ContainerId::parse(&record.id)?, signal, all)
+                .map_err(|_| error.into()),
         }
     }
 }
 
 /// Waits for the end; None waits for ever.
 fn ended(watch: &mut Watch, patience: Option<Duration>) -> Result<bool, BackgroundError> {
-    let deadline = patience.map(|patience| Instant::now() + patience);
+    // One that no clock can tell never comes.
+    let deadline = patience.and_then(|patience| Instant::now().checked_add(patience));
     loop {
         match watch.next()? {
             Some(Event::Ended) => return Ok(true),

@@ -17,6 +17,8 @@ use crate::sockets;
 pub const SOCKET: &str = "shim.sock";
 /// A shim answers at once; one that makes a process of a container takes a little longer.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Of a signal.
+const KILL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The shim of one container. Each method is a connection of its own and returns soon (within seconds, by timeout).
 #[derive(Clone, Debug)]
@@ -135,7 +137,10 @@ impl Monitor {
 
     /// [`super::Request::Kill`].
     pub fn kill(&self, signal: i32, all: bool) -> Result<(), MonitorError> {
-        self.ask(&Request::Kill { signal, all }, &[]).map(drop)
+        let connection = self.connect()?;
+        // Whoever kills has another way where the shim is busy, and cannot wait for what keeps it so.
+        let _ = sockopt::set_socket_timeout(&connection.socket, sockopt::Timeout::Recv, Some(KILL_PATIENCE));
+        connection.ask(&Request::Kill { signal, all }, &[]).map(drop)
     }
 
     /// Runs `process` (OCI's, as JSON). Without a terminal `streams` are its stdin, stdout and stderr.
@@ -182,15 +187,8 @@ impl Monitor {
         self.ask(&Request::ReopenLog, &[]).map(drop)
     }
 
-    /// Asks for something that is done, or is not.
     fn ask(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<Connection, MonitorError> {
-        let connection = self.connect()?;
-        connection.send(request, fds)?;
-        match connection.receive()? {
-            (Reply::Done, _) => Ok(connection),
-            (Reply::Failed { message }, _) => Err(MonitorError::Refused(message)),
-            (other, _) => Err(connection.unexpected(&other)),
-        }
+        self.connect()?.ask(request, fds)
     }
 
     fn connect(&self) -> Result<Connection, MonitorError> {
@@ -219,6 +217,16 @@ impl Monitor {
 }
 
 impl Connection {
+    /// Asks for something that is done, or is not.
+    fn ask(self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<Self, MonitorError> {
+        self.send(request, fds)?;
+        match self.receive()? {
+            (Reply::Done, _) => Ok(self),
+            (Reply::Failed { message }, _) => Err(MonitorError::Refused(message)),
+            (other, _) => Err(self.unexpected(&other)),
+        }
+    }
+
     fn send(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<(), MonitorError> {
         wire::send(self.socket.as_fd(), request, fds, SendFlags::empty()).map_err(|error| match error {
             Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN => MonitorError::Gone { id: self.id.clone() },
