@@ -33,6 +33,7 @@ mod exec_sync;
 mod fixtures;
 mod full;
 mod handlers;
+mod hostile;
 mod image;
 mod limits;
 mod metrics;
