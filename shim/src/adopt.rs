@@ -45,9 +45,11 @@ pub fn adopt(settings: Settings) -> Result<Adopted, ShimError> {
         false => Streams::reopened(&settings)?,
     };
     let init = Init { pid: process.pid, pidfd, started: started(&process), is_child: false };
-    let cgroup = Hierarchy::find()?.path_of(process.pid).ok();
-    let recorded = record(&settings).ok().flatten().and_then(|record| record.cgroup);
-    let cgroup = recorded.or(cgroup.map(|path| path.as_str().to_owned()));
+    let cgroup = match Program::of(&settings) {
+        // All that is in it is killed with the container's end: the one that its process is in now may be others', too.
+        None => record(&settings).ok().flatten().and_then(|record| record.cgroup),
+        Some(_) => Hierarchy::find()?.path_of(process.pid).ok().map(|path| path.as_str().to_owned()),
+    };
     Ok(Adopted::Running(Box::new(Started { settings, init, signals, listener, streams, log, cgroup })))
 }
 
