@@ -17,7 +17,9 @@ pub fn kill_shim(bundle: &Bundle) {
     wait_readable("the shim's end", watch.as_fd());
     assert_eq!(watch.next().unwrap(), Some(Event::Ended));
     assert_eq!(bundle.exit(), None);
-    assert!(matches!(bundle.monitor().watch(), Err(MonitorError::Gone { .. })));
+    // The kernel closes its descriptors one after the other.
+    let gone = || matches!(bundle.monitor().watch(), Err(MonitorError::Gone { .. })).then_some(());
+    wait_for("its listener's end", gone);
 }
 
 fn has(bundle: &Bundle, line: &str) {
