@@ -207,7 +207,12 @@ impl Batch {
         const HOOK: u16 = 4;
         const TYPE: u16 = 7;
         const USER_DATA: u16 = 12;
-        self.push("make a chain", NEW_CHAIN, CREATE, |mut r| {
+        // The kernel says no more than that something is not there where it lacks the module.
+        let operation = match &hook {
+            Some(hook) if hook.kind == "nat" => "make a NAT chain (the kernel's module nft_chain_nat)",
+            _ => "make a chain",
+        };
+        self.push(operation, NEW_CHAIN, CREATE, |mut r| {
             r = r.text(NAME, name);
             if let Some(hook) = hook {
                 r = r.nest(HOOK, |r| r.big_endian(1, hook.number).big_endian(2, hook.priority as u32));
