@@ -2,30 +2,9 @@
 
 use std::path::Path;
 
+// As docker has them; masks and read-only paths where the CRI says nothing of security.
+pub(super) use rcrun::image::container::{MASKED, PATH, READ_ONLY};
 use serde_json::{Value, json};
-
-/// The PATH of an image that says none.
-pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// Hidden where the CRI says nothing of security.
-pub(super) const MASKED: [&str; 12] = [
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",
-    "/sys/firmware",
-];
-
-/// Read-only where the CRI says nothing of security.
-pub(super) const READ_ONLY: [&str; 5] =
-    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 const CGROUP: &str = "/sys/fs/cgroup";
 

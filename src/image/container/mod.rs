@@ -39,6 +39,7 @@ mod volumes;
 use std::path::PathBuf;
 
 pub use config::ImageConfig;
+pub use defaults::{MASKED, PATH, READ_ONLY};
 pub use devices::device;
 pub use directory::{Directory, remove};
 pub use files::add_host;
