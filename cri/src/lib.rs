@@ -29,3 +29,4 @@ pub mod spec;
 pub mod state;
 pub mod stats;
 pub mod streaming;
+mod work;

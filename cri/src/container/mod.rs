@@ -6,7 +6,7 @@
 //! nothing starts in a Pod that is stopped. What changes something runs to its end, even where the client is gone.
 
 mod create;
-mod error;
+pub(crate) mod error;
 mod events;
 mod exec;
 mod lacking;
@@ -22,7 +22,6 @@ mod update;
 mod user;
 mod watch;
 
-use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -50,6 +49,7 @@ use crate::api;
 use crate::config::{Config, RuntimeProfile};
 use crate::runtime::Runtime;
 use crate::state::{Container, Entry};
+use crate::work::{blocking, to_the_end};
 
 /// A container that runs. NOT_FOUND, or FAILED_PRECONDITION where it does not.
 pub fn running(runtime: &Arc<Runtime>, id: &str) -> Result<Arc<Entry<Container>>, Status> {
@@ -139,13 +139,6 @@ fn gone(id: &str) -> Status {
     Status::not_found(format!("container {id:?} was removed meanwhile"))
 }
 
-/// Runs work that must not be cut in the middle: a request ends with its client.
-pub(crate) async fn to_the_end<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Status>> + Send + 'static,
-) -> Result<T, Status> {
-    tokio::spawn(work).await.unwrap_or_else(|error| Err(Status::internal(error.to_string())))
-}
-
 /// A descriptor that can be awaited.
 #[expect(
     deprecated,
@@ -153,13 +146,6 @@ pub(crate) async fn to_the_end<T: Send + 'static>(
 )]
 pub(crate) fn readable(fd: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(fd, Interest::READABLE)
-}
-
-/// Runs what blocks where that hinders nobody.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Status> + Send + 'static,
-) -> Result<T, Status> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(Status::internal(error.to_string())))
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ pub use remove::{collect_left, container_removed};
 use crate::api;
 use crate::runtime::Runtime;
 use crate::server::Answers;
+use crate::work::blocking;
 
 /// Images in one message of a stream.
 const PART: usize = 100;
@@ -85,14 +86,4 @@ pub async fn image_fs_info(
 /// The image store.
 pub fn store(runtime: &Runtime) -> Result<Arc<Store>, Status> {
     runtime.images.store(&runtime.paths).map_err(error::store)
-}
-
-/// Does `work`, which reads files or talks to registries, beside the threads that answer requests.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Status> + Send + 'static,
-) -> Result<T, Status> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(failed) => Err(Status::internal(format!("the request's thread ended early: {failed}"))),
-    }
 }

@@ -24,7 +24,6 @@ mod stop;
 mod sysctl;
 mod update;
 
-use std::io::ErrorKind;
 use std::sync::Arc;
 
 use tonic::Status;
@@ -35,9 +34,10 @@ pub use init::pid_namespace;
 pub use recover::recover;
 
 use crate::api;
+use crate::container::error::{not_there, table as record};
 use crate::runtime::Runtime;
 use crate::server::Answers;
-use crate::state::{NotThere, TableError};
+use crate::work::{blocking, to_the_end};
 
 /// RunPodSandbox.
 pub async fn run_pod_sandbox(
@@ -99,37 +99,4 @@ pub async fn update_pod_sandbox_resources(
 ) -> Result<api::UpdatePodSandboxResourcesResponse, Status> {
     to_the_end(update::update(Arc::clone(runtime), request)).await?;
     Ok(api::UpdatePodSandboxResourcesResponse {})
-}
-
-/// Does work that must not be cut in the middle: a request's own future ends with its client.
-async fn to_the_end<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Status>> + Send + 'static,
-) -> Result<T, Status> {
-    let done = tokio::spawn(work).await;
-    done.unwrap_or_else(|error| Err(Status::internal(format!("the request's task: {error}"))))
-}
-
-/// Runs what blocks where that hurts nobody, to its end.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Status> + Send + 'static,
-) -> Result<T, Status> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(Status::internal(format!("the request's thread: {error}"))))
-}
-
-fn not_there(error: NotThere) -> Status {
-    Status::not_found(error.to_string())
-}
-
-fn record(error: TableError) -> Status {
-    match &error {
-        TableError::Taken { .. } => Status::already_exists(error.to_string()),
-        TableError::NotThere(_) => Status::not_found(error.to_string()),
-        TableError::File { error: cause, .. } => match cause.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                Status::resource_exhausted(error.to_string())
-            }
-            _ => Status::internal(error.to_string()),
-        },
-    }
 }

@@ -134,16 +134,15 @@ mod tests {
         assert_eq!(rules.as_array().unwrap().len(), 2);
     }
 
+    fn paths(config: &Value) -> Vec<Value> {
+        let devices = config["linux"]["devices"].as_array().unwrap();
+        devices.iter().map(|device| device["path"].clone()).collect()
+    }
+
     #[test]
     fn a_directory_stands_for_the_devices_below_it() {
         let config = wish("/dev/snd", "/dev/sound", "r").json();
-        let paths: Vec<_> = config["linux"]["devices"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|device| device["path"].clone())
-            .collect();
-        assert_eq!(paths, ["/dev/sound/by/one", "/dev/sound/two"]);
+        assert_eq!(paths(&config), ["/dev/sound/by/one", "/dev/sound/two"]);
         assert_eq!(config["linux"]["resources"]["devices"][2]["type"], "b");
     }
 
@@ -152,13 +151,7 @@ mod tests {
         let mut wish = wish("/dev/fuse", "/dev/fuse", "rw");
         wish.privileged();
         let config = wish.json();
-        let paths: Vec<_> = config["linux"]["devices"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|device| device["path"].clone())
-            .collect();
-        assert_eq!(paths, ["/dev/sda", "/dev/fuse"]);
+        assert_eq!(paths(&config), ["/dev/sda", "/dev/fuse"]);
         assert_eq!(config["linux"]["resources"]["devices"], json!([{"allow": true, "access": "rwm"}]));
         wish.profile.privileged_without_host_devices = true;
         let config = wish.json();

@@ -20,6 +20,7 @@ pub use samples::Samples;
 use tonic::Status;
 
 use crate::api;
+use crate::container::error::not_there as not_found;
 use crate::runtime::Runtime;
 use crate::server::Answers;
 
@@ -108,17 +109,12 @@ fn hierarchy() -> Result<Hierarchy, Status> {
     Hierarchy::find().map_err(|error| Status::internal(format!("statistics: {error}")))
 }
 
-fn not_found(error: crate::state::NotThere) -> Status {
-    Status::not_found(error.to_string())
-}
-
 async fn blocking<T: Send + 'static>(
     runtime: &Arc<Runtime>,
     work: impl FnOnce(&Runtime) -> Result<T, Status> + Send + 'static,
 ) -> Result<T, Status> {
     let runtime = Arc::clone(runtime);
-    let done = tokio::task::spawn_blocking(move || work(&runtime)).await;
-    done.map_err(|error| Status::internal(format!("statistics: {error}")))?
+    crate::work::blocking(move || work(&runtime)).await
 }
 
 /// Does every label that is asked for have its value?
