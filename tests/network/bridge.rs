@@ -1,11 +1,10 @@
 //! Namespaces on a bridge, without ports.
 
 use std::net::{SocketAddr, TcpListener};
-use std::time::{Duration, Instant};
 
 use rcrun::network::NetworkError;
 
-use crate::host::{Host, Pod, ask, require, serve};
+use crate::host::{Host, Pod, ask, require, sent_again, serve};
 
 #[test]
 fn two_namespaces_and_the_host_reach_each_other_in_both_families() {
@@ -35,23 +34,27 @@ fn packets_pass_at_once() {
     let host = require!(Host::new());
     let bridge = host.bridge();
     host.pod(&bridge, "first", &[]).serve(80, "first");
-    let mut times = Vec::new();
-    for n in 0..20 {
+    // Neither a bridge's forward delay nor the detection of duplicate addresses makes everybody wait. Now and then a
+    // packet is lost, for the kernel joins IPv6's groups when it can.
+    let mut again = [(); 3].map(|()| Vec::new());
+    for n in 0..21 {
         let name = n.to_string();
         let pod = Pod { namespace: host.namespace(&name), addresses: Vec::new() };
         pod.serve(80, "pod");
         let addresses = bridge.attach(&pod.namespace, &name, "eth0", &[]).unwrap().addresses;
-        let start = Instant::now();
-        let first = ["10.88.0.2", "fd72:6372:756e::2"][n % 2].parse().unwrap();
-        match n < 10 {
-            true => pod.ask(SocketAddr::new(first, 80)).unwrap(),
-            false => ask(SocketAddr::new(addresses[0], 80)).unwrap(),
+        let sent_again = || match n % 3 {
+            2 => sent_again(),
+            _ => pod.namespace.enter(sent_again).unwrap(),
         };
-        times.push(start.elapsed());
+        let before = sent_again();
+        match n % 3 {
+            0 => pod.ask(SocketAddr::new("10.88.0.2".parse().unwrap(), 80)).unwrap(),
+            1 => pod.ask(SocketAddr::new("fd72:6372:756e::2".parse().unwrap(), 80)).unwrap(),
+            _ => ask(SocketAddr::new(addresses[0], 80)).unwrap(),
+        };
+        again[n % 3].push(sent_again() - before);
     }
-    // A packet that the kernel drops is sent again after a second. Some are: it joins IPv6's groups when it can.
-    times.sort();
-    assert!(times[10] < Duration::from_millis(500), "{times:?}");
+    assert!(again.iter().all(|kind| kind.contains(&0)), "{again:?}");
 }
 
 #[test]

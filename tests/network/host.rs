@@ -159,6 +159,15 @@ pub fn ask(to: SocketAddr) -> Result<String, std::io::Error> {
     Ok(answer)
 }
 
+/// How many packets of TCP were sent again in this thread's namespace, for no answer came within a second.
+pub fn sent_again() -> usize {
+    let text = std::fs::read_to_string("/proc/thread-self/net/snmp").expect("snmp");
+    let mut of_tcp = text.lines().filter(|line| line.starts_with("Tcp:")).map(str::split_whitespace);
+    let (Some(names), Some(mut values)) = (of_tcp.next(), of_tcp.next()) else { panic!("{text}") };
+    let at = names.into_iter().position(|name| name == "RetransSegs").expect("RetransSegs");
+    values.nth(at).expect("a value").parse().expect("a number")
+}
+
 /// Says that the running test was not done and why. Past libtest's capture, so that it is seen.
 pub fn skip(reason: &str) {
     let thread = std::thread::current();
