@@ -1,0 +1,74 @@
+//! The agent: puts its parts together and runs them until a signal.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use rcrun_agent::api::admission::Ranges;
+use rcrun_agent::api::{self, Api};
+use rcrun_agent::cri::Runtime;
+use rcrun_agent::metrics::{self, Counters};
+use rcrun_agent::node::{self, Node};
+use rcrun_agent::reconcile::observed::NodeFacts;
+use rcrun_agent::store::Store;
+use rcrun_agent::{ingress, manifests, services, spec};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::arguments::{Settings, optional};
+
+/// Runs until SIGTERM or SIGINT. Pods go on without it.
+pub fn run(settings: &Settings) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&settings.log_level)
+        .with_context(|| format!("--log-level {}", settings.log_level))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    tokio.context("cannot start threads")?.block_on(serve(settings))
+}
+
+async fn serve(settings: &Settings) -> anyhow::Result<()> {
+    let store = Arc::new(Store::open(&settings.state)?);
+    let runtime = Runtime::at(&settings.cri)?;
+    let counters = Arc::new(Counters::default());
+    let cluster_dns = optional("cluster-dns", &settings.cluster_dns)?;
+    let ranges = Ranges::new(&settings.service_range, &settings.node_ports, cluster_dns)?;
+    let facts = NodeFacts::of_host(settings.node_name.clone(), settings.node_address.clone())?;
+    let of_pods = spec::Settings {
+        node: facts,
+        logs: settings.logs.clone(),
+        cluster_domain: settings.cluster_domain.clone(),
+        cluster_dns,
+        resolv_conf: "/etc/resolv.conf".into(),
+    };
+    let of_services = services::Settings {
+        range: settings.service_range.clone(),
+        dns: cluster_dns,
+        cluster_domain: settings.cluster_domain.clone(),
+        resolv_conf: "/etc/resolv.conf".into(),
+    };
+    let node = Node::new(store.clone(), runtime.clone(), counters.clone(), of_pods, settings.state.clone());
+    let api = Arc::new(Api { store: store.clone(), runtime: runtime.clone(), ranges: ranges.clone() });
+    let mut ended = [SignalKind::terminate(), SignalKind::interrupt()].map(signal).into_iter();
+    let (mut terminate, mut interrupt) = (ended.next().expect("one")?, ended.next().expect("two")?);
+    let ingress = settings.ingress()?.map(|(http, https)| ingress::Settings { http, https });
+    let metrics = optional("metrics", &settings.metrics)?;
+    tokio::select! {
+        done = node::run(node) => done,
+        done = api::serve(api, &settings.socket) => done,
+        done = services::run(store.clone(), of_services) => done,
+        done = some(settings.manifests.as_deref(), |directory| manifests::follow(store.clone(), ranges.clone(), directory)) => done,
+        done = some(ingress, |settings| ingress::run(store.clone(), settings)) => done,
+        done = some(metrics, |address| metrics::serve(store.clone(), runtime.clone(), counters.clone(), address)) => done,
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    }
+}
+
+/// What is wanted, or nothing for ever.
+async fn some<T, F: Future<Output = anyhow::Result<()>>>(
+    wanted: Option<T>,
+    run: impl FnOnce(T) -> F,
+) -> anyhow::Result<()> {
+    match wanted {
+        Some(wanted) => run(wanted).await,
+        None => std::future::pending().await,
+    }
+}

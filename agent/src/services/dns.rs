@@ -1,0 +1,1 @@
+//! Names of Services and Pods, on the cluster DNS address.

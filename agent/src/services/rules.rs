@@ -1,0 +1,1 @@
+//! The nftables rule set of all Services: pure, and its atomic load.

@@ -1,0 +1,155 @@
+//! The files that objects are in.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::Durability;
+use crate::objects::{Key, Kind, Object, Objects};
+
+/// An operation on a file of the state directory that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {operation} {}: {source}", .path.display())]
+pub struct DiskError {
+    operation: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+pub(super) struct Disk {
+    directory: PathBuf,
+}
+
+impl Disk {
+    /// With all objects that are there, and the newest revision of them.
+    pub(super) fn open(directory: &Path) -> Result<(Self, Objects, u64), DiskError> {
+        let disk = Self { directory: directory.join("objects") };
+        disk.make_directory(&disk.directory)?;
+        let mut objects = Objects::default();
+        for kind in Kind::ALL.iter().copied() {
+            for namespace in names(&disk.directory.join(kind.plural()))? {
+                let place = disk.directory.join(kind.plural()).join(&namespace);
+                for name in names(&place)? {
+                    let path = place.join(&name);
+                    if !name.ends_with(".json") {
+                        // A write that a crash cut off.
+                        failed("remove", &path, fs::remove_file(&path))?;
+                        continue;
+                    }
+                    let bytes = failed("read", &path, fs::read(&path))?;
+                    let value: Value =
+                        failed("read", &path, serde_json::from_slice(&bytes).map_err(Into::into))?;
+                    objects.insert(failed(
+                        "read",
+                        &path,
+                        Object::from_value(kind, value).map_err(Into::into),
+                    )?);
+                }
+            }
+        }
+        let revisions = objects
+            .iter()
+            .filter_map(|(_, object)| object.metadata().resource_version.as_deref()?.parse().ok());
+        let newest = revisions.max().unwrap_or(0);
+        Ok((disk, objects, newest))
+    }
+
+    fn make_directory(&self, path: &Path) -> Result<(), DiskError> {
+        failed("make", path, DirBuilder::new().recursive(true).mode(0o700).create(path))
+    }
+
+    fn path(&self, key: &Key) -> PathBuf {
+        // No namespace is called so.
+        let namespace = if key.namespace.is_empty() { "_" } else { &key.namespace };
+        self.directory.join(key.kind.plural()).join(namespace).join(format!("{}.json", key.name))
+    }
+
+    pub(super) fn write(&self, object: &Object, durability: Durability) -> Result<(), DiskError> {
+        if object.kind() == Kind::Event {
+            return Ok(());
+        }
+        let path = self.path(&object.key());
+        let directory = path.parent().unwrap_or(&self.directory);
+        self.make_directory(directory)?;
+        let temporary = path.with_extension("new");
+        let bytes = object.to_value().to_string();
+        let written = (|| {
+            let mut file =
+                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+            file.write_all(bytes.as_bytes())?;
+            if durability == Durability::Synced {
+                file.sync_data()?;
+            }
+            fs::rename(&temporary, &path)?;
+            match durability {
+                Durability::Synced => File::open(directory)?.sync_all(),
+                Durability::Written => Ok(()),
+            }
+        })();
+        if written.is_err() {
+            let _ = fs::remove_file(&temporary);
+        }
+        failed("write", &path, written)
+    }
+
+    pub(super) fn remove(&self, key: &Key) -> Result<(), DiskError> {
+        let path = self.path(key);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => failed("remove", &path, removed),
+        }
+    }
+}
+
+fn failed<T>(operation: &'static str, path: &Path, result: io::Result<T>) -> Result<T, DiskError> {
+    result.map_err(|source| DiskError { operation, path: path.to_owned(), source })
+}
+
+fn names(directory: &Path) -> Result<Vec<String>, DiskError> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => failed("read", directory, entries)?,
+    };
+    let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    failed("read", directory, names.collect())
+}
+
+/// Anything but metadata and status.
+pub(super) fn without_status(object: &Object) -> Value {
+    let mut value = object.to_value();
+    if let Some(map) = value.as_object_mut() {
+        map.remove("metadata");
+        map.remove("status");
+    }
+    value
+}
+
+/// Whether a change has to be on disk: anything but a status that can be found out again.
+pub(super) fn is_kept(before: &Object, after: &Object) -> bool {
+    let finished = |object: &Object| match object {
+        Object::Pod(pod) => {
+            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+            matches!(phase, Some("Succeeded" | "Failed"))
+        }
+        _ => false,
+    };
+    let kept_with_status = [Kind::Job, Kind::CronJob, Kind::PersistentVolume, Kind::PersistentVolumeClaim];
+    let metadata = |object: &Object| {
+        let mut metadata = object.metadata().clone();
+        metadata.resource_version = None;
+        metadata
+    };
+    kept_with_status.contains(&after.kind())
+        || finished(after)
+        || metadata(before) != metadata(after)
+        || without_status(before) != without_status(after)
+}
+
+/// A random (version 4) UUID, from the kernel.
+pub(super) fn new_uid() -> String {
+    let uuid = fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default();
+    uuid.trim().to_owned()
+}
