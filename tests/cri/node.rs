@@ -195,8 +195,12 @@ impl Node {
 
     /// The server's pid, as this process sees it.
     pub fn server_pid(&self) -> i32 {
-        let nsenter = self.server().as_ref().expect("a server").pid();
-        support::wait_for("rcrun-cri's process", 5, || {
+        self.child_of(self.server().as_ref().expect("a server").pid())
+    }
+
+    /// The pid of what this invocation of [`Node::command`] runs, as this process sees it.
+    pub fn child_of(&self, nsenter: i32) -> i32 {
+        support::wait_for("a process on the node", 5, || {
             processes_of(&self.cgroup.join("main")).into_iter().find(|pid| parent(*pid) == Some(nsenter))
         })
     }

@@ -1,12 +1,24 @@
 //! The loop: changes of objects and of the runtime come in, [`crate::reconcile`] decides, steps go out to the runtime.
+//!
+//! [`turn`] is the loop, on one task that alone holds what is observed; [`step`] does one step, on a task of its own; [`observe`]
+//! asks the runtime, once at the start, when one of its events says that something ended, and now and then. Whatever is lost when the
+//! process ends is found again there: containers carry their Pod's uid, their attempt and the hash of their spec.
 
-use std::net::IpAddr;
+mod events;
+mod facts;
+pub mod hook;
+mod image;
+mod observe;
+pub mod probe;
+mod step;
+mod store;
+mod turn;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::cri::Runtime;
 use crate::metrics::Counters;
-use crate::reconcile::observed::NodeFacts;
 use crate::spec;
 use crate::store::Store;
 
@@ -23,6 +35,7 @@ pub struct Node {
     pub settings: Arc<spec::Settings>,
     /// The agent's directory.
     pub state: PathBuf,
+    known: Arc<image::Known>,
 }
 
 impl Node {
@@ -34,23 +47,11 @@ impl Node {
         settings: spec::Settings,
         state: PathBuf,
     ) -> Self {
-        Self { store, runtime, counters, settings: Arc::new(settings), state }
-    }
-}
-
-impl NodeFacts {
-    /// The host's name and addresses, where they are not given.
-    pub fn of_host(name: Option<String>, addresses: Vec<IpAddr>) -> anyhow::Result<Self> {
-        let name = match name {
-            Some(name) => name,
-            None => rustix::system::uname().nodename().to_string_lossy().to_lowercase(),
-        };
-        Ok(Self { name, addresses })
+        Self { store, runtime, counters, settings: Arc::new(settings), state, known: Arc::default() }
     }
 }
 
 /// Runs until the process ends.
 pub async fn run(node: Node) -> anyhow::Result<()> {
-    let _ = node;
-    std::future::pending().await
+    turn::Turns::new(node).run().await
 }

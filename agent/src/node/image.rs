@@ -1,0 +1,124 @@
+//! Images: what is there, and pulls.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use k8s_openapi::api::core::v1::Pod;
+use tonic::{Code, Status};
+
+use crate::cri::api;
+use crate::reconcile::pod::Outcome;
+use crate::spec;
+
+/// Images that were asked about, by their ids: a start does not ask again.
+#[derive(Default)]
+pub struct Known(Mutex<BTreeMap<String, Arc<api::Image>>>);
+
+impl Known {
+    fn keep(&self, image: api::Image) -> Arc<api::Image> {
+        let image = Arc::new(image);
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(image.id.clone(), image.clone());
+        image
+    }
+
+    fn get(&self, id: &str) -> Option<Arc<api::Image>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    fn forget(&self, id: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+}
+
+impl super::Node {
+    /// The image with this id or name, if it is there.
+    pub(super) async fn image(&self, name: &str, handler: &str) -> Result<Option<Arc<api::Image>>, Status> {
+        let image = api::ImageSpec { image: name.into(), runtime_handler: handler.into(), ..Default::default() };
+        let request = api::ImageStatusRequest { image: Some(image), verbose: false };
+        let answer = self.runtime.images().image_status(request).await?.into_inner();
+        Ok(answer.image.map(|image| self.known.keep(image)))
+    }
+
+    /// The image that a Pull found.
+    pub(super) async fn image_by_id(&self, id: &str, handler: &str) -> Result<Option<Arc<api::Image>>, Status> {
+        match self.known.get(id) {
+            Some(image) => Ok(Some(image)),
+            None => self.image(id, handler).await,
+        }
+    }
+
+    /// After a container could not be created of it, it is asked about anew.
+    pub(super) fn forget_image(&self, id: &str) {
+        self.known.forget(id);
+    }
+
+    /// Sees that a container's image is there, by its pull policy.
+    pub(super) async fn pull(&self, pod: &Pod, container: &str) -> Outcome {
+        let Some(container) = super::step::container_of(pod, container) else {
+            return failed("InvalidImageName", format!("no container {container}"));
+        };
+        let name = container.image.as_deref().unwrap_or_default();
+        let (handler, secrets) = self.store.read(|objects| {
+            (spec::runtime_handler(pod, objects), spec::pull_secrets(pod, name, objects))
+        });
+        let handler = match handler {
+            Ok(handler) => handler,
+            Err(error) => return failed(error.reason, error.message),
+        };
+        let policy = container.image_pull_policy.as_deref().unwrap_or("IfNotPresent");
+        if policy != "Always" {
+            match self.image(name, &handler).await {
+                Ok(Some(image)) => return Outcome::Image { id: image.id.clone() },
+                Ok(None) if policy == "Never" => {
+                    let message = format!("image {name} is not here, and imagePullPolicy Never forbids to pull it");
+                    return failed("ErrImageNeverPull", message);
+                }
+                Ok(None) => {}
+                Err(status) => return of_status("ImageInspectError", name, &status),
+            }
+        }
+        self.pull_with(pod, name, &handler, secrets).await
+    }
+
+    /// With each login until one is right; without any where there are none.
+    async fn pull_with(&self, pod: &Pod, name: &str, handler: &str, secrets: Vec<api::AuthConfig>) -> Outcome {
+        let logins = match secrets.is_empty() {
+            true => vec![None],
+            false => secrets.into_iter().map(Some).collect(),
+        };
+        let mut last = None;
+        for auth in logins {
+            let image = api::ImageSpec { image: name.into(), runtime_handler: handler.into(), ..Default::default() };
+            let sandbox_config = spec::sandbox(pod, 0, &self.settings).ok();
+            let request = api::PullImageRequest { image: Some(image), auth, sandbox_config };
+            match self.runtime.images().pull_image(request).await {
+                Ok(answer) => {
+                    let reference = answer.into_inner().image_ref;
+                    return match self.image(&reference, handler).await {
+                        Ok(Some(image)) => Outcome::Image { id: image.id.clone() },
+                        Ok(None) => failed("ErrImagePull", format!("image {name} was pulled and is not there")),
+                        Err(status) => of_status("ErrImagePull", name, &status),
+                    };
+                }
+                Err(status) => last = Some(status),
+            }
+        }
+        let status = last.unwrap_or_else(|| Status::internal("nothing was tried"));
+        of_status("ErrImagePull", name, &status)
+    }
+}
+
+fn failed(reason: &str, message: String) -> Outcome {
+    Outcome::Failed { reason: reason.into(), message }
+}
+
+fn of_status(reason: &str, name: &str, status: &Status) -> Outcome {
+    let reason = match (status.code(), status.message()) {
+        (Code::InvalidArgument, _) => "InvalidImageName",
+        (_, message) if message.starts_with("RegistryUnavailable") => "RegistryUnavailable",
+        (_, message) if message.starts_with("SignatureValidationFailed") => "SignatureValidationFailed",
+        _ => reason,
+    };
+    failed(reason, format!("image {name}: {}", status.message()))
+}

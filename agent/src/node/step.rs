@@ -1,0 +1,349 @@
+//! One step of a Pod's life, done at the runtime.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Container, Pod};
+use tonic::{Code, Status};
+
+use super::{Node, hook, observe, probe};
+use crate::cri::{api, log_directory};
+use crate::reconcile::observed::{ProbeKind, Sandbox};
+use crate::reconcile::pod::{Outcome, PodStep};
+use crate::{spec, volumes};
+
+/// A step, and what is known of its Pod.
+pub struct Job {
+    /// None: the Pod has no object any more.
+    pub pod: Option<Arc<Pod>>,
+    /// Its uid.
+    pub uid: String,
+    /// For the logs' place.
+    pub namespace: String,
+    /// For the logs' place.
+    pub name: String,
+    /// The newest one.
+    pub sandbox: Option<Sandbox>,
+    /// Id of the image, of a Start.
+    pub image: Option<String>,
+    /// What to do.
+    pub step: PodStep,
+}
+
+/// The container of a Pod with this name, init containers too.
+pub fn container_of<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
+    let spec = pod.spec.as_ref()?;
+    spec.init_containers.iter().flatten().chain(&spec.containers).find(|container| container.name == name)
+}
+
+/// What a container writes its last words to.
+pub fn termination_file(state: &Path, uid: &str, container: &str, attempt: u32) -> PathBuf {
+    volumes::directory(state, uid).join("containers").join(container).join(attempt.to_string())
+}
+
+/// The /etc/hosts of a Pod's containers.
+pub fn hosts_file(state: &Path, uid: &str) -> PathBuf {
+    volumes::directory(state, uid).join("etc-hosts")
+}
+
+fn failed(reason: &str, message: impl Into<String>) -> Outcome {
+    Outcome::Failed { reason: reason.into(), message: message.into() }
+}
+
+/// What is not there any more needs nothing more.
+fn gone<T>(reason: &str, answer: Result<T, Status>) -> Outcome {
+    match answer {
+        Ok(_) => Outcome::Done,
+        Err(status) if status.code() == Code::NotFound => Outcome::Done,
+        Err(status) => failed(reason, status.message()),
+    }
+}
+
+impl Node {
+    /// Does a step. Nothing it calls waits for ever: the runtime's calls end with the runtime.
+    pub async fn perform(&self, job: Job) -> Outcome {
+        let mut runtime = self.runtime.runtime();
+        match (&job.step, job.pod.as_deref()) {
+            (PodStep::StopSandbox { id }, _) => {
+                let request = api::StopPodSandboxRequest { pod_sandbox_id: id.clone() };
+                gone("FailedKillPod", runtime.stop_pod_sandbox(request).await)
+            }
+            (PodStep::RemoveSandbox { id }, _) => {
+                let request = api::RemovePodSandboxRequest { pod_sandbox_id: id.clone() };
+                gone("FailedKillPod", runtime.remove_pod_sandbox(request).await)
+            }
+            (PodStep::RemoveContainer { id, .. }, _) => {
+                let request = api::RemoveContainerRequest { container_id: id.clone() };
+                gone("FailedKillPod", runtime.remove_container(request).await)
+            }
+            (PodStep::TearDown, _) => self.tear_down(&job).await,
+            (PodStep::Stop { container, id, grace, pre_stop, .. }, pod) => {
+                let pod = pod.filter(|_| *pre_stop);
+                self.stop(pod, container, id, *grace, job.sandbox.as_ref()).await
+            }
+            (_, None) => failed("Gone", "the Pod has no object any more"),
+            (PodStep::PrepareVolumes, Some(pod)) => self.prepare(pod, &job.uid).await,
+            (PodStep::RunSandbox { attempt }, Some(pod)) => self.run_sandbox(pod, *attempt).await,
+            (PodStep::Pull { container }, Some(pod)) => self.pull(pod, container).await,
+            (PodStep::Start { container, attempt }, Some(pod)) => {
+                let done = self.start(pod, container, *attempt, &job).await;
+                done.unwrap_or_else(|outcome| outcome)
+            }
+            (PodStep::PostStart { container, id }, Some(pod)) => {
+                self.post_start(pod, container, id, &addresses(self, pod, job.sandbox.as_ref())).await
+            }
+            (PodStep::Probe { container, id, kind }, Some(pod)) => {
+                self.probe(pod, container, id, *kind, &addresses(self, pod, job.sandbox.as_ref())).await
+            }
+        }
+    }
+
+    async fn prepare(&self, pod: &Pod, uid: &str) -> Outcome {
+        let plan = match self.store.read(|objects| volumes::plan(pod, objects)) {
+            Ok(plan) => plan,
+            Err(error) => return failed("FailedMount", error.to_string()),
+        };
+        let revision = plan.revision;
+        let directory = volumes::directory(&self.state, uid);
+        match blocking(move || volumes::prepare(&plan, &directory)).await {
+            Ok(()) => Outcome::Volumes(revision),
+            Err(error) => failed("FailedMount", error.to_string()),
+        }
+    }
+
+    async fn run_sandbox(&self, pod: &Pod, attempt: u32) -> Outcome {
+        let config = match spec::sandbox(pod, attempt, &self.settings) {
+            Ok(config) => config,
+            Err(error) => return failed(error.reason, error.message),
+        };
+        let handler = match self.store.read(|objects| spec::runtime_handler(pod, objects)) {
+            Ok(handler) => handler,
+            Err(error) => return failed(error.reason, error.message),
+        };
+        if let Err(error) = std::fs::create_dir_all(&config.log_directory) {
+            return failed("FailedCreatePodSandBox", format!("cannot make {}: {error}", config.log_directory));
+        }
+        let mut runtime = self.runtime.runtime();
+        let request = api::RunPodSandboxRequest { config: Some(config), runtime_handler: handler };
+        let id = match runtime.run_pod_sandbox(request).await {
+            Ok(answer) => answer.into_inner().pod_sandbox_id,
+            Err(status) => return failed("FailedCreatePodSandBox", status.message()),
+        };
+        let request = api::PodSandboxStatusRequest { pod_sandbox_id: id.clone(), verbose: false };
+        match runtime.pod_sandbox_status(request).await.map(|answer| answer.into_inner().status) {
+            Ok(Some(status)) => Outcome::Sandbox(observe::sandbox(&status)),
+            Ok(None) => failed("FailedCreatePodSandBox", format!("sandbox {id} has no status")),
+            Err(status) => failed("FailedCreatePodSandBox", status.message()),
+        }
+    }
+
+    async fn start(&self, pod: &Pod, name: &str, attempt: u32, job: &Job) -> Result<Outcome, Outcome> {
+        const CONFIG: &str = "CreateContainerConfigError";
+        let container = container_of(pod, name).ok_or_else(|| failed(CONFIG, format!("no container {name}")))?;
+        let sandbox = job.sandbox.as_ref().ok_or_else(|| failed(CONFIG, "the Pod has no sandbox"))?;
+        let (handler, plan) = self.store.read(|objects| {
+            (spec::runtime_handler(pod, objects), volumes::plan(pod, objects))
+        });
+        let handler = handler.map_err(|error| failed(error.reason, error.message))?;
+        let plan = plan.map_err(|error| failed(CONFIG, error.to_string()))?;
+        let id = job.image.clone().unwrap_or_default();
+        let image = self.image_by_id(&id, &handler).await.map_err(|status| failed("ImageInspectError", status.message()))?;
+        let image = image.ok_or_else(|| failed("ErrImageNeverPull", format!("image {id} is not here any more")))?;
+        let addresses = addresses(self, pod, Some(sandbox));
+        let env = self.store.read(|objects| spec::environment(pod, container, objects, &addresses, &self.settings));
+        let env = env.map_err(|error| failed(error.reason, error.message))?;
+        let files = Files {
+            hosts: spec::hosts_file(pod, &addresses, &self.settings),
+            hosts_at: hosts_file(&self.state, &job.uid),
+            termination: termination_file(&self.state, &job.uid, name, attempt),
+            logs: log_directory(&self.settings.logs, &job.namespace, &job.name, &job.uid).join(name),
+            volumes: volumes::directory(&self.state, &job.uid),
+        };
+        let (pod_, container_) = (pod.clone(), container.clone());
+        let (mounts, hosts_file, termination) = blocking(move || {
+            let mounts = files.make(&pod_, &container_, &plan, &env)?;
+            Ok((mounts, files.hosts.is_some().then_some(files.hosts_at), files.termination))
+        })
+        .await
+        .map_err(|message: String| failed(CONFIG, message))?;
+        let config = self.store.read(|objects| {
+            let inputs = spec::ContainerInputs {
+                objects,
+                addresses: &addresses,
+                mounts,
+                image: &image,
+                attempt,
+                hosts_file: hosts_file.as_deref(),
+                termination_file: Some(&termination),
+            };
+            spec::container(pod, container, &inputs, &self.settings)
+        });
+        let config = config.map_err(|error| failed(error.reason, error.message))?;
+        self.create_and_start(pod, sandbox, config).await.inspect_err(|_| self.forget_image(&id))
+    }
+
+    async fn create_and_start(
+        &self,
+        pod: &Pod,
+        sandbox: &Sandbox,
+        config: api::ContainerConfig,
+    ) -> Result<Outcome, Outcome> {
+        let sandbox_config = spec::sandbox(pod, sandbox.attempt, &self.settings);
+        let sandbox_config = sandbox_config.map_err(|error| failed(error.reason, error.message))?;
+        let mut runtime = self.runtime.runtime();
+        let request = api::CreateContainerRequest {
+            pod_sandbox_id: sandbox.id.clone(),
+            config: Some(config),
+            sandbox_config: Some(sandbox_config),
+        };
+        let created = runtime.create_container(request).await;
+        let id = created.map_err(|status| failed("CreateContainerError", status.message()))?.into_inner().container_id;
+        let request = api::StartContainerRequest { container_id: id.clone() };
+        if let Err(status) = runtime.start_container(request).await {
+            // Not to be found as a container that was created and never started.
+            let _ = runtime.remove_container(api::RemoveContainerRequest { container_id: id }).await;
+            return Err(failed("RunContainerError", status.message()));
+        }
+        let request = api::ContainerStatusRequest { container_id: id.clone(), verbose: false };
+        match runtime.container_status(request).await.map(|answer| answer.into_inner().status) {
+            Ok(Some(status)) => Ok(Outcome::Container(observe::container(&status, &sandbox.id, &self.state))),
+            Ok(None) => Err(failed("RunContainerError", format!("container {id} has no status"))),
+            Err(status) => Err(failed("RunContainerError", status.message())),
+        }
+    }
+
+    async fn post_start(&self, pod: &Pod, name: &str, id: &str, addresses: &[IpAddr]) -> Outcome {
+        let container = container_of(pod, name);
+        let hook = container.and_then(|container| Some((container, container.lifecycle.as_ref()?.post_start.as_ref()?)));
+        let Some((container, handler)) = hook else { return Outcome::Done };
+        // As long as the container's start may take: kubelet has no limit of its own.
+        let limit = Duration::from_secs(120);
+        match hook::call(&self.runtime, pod, container, id, handler, addresses, limit).await {
+            Ok(()) => Outcome::Done,
+            Err(message) => failed("FailedPostStartHook", message),
+        }
+    }
+
+    async fn probe(&self, pod: &Pod, name: &str, id: &str, kind: ProbeKind, addresses: &[IpAddr]) -> Outcome {
+        let asked = container_of(pod, name).and_then(|container| {
+            let probe = match kind {
+                ProbeKind::Startup => &container.startup_probe,
+                ProbeKind::Liveness => &container.liveness_probe,
+                ProbeKind::Readiness => &container.readiness_probe,
+            };
+            Some((container, probe.as_ref()?))
+        });
+        let Some((container, probe)) = asked else { return failed("Gone", "there is no such probe") };
+        let start = std::time::Instant::now();
+        let (success, message) = probe::ask(&self.runtime, pod, container, id, probe, addresses).await;
+        let metadata = &pod.metadata;
+        let (namespace, pod) = (metadata.namespace.as_deref(), metadata.name.as_deref());
+        let (namespace, pod) = (namespace.unwrap_or_default(), pod.unwrap_or_default());
+        self.counters.probe(namespace, pod, name, kind, success, start.elapsed());
+        Outcome::Probe { success, message }
+    }
+
+    /// The hook's time is part of the grace, of which two seconds are left for the signal.
+    async fn stop(
+        &self,
+        pod: Option<&Pod>,
+        name: &str,
+        id: &str,
+        grace: Duration,
+        sandbox: Option<&Sandbox>,
+    ) -> Outcome {
+        let start = std::time::Instant::now();
+        let container = pod.and_then(|pod| Some((pod, container_of(pod, name)?)));
+        if let Some((pod, container)) = container
+            && let Some(handler) = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref())
+            && !grace.is_zero()
+        {
+            let addresses = addresses(self, pod, sandbox);
+            if let Err(message) = hook::call(&self.runtime, pod, container, id, handler, &addresses, grace).await {
+                tracing::info!(container = id, "preStop hook: {message}");
+            }
+        }
+        let least = if grace.is_zero() { Duration::ZERO } else { Duration::from_secs(2).min(grace) };
+        let left = grace.saturating_sub(start.elapsed()).max(least);
+        let timeout = i64::try_from(left.as_secs()).unwrap_or(i64::MAX);
+        let request = api::StopContainerRequest { container_id: id.into(), timeout };
+        gone("FailedKillPod", self.runtime.runtime().stop_container(request).await)
+    }
+
+    async fn tear_down(&self, job: &Job) -> Outcome {
+        let directory = volumes::directory(&self.state, &job.uid);
+        let logs = log_directory(&self.settings.logs, &job.namespace, &job.name, &job.uid);
+        let done = blocking(move || {
+            volumes::tear_down(&directory).map_err(|error| error.to_string())?;
+            match std::fs::remove_dir_all(&logs) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    Err(format!("cannot remove {}: {error}", logs.display()))
+                }
+                _ => Ok(()),
+            }
+        });
+        match done.await {
+            Ok(()) => Outcome::Done,
+            Err(message) => failed("FailedUnmount", message),
+        }
+    }
+}
+
+/// What a container finds beside its image.
+struct Files {
+    hosts: Option<String>,
+    hosts_at: PathBuf,
+    termination: PathBuf,
+    logs: PathBuf,
+    volumes: PathBuf,
+}
+
+impl Files {
+    fn make(
+        &self,
+        pod: &Pod,
+        container: &Container,
+        plan: &volumes::Plan,
+        env: &std::collections::BTreeMap<String, String>,
+    ) -> Result<Vec<spec::VolumeMount>, String> {
+        let made = |path: &Path, done: std::io::Result<()>| {
+            done.map_err(|error| format!("cannot make {}: {error}", path.display()))
+        };
+        made(&self.logs, std::fs::create_dir_all(&self.logs))?;
+        let parent = self.termination.parent().unwrap_or(&self.termination);
+        made(parent, std::fs::create_dir_all(parent))?;
+        made(&self.termination, open_to_all(&self.termination))?;
+        if let Some(text) = &self.hosts
+            && std::fs::read_to_string(&self.hosts_at).ok().as_ref() != Some(text)
+        {
+            made(&self.hosts_at, std::fs::write(&self.hosts_at, text))?;
+        }
+        volumes::mounts(pod, container, plan, &self.volumes, env).map_err(|error| error.to_string())
+    }
+}
+
+/// Whatever user the container runs as may write its last words.
+fn open_to_all(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::write(path, "")?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))
+}
+
+/// The Pod's addresses; the node's in its network.
+fn addresses(node: &Node, pod: &Pod, sandbox: Option<&Sandbox>) -> Vec<IpAddr> {
+    match pod.spec.as_ref().and_then(|spec| spec.host_network) {
+        Some(true) => node.settings.node.addresses.clone(),
+        _ => sandbox.map(|sandbox| sandbox.addresses.clone()).unwrap_or_default(),
+    }
+}
+
+async fn blocking<T: Send + 'static, E: Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, E> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}

@@ -1,0 +1,133 @@
+//! A node with a runtime and the agent, and kubectl's verbs there.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::node::Node;
+use crate::programs;
+use crate::support::{self, Invocation, Outcome, Running};
+
+/// One machine. Dropping it deletes all Pods, ends the agent, and fails the test where something is left (see [`Node`]).
+pub struct Cluster {
+    agent: Mutex<Option<Running>>,
+    pub node: Node,
+}
+
+impl Cluster {
+    /// With rcrun-cri and an agent without manifests. Err is a reason to skip the test.
+    pub fn new() -> Result<Self, String> {
+        let cluster = Self { agent: Mutex::default(), node: Node::new()? };
+        cluster.start(&[]);
+        Ok(cluster)
+    }
+
+    /// The agent's program on the node with these arguments.
+    pub fn program(&self, args: &[&str]) -> Invocation {
+        let program = programs::agent();
+        self.node.command(&[&[program.to_str().expect("UTF-8")], args].concat())
+    }
+
+    /// Starts the agent, and waits until it answers.
+    pub fn start(&self, args: &[&str]) {
+        let own = ["--log-level", "debug", "--ingress-http", "0.0.0.0:80", "--ingress-https", "0.0.0.0:443"];
+        let mut agent = self.program(&[&own, args].concat()).limit(3600).spawn();
+        support::wait_for("the agent's answer", 20, || {
+            if let Some(status) = agent.child.try_wait().expect("wait") {
+                panic!("rcrun-agent ended with {status}: {}", agent.stderr());
+            }
+            self.program(&["get", "namespaces"]).wait().status.success().then_some(())
+        });
+        *self.agent() = Some(agent);
+    }
+
+    fn agent(&self) -> MutexGuard<'_, Option<Running>> {
+        self.agent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The agent's pid, as this process sees it.
+    pub fn agent_pid(&self) -> i32 {
+        let nsenter = self.agent().as_ref().expect("an agent").pid();
+        self.node.child_of(nsenter)
+    }
+
+    /// Ends the agent with a signal; its log.
+    pub fn end(&self, signal: Signal) -> String {
+        let pid = rustix::process::Pid::from_raw(self.agent_pid()).expect("a pid");
+        rustix::process::kill_process(pid, signal).expect("kill");
+        let mut agent = self.agent().take().expect("an agent");
+        support::wait_for("the agent's end", 20, || agent.child.try_wait().expect("wait"));
+        agent.stderr()
+    }
+
+    /// What the agent has logged.
+    pub fn log(&self) -> String {
+        self.agent().as_ref().map(Running::stderr).unwrap_or_default()
+    }
+
+    /// A verb, done.
+    pub fn verb(&self, args: &[&str]) -> Outcome {
+        self.program(args).wait()
+    }
+
+    /// A verb that succeeds; what it printed.
+    #[track_caller]
+    pub fn ok(&self, args: &[&str]) -> String {
+        self.verb(args).success().stdout
+    }
+
+    /// Applies manifests that are right.
+    #[track_caller]
+    pub fn apply(&self, manifests: &str) -> String {
+        self.try_apply(manifests).success().stdout
+    }
+
+    /// Applies manifests.
+    pub fn try_apply(&self, manifests: &str) -> Outcome {
+        self.program(&["apply", "-f", "-"]).stdin(manifests).wait()
+    }
+
+    /// An object: `get KIND NAME -o json`, of the namespace default. None: it is not there.
+    pub fn object(&self, kind: &str, name: &str) -> Option<Value> {
+        let outcome = self.verb(&["get", kind, name, "-o", "json"]);
+        outcome.status.success().then(|| outcome.json())
+    }
+
+    /// Waits until an object is as wanted.
+    #[track_caller]
+    pub fn wait(&self, kind: &str, name: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        support::wait_for(&format!("{kind} {name}: {what}"), 60, || self.object(kind, name).filter(&wanted))
+    }
+
+    /// Waits for a Pod's condition Ready.
+    #[track_caller]
+    pub fn ready(&self, name: &str) -> Value {
+        self.wait("pod", name, "ready", is_ready)
+    }
+
+    /// Waits until an object is gone.
+    #[track_caller]
+    pub fn gone(&self, kind: &str, name: &str) {
+        support::wait_for(&format!("the end of {kind} {name}"), 60, || self.object(kind, name).is_none().then_some(()));
+    }
+}
+
+/// Whether a Pod is ready.
+pub fn is_ready(pod: &Value) -> bool {
+    let conditions = pod["status"]["conditions"].as_array();
+    conditions.into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True")
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("rcrun-agent's log:\n{}", self.log());
+            return;
+        }
+        if self.agent().is_some() {
+            self.verb(&["delete", "deployments,statefulsets,daemonsets,cronjobs,jobs,pods", "--all", "-A", "--now"]).success();
+            self.end(Signal::TERM);
+        }
+    }
+}

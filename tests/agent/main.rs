@@ -1,0 +1,36 @@
+//! rcrun-agent from end to end, on nodes of its own with rcrun-cri or containerd: each test one behaviour.
+//!
+//! ```text
+//! #[test]
+//! fn a_pod_runs() {
+//!     let cluster = cluster!();
+//!     cluster.apply("...");
+//!     cluster.ready("web");
+//! }
+//! ```
+//! The cluster's end deletes everything and fails the test where something is left.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+/// A cluster, or a return from the test with a SKIP line where none can be.
+macro_rules! cluster {
+    () => {
+        $crate::support::require!($crate::cluster::Cluster::new())
+    };
+}
+
+#[allow(dead_code)]
+#[path = "../cri/calls.rs"]
+mod calls;
+// No test uses all of it.
+#[allow(dead_code)]
+mod cluster;
+#[allow(dead_code)]
+#[path = "../images/fixtures/mod.rs"]
+mod fixtures;
+#[allow(dead_code)]
+#[path = "../cri/node.rs"]
+mod node;
+mod pods;
+mod programs;
