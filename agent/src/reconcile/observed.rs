@@ -23,6 +23,8 @@ pub struct NodeFacts {
     pub name: String,
     /// Its addresses, the first of each family; in a Pod's status.hostIPs.
     pub addresses: Vec<IpAddr>,
+    /// As the runtime calls itself: `containerd`. It is the scheme of status.containerStatuses' containerID.
+    pub runtime: String,
 }
 
 /// What is known of one Pod.
@@ -50,10 +52,47 @@ pub struct PodObserved {
     pub hooks: BTreeMap<String, Option<Failure>>,
     /// Results of probes, by container id.
     pub probes: BTreeMap<(String, ProbeKind), ProbeHistory>,
-    /// Restarts that wait, by container name.
+    /// How long restarts have to wait, by container name.
     pub backoff: BTreeMap<String, Backoff>,
-    /// Containers that were told to end, by id: by when they are killed, and the reason that is told.
-    pub stopping: BTreeMap<String, String>,
+    /// Containers that were told to end, by id.
+    pub stopping: BTreeMap<String, Stopping>,
+    /// Containers that were started since the agent was, by id. What others were told before is unknown.
+    pub own: BTreeSet<String>,
+    /// Sandboxes that the runtime was told to stop since the agent started, by id.
+    pub stopped: BTreeSet<String>,
+    /// Why stops and removals failed.
+    pub end_failures: BTreeMap<Target, Failure>,
+}
+
+impl PodObserved {
+    /// Whether nothing is left to be known, so that it may be forgotten once there is no object.
+    pub fn is_over(&self) -> bool {
+        self.sandboxes.is_empty()
+            && self.containers.is_empty()
+            && self.busy.is_empty()
+            && self.volumes == Volumes::Gone
+    }
+
+    /// The newest sandbox.
+    pub fn sandbox(&self) -> Option<&Sandbox> {
+        self.sandboxes.iter().max_by_key(|sandbox| sandbox.attempt)
+    }
+
+    /// Containers of a name, the newest first.
+    pub fn named<'a>(&'a self, name: &str) -> Vec<&'a Container> {
+        let mut found: Vec<_> = self.containers.iter().filter(|container| container.name == name).collect();
+        found.sort_by_key(|container| std::cmp::Reverse(container.attempt));
+        found
+    }
+
+    /// Forgets what is remembered of a container.
+    pub(super) fn forget(&mut self, id: &str) {
+        self.containers.retain(|container| container.id != id);
+        self.probes.retain(|(of, _), _| of != id);
+        self.hooks.remove(id);
+        self.stopping.remove(id);
+        self.own.remove(id);
+    }
 }
 
 /// A Pod's sandbox.
@@ -111,8 +150,14 @@ pub enum State {
 pub enum Target {
     Volumes,
     Sandbox,
-    /// A container of this name: pull, create, start, stop, remove, hooks.
+    /// The image of a container of this name.
+    Image(String),
+    /// A container of this name: create, start, stop, remove.
     Container(String),
+    /// The postStart hook of a container of this id.
+    PostStart(String),
+    /// A container of this id that is being stopped and has to end sooner.
+    Kill(String),
     /// A probe of a container of this id.
     Probe(String, ProbeKind),
 }
@@ -168,7 +213,7 @@ pub struct ProbeHistory {
     pub at: Timestamp,
     /// Of the last answer.
     pub success: bool,
-    /// Answers like the last one, in a row.
+    /// Answers like the last one, in a row. 0: there was none yet.
     pub in_a_row: u32,
     /// What has been decided by thresholds. None: nothing yet.
     pub verdict: Option<bool>,
@@ -176,11 +221,22 @@ pub struct ProbeHistory {
     pub message: String,
 }
 
-/// A container that ended and waits for its next start.
+/// How long a container's next start has to wait after its end.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Backoff {
-    /// Seconds: 10, doubled each time to 300; forgotten after ten minutes' run.
+    /// 10, doubled with each start to 300; forgotten after ten minutes' run.
     pub seconds: u32,
-    /// When it may start again.
+    /// When it was started last.
+    pub at: Timestamp,
+}
+
+/// A container that was told to end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stopping {
+    /// When it is killed at the latest.
     pub until: Timestamp,
+    /// Whether another one follows, whatever the exit code and the restartPolicy say.
+    pub restart: bool,
+    /// When the runtime said that it has ended. Then it will be seen ended soon.
+    pub done: Option<Timestamp>,
 }
