@@ -109,7 +109,9 @@ impl Cluster {
     /// Waits until an object is gone.
     #[track_caller]
     pub fn gone(&self, kind: &str, name: &str) {
-        support::wait_for(&format!("the end of {kind} {name}"), 60, || self.object(kind, name).is_none().then_some(()));
+        support::wait_for(&format!("the end of {kind} {name}"), 60, || {
+            self.object(kind, name).is_none().then_some(())
+        });
     }
 }
 
@@ -126,7 +128,14 @@ impl Drop for Cluster {
             return;
         }
         if self.agent().is_some() {
-            self.verb(&["delete", "deployments,statefulsets,daemonsets,cronjobs,jobs,pods", "--all", "-A", "--now"]).success();
+            self.verb(&[
+                "delete",
+                "deployments,statefulsets,daemonsets,cronjobs,jobs,pods",
+                "--all",
+                "-A",
+                "--now",
+            ])
+            .success();
             self.end(Signal::TERM);
         }
     }
