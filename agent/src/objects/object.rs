@@ -102,6 +102,16 @@ macro_rules! objects {
                 Ok(match kind { $(Kind::$kind => Self::$kind(Arc::new(serde_json::from_value(value)?))),* })
             }
 
+            /// The same, with the path of what is of a wrong type; slower.
+            pub fn from_value_with_path(kind: Kind, value: Value) -> Result<Self, (String, String)> {
+                let wrong = |error: serde_path_to_error::Error<serde_json::Error>| {
+                    (error.path().to_string(), error.into_inner().to_string())
+                };
+                Ok(match kind {
+                    $(Kind::$kind => Self::$kind(Arc::new(serde_path_to_error::deserialize(value).map_err(wrong)?))),*
+                })
+            }
+
             /// As JSON, with `apiVersion` and `kind`.
             pub fn to_value(&self) -> Value {
                 let value = match self { $(Self::$kind(object) => serde_json::to_value(&**object)),* };

@@ -1,5 +1,7 @@
 //! Whether an object is right in itself: names, ranges, references within it. And whether it may replace another.
 
+pub mod names;
+
 use super::Object;
 
 /// A rule that is broken: at which path, and how.
