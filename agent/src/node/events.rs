@@ -1,11 +1,12 @@
 //! Events: what people are told happened, in memory, the last thousand of the last hour.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
+use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 use crate::objects::{Key, Kind, Object, Typed};
 use crate::reconcile::EventType;
+use crate::reconcile::pod::Notice;
 use crate::store::{Durability, Store};
 
 /// At most so many are kept.
@@ -14,7 +15,15 @@ const KEPT: usize = 1000;
 const AGE: SignedDuration = SignedDuration::from_hours(1);
 
 /// Tells of an object. What was told of it in the same words is counted.
-pub fn tell(store: &Store, about: &Key, uid: &str, kind: EventType, reason: &str, message: &str, now: Timestamp) {
+pub fn tell(
+    store: &Store,
+    about: &Key,
+    uid: &str,
+    kind: EventType,
+    reason: &str,
+    message: &str,
+    now: Timestamp,
+) {
     let namespace = if about.namespace.is_empty() { "default" } else { &about.namespace };
     let name = format!("{}.{:016x}", about.name, number_of(about, uid, reason, message));
     let key = Key::new(Kind::Event, namespace, &name);
@@ -53,6 +62,13 @@ pub fn tell(store: &Store, about: &Key, uid: &str, kind: EventType, reason: &str
     forget_old(store, now);
 }
 
+impl super::Node {
+    /// Tells of a Pod, from within a step.
+    pub(super) fn notice(&self, pod: &Pod, (kind, reason, message): Notice) {
+        tell(&self.store, &pod.key(), pod.uid(), kind, reason, &message, crate::store::now());
+    }
+}
+
 fn forget_old(store: &Store, now: Timestamp) {
     let last = |event: &Event| event.last_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
     let mut events: Vec<_> =
@@ -73,7 +89,8 @@ fn forget_old(store: &Store, now: Timestamp) {
 /// FNV-1a, so that the same words have the same name.
 fn number_of(about: &Key, uid: &str, reason: &str, message: &str) -> u64 {
     let text = [about.kind.name(), &about.name, uid, reason, message].join("\0");
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// Whether an object is an Event: those concern nobody.

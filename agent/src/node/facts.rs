@@ -7,7 +7,8 @@ use crate::reconcile::observed::NodeFacts;
 impl NodeFacts {
     /// The host's name and addresses, where they are not given.
     pub fn of_host(name: Option<String>, addresses: Vec<IpAddr>) -> anyhow::Result<Self> {
-        let name = name.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().to_lowercase());
+        let name =
+            name.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().to_lowercase());
         anyhow::ensure!(!name.is_empty(), "this host has no name: --node-name gives one");
         let addresses = if addresses.is_empty() { addresses_of_host() } else { addresses };
         Ok(Self { name, addresses, ..Self::default() })

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Pod;
 use tonic::{Code, Status};
 
 use crate::cri::api;
-use crate::reconcile::pod::Outcome;
+use crate::reconcile::pod::{Outcome, pulling};
 use crate::spec;
 
 /// Images that were asked about, by their ids: a start does not ask again.
@@ -34,14 +34,19 @@ impl Known {
 impl super::Node {
     /// The image with this id or name, if it is there.
     pub(super) async fn image(&self, name: &str, handler: &str) -> Result<Option<Arc<api::Image>>, Status> {
-        let image = api::ImageSpec { image: name.into(), runtime_handler: handler.into(), ..Default::default() };
+        let image =
+            api::ImageSpec { image: name.into(), runtime_handler: handler.into(), ..Default::default() };
         let request = api::ImageStatusRequest { image: Some(image), verbose: false };
         let answer = self.runtime.images().image_status(request).await?.into_inner();
         Ok(answer.image.map(|image| self.known.keep(image)))
     }
 
     /// The image that a Pull found.
-    pub(super) async fn image_by_id(&self, id: &str, handler: &str) -> Result<Option<Arc<api::Image>>, Status> {
+    pub(super) async fn image_by_id(
+        &self,
+        id: &str,
+        handler: &str,
+    ) -> Result<Option<Arc<api::Image>>, Status> {
         match self.known.get(id) {
             Some(image) => Ok(Some(image)),
             None => self.image(id, handler).await,
@@ -59,9 +64,9 @@ impl super::Node {
             return failed("InvalidImageName", format!("no container {container}"));
         };
         let name = container.image.as_deref().unwrap_or_default();
-        let (handler, secrets) = self.store.read(|objects| {
-            (spec::runtime_handler(pod, objects), spec::pull_secrets(pod, name, objects))
-        });
+        let (handler, secrets) = self
+            .store
+            .read(|objects| (spec::runtime_handler(pod, objects), spec::pull_secrets(pod, name, objects)));
         let handler = match handler {
             Ok(handler) => handler,
             Err(error) => return failed(error.reason, error.message),
@@ -69,9 +74,10 @@ impl super::Node {
         let policy = container.image_pull_policy.as_deref().unwrap_or("IfNotPresent");
         if policy != "Always" {
             match self.image(name, &handler).await {
-                Ok(Some(image)) => return Outcome::Image { id: image.id.clone() },
+                Ok(Some(image)) => return Outcome::Image { id: image.id.clone(), pulled: None },
                 Ok(None) if policy == "Never" => {
-                    let message = format!("image {name} is not here, and imagePullPolicy Never forbids to pull it");
+                    let message =
+                        format!("image {name} is not here, and imagePullPolicy Never forbids to pull it");
                     return failed("ErrImageNeverPull", message);
                 }
                 Ok(None) => {}
@@ -82,22 +88,33 @@ impl super::Node {
     }
 
     /// With each login until one is right; without any where there are none.
-    async fn pull_with(&self, pod: &Pod, name: &str, handler: &str, secrets: Vec<api::AuthConfig>) -> Outcome {
+    async fn pull_with(
+        &self,
+        pod: &Pod,
+        name: &str,
+        handler: &str,
+        secrets: Vec<api::AuthConfig>,
+    ) -> Outcome {
         let logins = match secrets.is_empty() {
             true => vec![None],
             false => secrets.into_iter().map(Some).collect(),
         };
+        let start = std::time::Instant::now();
+        self.notice(pod, pulling(name));
         let mut last = None;
         for auth in logins {
-            let image = api::ImageSpec { image: name.into(), runtime_handler: handler.into(), ..Default::default() };
+            let image =
+                api::ImageSpec { image: name.into(), runtime_handler: handler.into(), ..Default::default() };
             let sandbox_config = spec::sandbox(pod, 0, &self.settings).ok();
             let request = api::PullImageRequest { image: Some(image), auth, sandbox_config };
             match self.runtime.images().pull_image(request).await {
                 Ok(answer) => {
                     let reference = answer.into_inner().image_ref;
                     return match self.image(&reference, handler).await {
-                        Ok(Some(image)) => Outcome::Image { id: image.id.clone() },
-                        Ok(None) => failed("ErrImagePull", format!("image {name} was pulled and is not there")),
+                        Ok(Some(image)) => Outcome::Image { id: image.id.clone(), pulled: Some(start.elapsed()) },
+                        Ok(None) => {
+                            failed("ErrImagePull", format!("image {name} was pulled and is not there"))
+                        }
                         Err(status) => of_status("ErrImagePull", name, &status),
                     };
                 }

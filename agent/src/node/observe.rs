@@ -35,19 +35,24 @@ pub mod labels {
 
 /// Asks for the agent's Pods, or one of them by its uid.
 pub async fn ask(node: &super::Node, uid: Option<&str>) -> Result<BTreeMap<String, Seen>, Status> {
-    let mut selector = std::collections::HashMap::from([(MANAGED.to_owned(), node.settings.node.name.clone())]);
+    let mut selector =
+        std::collections::HashMap::from([(MANAGED.to_owned(), node.settings.node.name.clone())]);
     if let Some(uid) = uid {
         selector.insert(labels::UID.into(), uid.into());
     }
     let mut runtime = node.runtime.runtime();
     let filter = api::PodSandboxFilter { label_selector: selector.clone(), ..Default::default() };
-    let sandboxes = runtime.list_pod_sandbox(api::ListPodSandboxRequest { filter: Some(filter) }).await?.into_inner();
+    let sandboxes =
+        runtime.list_pod_sandbox(api::ListPodSandboxRequest { filter: Some(filter) }).await?.into_inner();
     let filter = api::ContainerFilter { label_selector: selector, ..Default::default() };
-    let containers = runtime.list_containers(api::ListContainersRequest { filter: Some(filter) }).await?.into_inner();
+    let containers =
+        runtime.list_containers(api::ListContainersRequest { filter: Some(filter) }).await?.into_inner();
     let mut pods: BTreeMap<String, Seen> = BTreeMap::new();
     for item in sandboxes.items {
         let request = api::PodSandboxStatusRequest { pod_sandbox_id: item.id.clone(), verbose: false };
-        let Some(status) = present(runtime.pod_sandbox_status(request).await)?.and_then(|answer| answer.status) else {
+        let Some(status) =
+            present(runtime.pod_sandbox_status(request).await)?.and_then(|answer| answer.status)
+        else {
             continue;
         };
         let pod = of_labels(&mut pods, &item.labels);
@@ -55,7 +60,8 @@ pub async fn ask(node: &super::Node, uid: Option<&str>) -> Result<BTreeMap<Strin
     }
     for item in containers.containers {
         let request = api::ContainerStatusRequest { container_id: item.id.clone(), verbose: false };
-        let Some(status) = present(runtime.container_status(request).await)?.and_then(|answer| answer.status) else {
+        let Some(status) = present(runtime.container_status(request).await)?.and_then(|answer| answer.status)
+        else {
             continue;
         };
         let container = container(&status, &item.pod_sandbox_id, &node.state);
@@ -149,7 +155,8 @@ fn last_words(status: &api::ContainerStatus, state: &Path) -> Option<String> {
     let uid = status.labels.get(labels::UID)?;
     let metadata = status.metadata.as_ref()?;
     let file = super::step::termination_file(state, uid, &metadata.name, metadata.attempt);
-    let words = spec::termination_message(&status.annotations, status.exit_code, &file, Path::new(&status.log_path));
+    let words =
+        spec::termination_message(&status.annotations, status.exit_code, &file, Path::new(&status.log_path));
     (!words.is_empty()).then_some(words)
 }
 

@@ -78,6 +78,7 @@ impl Node {
                 let request = api::RemoveContainerRequest { container_id: id.clone() };
                 gone("FailedKillPod", runtime.remove_container(request).await)
             }
+            (PodStep::Kill { id, grace, .. }, _) => self.end(id, *grace, job.sandbox.as_ref()).await,
             (PodStep::TearDown, _) => self.tear_down(&job).await,
             (PodStep::Stop { container, id, grace, pre_stop, .. }, pod) => {
                 let pod = pod.filter(|_| *pre_stop);
@@ -123,7 +124,10 @@ impl Node {
             Err(error) => return failed(error.reason, error.message),
         };
         if let Err(error) = std::fs::create_dir_all(&config.log_directory) {
-            return failed("FailedCreatePodSandBox", format!("cannot make {}: {error}", config.log_directory));
+            return failed(
+                "FailedCreatePodSandBox",
+                format!("cannot make {}: {error}", config.log_directory),
+            );
         }
         let mut runtime = self.runtime.runtime();
         let request = api::RunPodSandboxRequest { config: Some(config), runtime_handler: handler };
@@ -141,18 +145,23 @@ impl Node {
 
     async fn start(&self, pod: &Pod, name: &str, attempt: u32, job: &Job) -> Result<Outcome, Outcome> {
         const CONFIG: &str = "CreateContainerConfigError";
-        let container = container_of(pod, name).ok_or_else(|| failed(CONFIG, format!("no container {name}")))?;
+        let container =
+            container_of(pod, name).ok_or_else(|| failed(CONFIG, format!("no container {name}")))?;
         let sandbox = job.sandbox.as_ref().ok_or_else(|| failed(CONFIG, "the Pod has no sandbox"))?;
-        let (handler, plan) = self.store.read(|objects| {
-            (spec::runtime_handler(pod, objects), volumes::plan(pod, objects))
-        });
+        let (handler, plan) =
+            self.store.read(|objects| (spec::runtime_handler(pod, objects), volumes::plan(pod, objects)));
         let handler = handler.map_err(|error| failed(error.reason, error.message))?;
         let plan = plan.map_err(|error| failed(CONFIG, error.to_string()))?;
         let id = job.image.clone().unwrap_or_default();
-        let image = self.image_by_id(&id, &handler).await.map_err(|status| failed("ImageInspectError", status.message()))?;
-        let image = image.ok_or_else(|| failed("ErrImageNeverPull", format!("image {id} is not here any more")))?;
+        let image = self
+            .image_by_id(&id, &handler)
+            .await
+            .map_err(|status| failed("ImageInspectError", status.message()))?;
+        let image =
+            image.ok_or_else(|| failed("ErrImageNeverPull", format!("image {id} is not here any more")))?;
         let addresses = addresses(self, pod, Some(sandbox));
-        let env = self.store.read(|objects| spec::environment(pod, container, objects, &addresses, &self.settings));
+        let env =
+            self.store.read(|objects| spec::environment(pod, container, objects, &addresses, &self.settings));
         let env = env.map_err(|error| failed(error.reason, error.message))?;
         let files = Files {
             hosts: spec::hosts_file(pod, &addresses, &self.settings),
@@ -199,7 +208,10 @@ impl Node {
             sandbox_config: Some(sandbox_config),
         };
         let created = runtime.create_container(request).await;
-        let id = created.map_err(|status| failed("CreateContainerError", status.message()))?.into_inner().container_id;
+        let id = created
+            .map_err(|status| failed("CreateContainerError", status.message()))?
+            .into_inner()
+            .container_id;
         let request = api::StartContainerRequest { container_id: id.clone() };
         if let Err(status) = runtime.start_container(request).await {
             // Not to be found as a container that was created and never started.
@@ -216,7 +228,8 @@ impl Node {
 
     async fn post_start(&self, pod: &Pod, name: &str, id: &str, addresses: &[IpAddr]) -> Outcome {
         let container = container_of(pod, name);
-        let hook = container.and_then(|container| Some((container, container.lifecycle.as_ref()?.post_start.as_ref()?)));
+        let hook = container
+            .and_then(|container| Some((container, container.lifecycle.as_ref()?.post_start.as_ref()?)));
         let Some((container, handler)) = hook else { return Outcome::Done };
         // As long as the container's start may take: kubelet has no limit of its own.
         let limit = Duration::from_secs(120);
@@ -257,19 +270,33 @@ impl Node {
         let start = std::time::Instant::now();
         let container = pod.and_then(|pod| Some((pod, container_of(pod, name)?)));
         if let Some((pod, container)) = container
-            && let Some(handler) = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref())
+            && let Some(handler) =
+                container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref())
             && !grace.is_zero()
         {
             let addresses = addresses(self, pod, sandbox);
-            if let Err(message) = hook::call(&self.runtime, pod, container, id, handler, &addresses, grace).await {
+            if let Err(message) =
+                hook::call(&self.runtime, pod, container, id, handler, &addresses, grace).await
+            {
                 tracing::info!(container = id, "preStop hook: {message}");
             }
         }
         let least = if grace.is_zero() { Duration::ZERO } else { Duration::from_secs(2).min(grace) };
-        let left = grace.saturating_sub(start.elapsed()).max(least);
-        let timeout = i64::try_from(left.as_secs()).unwrap_or(i64::MAX);
+        self.end(id, grace.saturating_sub(start.elapsed()).max(least), sandbox).await
+    }
+
+    /// By SIGTERM, and SIGKILL after the grace; and how it ended.
+    async fn end(&self, id: &str, grace: Duration, sandbox: Option<&Sandbox>) -> Outcome {
+        let timeout = i64::try_from(grace.as_secs()).unwrap_or(i64::MAX);
+        let mut runtime = self.runtime.runtime();
         let request = api::StopContainerRequest { container_id: id.into(), timeout };
-        gone("FailedKillPod", self.runtime.runtime().stop_container(request).await)
+        let outcome = gone("FailedKillPod", runtime.stop_container(request).await);
+        let (Outcome::Done, Some(sandbox)) = (&outcome, sandbox) else { return outcome };
+        let request = api::ContainerStatusRequest { container_id: id.into(), verbose: false };
+        match runtime.container_status(request).await.map(|answer| answer.into_inner().status) {
+            Ok(Some(status)) => Outcome::Container(observe::container(&status, &sandbox.id, &self.state)),
+            _ => outcome,
+        }
     }
 
     async fn tear_down(&self, job: &Job) -> Outcome {

@@ -159,7 +159,7 @@ impl Turns {
                 events::tell(store, &about, &uid, kind, reason, &message, now);
                 Ok(())
             }
-            Action::Pod { key, uid, step } => return self.begin(key, uid, step),
+            Action::Pod { key, uid, step } => return self.begin(key, uid, step, now),
         };
         if let Err(error) = done {
             self.again_later(key, &error.to_string(), now);
@@ -179,7 +179,15 @@ impl Turns {
         {
             let uid = store.read(|objects| objects.get(maker).map(|object| object.uid().to_owned()));
             let message = format!("Error creating: {refusal}");
-            events::tell(store, maker, &uid.unwrap_or_default(), EventType::Warning, "FailedCreate", &message, now);
+            events::tell(
+                store,
+                maker,
+                &uid.unwrap_or_default(),
+                EventType::Warning,
+                "FailedCreate",
+                &message,
+                now,
+            );
             self.timers.insert(maker.clone(), now + AFTER_REFUSAL);
             return;
         }
@@ -190,15 +198,16 @@ impl Turns {
     }
 
     /// Begins a step on a task of its own.
-    fn begin(&mut self, key: Key, uid: String, step: PodStep) {
+    fn begin(&mut self, key: Key, uid: String, step: PodStep, now: Timestamp) {
         let pod = store::pod(&self.node.store, &key, &uid);
         let observed = self.observed.pods.entry(uid.clone()).or_default();
         observed.namespace.clone_from(&key.namespace);
         observed.name.clone_from(&key.name);
-        if !observed.busy.insert(pod::target(&step)) {
+        if observed.busy.contains(&pod::target(&step)) {
             tracing::error!("{key}: two steps at once: {step:?}");
             return;
         }
+        pod::begin(observed, &step, now);
         let image = match &step {
             PodStep::Start { container, .. } => match observed.images.get(container) {
                 Some(crate::reconcile::observed::Image::Present { id }) => Some(id.clone()),
@@ -251,19 +260,18 @@ impl Turns {
         if !matches!(step, PodStep::Probe { .. }) {
             *self.steps.entry((uid.to_owned(), target.clone())).or_default() += 1;
         }
+        let pod = store::pod(&self.node.store, &key, uid);
         let torn_down = matches!((step, &outcome), (PodStep::TearDown, Outcome::Done));
-        let stopped = matches!(step, PodStep::Stop { .. } | PodStep::StopSandbox { .. });
-        for (kind, reason, message) in pod::record(observed, step, outcome, now) {
+        // With the exit codes of what it ended; the event that says so may be late, or there are none.
+        let stopped = matches!(step, PodStep::StopSandbox { .. });
+        for (kind, reason, message) in pod::record(observed, pod.as_deref(), step, outcome, now) {
             events::tell(&self.node.store, &key, uid, kind, reason, &message, now);
         }
-        // The Pod of this name may be another one by now, and only the object's Pod is asked for by a key.
-        let has_object = store::pod(&self.node.store, &key, uid).is_some();
-        if torn_down && !has_object {
+        if torn_down && pod.is_none() {
             self.observed.pods.remove(uid);
             self.steps.retain(|(of, _), _| of != uid);
         }
         if stopped {
-            // With its exit code; the event that says so may be late, or there are none.
             self.look_at(Some(uid.to_owned()));
         }
         self.dirty.insert(key);
@@ -277,7 +285,8 @@ impl Turns {
         }
         self.looking.insert(uid.clone(), false);
         let concerns = |of: &str| uid.as_deref().is_none_or(|uid| uid == of);
-        let asked = self.steps.iter().filter(|((of, _), _)| concerns(of)).map(|(of, n)| (of.clone(), *n)).collect();
+        let asked =
+            self.steps.iter().filter(|((of, _), _)| concerns(of)).map(|(of, n)| (of.clone(), *n)).collect();
         let (node, tell) = (self.node.clone(), self.tell.clone());
         tokio::spawn(async move {
             let _ = tell.send(match observe::ask(&node, uid.as_deref()).await {
@@ -291,7 +300,13 @@ impl Turns {
     fn see(&mut self, uid: Option<String>, mut pods: BTreeMap<String, Seen>, asked: &Asked) {
         let looked_at: Vec<String> = match &uid {
             Some(uid) => vec![uid.clone()],
-            None => pods.keys().chain(self.observed.pods.keys()).cloned().collect::<BTreeSet<_>>().into_iter().collect(),
+            None => pods
+                .keys()
+                .chain(self.observed.pods.keys())
+                .cloned()
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect(),
         };
         let first = !self.observed.listed && uid.is_none();
         for uid in looked_at {
@@ -359,6 +374,7 @@ fn name_of(step: &PodStep) -> &'static str {
         PodStep::Start { .. } => "Start",
         PodStep::PostStart { .. } => "PostStart",
         PodStep::Stop { .. } => "Stop",
+        PodStep::Kill { .. } => "Kill",
         PodStep::RemoveContainer { .. } => "RemoveContainer",
         PodStep::Probe { .. } => "Probe",
         PodStep::TearDown => "TearDown",
