@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::containerd::{self, Containerd};
 use crate::node::Node;
 use crate::programs;
 use crate::support::{self, Invocation, Outcome, Running};
@@ -12,14 +13,29 @@ use crate::support::{self, Invocation, Outcome, Running};
 /// One machine. Dropping it deletes all Pods, ends the agent, and fails the test where something is left (see [`Node`]).
 pub struct Cluster {
     agent: Mutex<Option<Running>>,
+    containerd: Option<Containerd>,
     pub node: Node,
 }
 
 impl Cluster {
     /// With rcrun-cri and an agent without manifests. Err is a reason to skip the test.
     pub fn new() -> Result<Self, String> {
-        let cluster = Self { agent: Mutex::default(), node: Node::new()? };
+        let cluster = Self::without_agent()?;
         cluster.start(&[]);
+        Ok(cluster)
+    }
+
+    /// With rcrun-cri alone: see [`Cluster::start`].
+    pub fn without_agent() -> Result<Self, String> {
+        Ok(Self { agent: Mutex::default(), containerd: None, node: Node::new()? })
+    }
+
+    /// With containerd instead of rcrun-cri.
+    pub fn on_containerd() -> Result<Self, String> {
+        let node = Node::without_server()?;
+        let containerd = Containerd::start(&node)?;
+        let cluster = Self { agent: Mutex::default(), containerd: Some(containerd), node };
+        cluster.start(&["--cri", containerd::SOCKET]);
         Ok(cluster)
     }
 
@@ -137,6 +153,11 @@ impl Drop for Cluster {
             ])
             .success();
             self.end(Signal::TERM);
+        }
+        if let Some(containerd) = self.containerd.take() {
+            let left = containerd::containers(&self.node);
+            let log = containerd.end(&self.node);
+            assert_eq!(left, "", "left behind; containerd's log:\n{log}");
         }
     }
 }

@@ -26,6 +26,7 @@ mod calls;
 // No test uses all of it.
 #[allow(dead_code)]
 mod cluster;
+mod containerd;
 #[allow(dead_code)]
 #[path = "../images/fixtures/mod.rs"]
 mod fixtures;

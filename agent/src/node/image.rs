@@ -111,7 +111,9 @@ impl super::Node {
                 Ok(answer) => {
                     let reference = answer.into_inner().image_ref;
                     return match self.image(&reference, handler).await {
-                        Ok(Some(image)) => Outcome::Image { id: image.id.clone(), pulled: Some(start.elapsed()) },
+                        Ok(Some(image)) => {
+                            Outcome::Image { id: image.id.clone(), pulled: Some(start.elapsed()) }
+                        }
                         Ok(None) => {
                             failed("ErrImagePull", format!("image {name} was pulled and is not there"))
                         }

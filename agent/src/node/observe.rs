@@ -30,7 +30,6 @@ pub mod labels {
     pub const POD: &str = "io.kubernetes.pod.name";
     pub const NAMESPACE: &str = "io.kubernetes.pod.namespace";
     pub const UID: &str = "io.kubernetes.pod.uid";
-    pub const CONTAINER: &str = "io.kubernetes.container.name";
 }
 
 /// Asks for the agent's Pods, or one of them by its uid.
