@@ -37,6 +37,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         cluster_domain: settings.cluster_domain.clone(),
         cluster_dns,
         resolv_conf: "/etc/resolv.conf".into(),
+        seccomp: settings.state.join("seccomp"),
     };
     let of_services = services::Settings {
         range: settings.service_range.clone(),

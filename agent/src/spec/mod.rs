@@ -1,16 +1,46 @@
-//! What a Pod is for the runtime: the CRI's messages of its sandbox and its containers. Pure.
+//! What a Pod is for the runtime: the CRI's messages of its sandbox ([`sandbox`]) and its containers ([`container`]). Pure: what
+//! has to be read from the machine comes in, but for facts that never change while it runs ([`machine`]).
+//!
+//! What is sent is what kubelet sends of the same Pod, so that any runtime of Kubernetes' takes it.
+
+mod container;
+mod dns;
+pub mod downward;
+mod environment;
+mod expand;
+mod hostname;
+mod identity;
+mod machine;
+mod pull_secrets;
+mod qos;
+mod resources;
+mod sandbox;
+mod security;
+mod service_variables;
+mod stop_signal;
+#[cfg(test)]
+mod tests;
+mod users;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::node::v1::RuntimeClass;
 
 use crate::cri::api;
-use crate::objects::Objects;
+use crate::objects::{Objects, Typed as _};
 use crate::reconcile::observed::NodeFacts;
 
-/// The label that says that a sandbox or container is this agent's; its value is the node's name.
-pub const MANAGED: &str = "io.rcrun.agent";
+pub use container::container;
+pub use environment::environment;
+pub use expand::expand;
+pub use hostname::hosts_file;
+pub use identity::{MANAGED, annotation, hash, label};
+pub use pull_secrets::pull_secrets;
+pub use qos::qos_class;
+pub use sandbox::sandbox;
+pub use users::UserRange;
 
 /// What the agent is set to.
 #[derive(Clone, Debug)]
@@ -25,6 +55,8 @@ pub struct Settings {
     pub cluster_dns: Option<IpAddr>,
     /// The machine's own resolv.conf.
     pub resolv_conf: PathBuf,
+    /// Where seccomp profiles of type Localhost are.
+    pub seccomp: PathBuf,
 }
 
 /// A mount of a volume in a container.
@@ -56,17 +88,32 @@ pub struct SpecError {
     pub message: String,
 }
 
-/// The sandbox of a Pod.
-pub fn sandbox(pod: &Pod, attempt: u32, settings: &Settings) -> Result<api::PodSandboxConfig, SpecError> {
-    let _ = (pod, attempt, settings);
-    Err(SpecError { reason: "CreatePodSandboxError", message: "not yet".into() })
+impl SpecError {
+    fn config(message: impl Into<String>) -> Self {
+        Self { reason: "CreateContainerConfigError", message: message.into() }
+    }
+
+    fn sandbox(message: impl Into<String>) -> Self {
+        Self { reason: "CreatePodSandboxError", message: message.into() }
+    }
+}
+
+/// What a sandbox's message is made from, beside the Pod.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SandboxInputs<'a> {
+    /// The text of [`Settings::resolv_conf`].
+    pub resolv_conf: &'a str,
+    /// The user ids of a Pod with `hostUsers: false`.
+    pub users: Option<UserRange>,
+    /// 0 for the first one.
+    pub attempt: u32,
 }
 
 /// What a container's message is made from, beside the Pod.
 pub struct ContainerInputs<'a> {
     /// For ConfigMaps, Secrets, Services' variables.
     pub objects: &'a Objects,
-    /// The sandbox's addresses.
+    /// The sandbox's addresses; those of the node where the Pod is in the host's network.
     pub addresses: &'a [IpAddr],
     /// Of [`crate::volumes`].
     pub mounts: Vec<VolumeMount>,
@@ -74,33 +121,46 @@ pub struct ContainerInputs<'a> {
     pub image: &'a api::Image,
     /// Restarts.
     pub attempt: u32,
+    /// As in [`SandboxInputs`].
+    pub users: Option<UserRange>,
+    /// A file with what [`hosts_file`] says, if it says anything.
+    pub hosts_file: Option<PathBuf>,
+    /// An empty file of the container's own, for its termination message.
+    pub termination_message: Option<PathBuf>,
 }
 
-/// A container of a Pod.
-pub fn container(
-    pod: &Pod,
-    container: &Container,
-    inputs: &ContainerInputs<'_>,
-    settings: &Settings,
-) -> Result<api::ContainerConfig, SpecError> {
-    let _ = (pod, container, inputs, settings);
-    Err(SpecError { reason: "CreateContainerConfigError", message: "not yet".into() })
+/// The name that the runtime has for a Pod's RuntimeClass; "" is its default.
+pub fn runtime_handler(pod: &Pod, objects: &Objects) -> Result<String, SpecError> {
+    let class = pod.spec.as_ref().and_then(|spec| spec.runtime_class_name.as_deref()).unwrap_or_default();
+    if class.is_empty() {
+        return Ok(String::new());
+    }
+    let found = objects.find::<RuntimeClass>("", class);
+    found.map(|class| class.handler.clone()).ok_or_else(|| {
+        SpecError::sandbox(format!(
+            "runtimeclass {class} not found: apply it, or remove spec.runtimeClassName"
+        ))
+    })
 }
 
-/// A number that another spec of the container would not have, for the annotation that a changed container is noticed by.
-pub fn hash(container: &Container) -> String {
-    let _ = container;
-    String::new()
+/// The container of a name, init containers too.
+pub fn container_of<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
+    containers(pod).find(|container| container.name == name)
 }
 
-/// The `Guaranteed`, `Burstable` or `BestEffort` of a Pod.
-pub fn qos_class(pod: &Pod) -> &'static str {
-    let _ = pod;
-    "BestEffort"
+/// All containers, init containers first.
+pub fn containers(pod: &Pod) -> impl Iterator<Item = &Container> {
+    let spec = pod.spec.as_ref();
+    let init = spec.and_then(|spec| spec.init_containers.as_deref()).unwrap_or_default();
+    init.iter().chain(spec.map(|spec| spec.containers.as_slice()).unwrap_or_default())
 }
 
-/// The logins for an image of a Pod: of its imagePullSecrets, those that are there.
-pub fn pull_secrets(pod: &Pod, image: &str, objects: &Objects) -> Vec<api::AuthConfig> {
-    let _ = (pod, image, objects);
-    Vec::new()
+/// Whether it is in the host's network.
+pub fn host_network(pod: &Pod) -> bool {
+    pod.spec.as_ref().and_then(|spec| spec.host_network) == Some(true)
+}
+
+/// `namespace/name`.
+fn path_of(pod: &Pod) -> String {
+    format!("{}/{}", pod.namespace(), pod.name())
 }
