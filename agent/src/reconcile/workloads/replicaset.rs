@@ -1,0 +1,133 @@
+//! ReplicaSets: as many Pods of a template as are wanted.
+
+use std::cmp::Reverse;
+
+use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+
+use super::pods::{self, Counts};
+use super::{creation, deployment, names, owned};
+use crate::objects::{Objects, Typed};
+use crate::reconcile::{Action, Decision};
+
+/// The annotation by which a Pod is deleted before others, or after them.
+const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+/// Seconds until a Pod takes the place of one that failed: doubled with each that did.
+const FIRST_DELAY: i64 = 1;
+/// The most seconds of it.
+const LONGEST_DELAY: i64 = 300;
+
+/// Decides for one.
+pub(super) fn reconcile(set: &ReplicaSet, desired: &Objects, now: Timestamp) -> Decision {
+    let mut decision = Decision::default();
+    let all = desired.list_in::<Pod>(set.namespace());
+    let all = owned::claim(set, &set.spec.selector, all, &mut decision);
+    let active: Vec<&Pod> = all.iter().copied().filter(pods::is_active).collect();
+    let wanted = usize::try_from(set.spec.replicas.unwrap_or(1)).unwrap_or(0);
+    let mut failure = None;
+    if active.len() < wanted {
+        match delayed(&all, now) {
+            Some(until) => decision.wake_at(until),
+            None => {
+                let made = made(set, wanted - active.len(), desired);
+                failure = creation::create(&mut decision, set, made, desired, now).err();
+            }
+        }
+    } else if active.len() > wanted {
+        let excess = excess(set, &active, active.len() - wanted, desired, now);
+        creation::delete(&mut decision, set, excess);
+    }
+    let counts = Counts::of(all.iter().copied(), set.spec.min_ready_seconds, now);
+    let labelled = active.iter().filter(|pod| has_template_labels(set, pod)).count();
+    let status = ReplicaSetStatus {
+        replicas: counts.active,
+        fully_labeled_replicas: Some(i32::try_from(labelled).unwrap_or(i32::MAX)),
+        ready_replicas: Some(counts.ready),
+        available_replicas: Some(counts.available),
+        terminating_replicas: Some(counts.terminating),
+        observed_generation: set.metadata.generation,
+        conditions: conditions(set, failure, now),
+    };
+    if set.status.as_ref() != Some(&status) {
+        let set = ReplicaSet { status: Some(status), ..set.clone() };
+        decision.actions.push(Action::Status(set.wrap()));
+    }
+    let next = pods::next_available(active.into_iter(), set.spec.min_ready_seconds, now);
+    next.into_iter().for_each(|at| decision.wake_at(at));
+    decision
+}
+
+/// New Pods, none of which is there already.
+fn made<'a>(set: &'a ReplicaSet, count: usize, desired: &'a Objects) -> impl Iterator<Item = Pod> + use<'a> {
+    let revision = set.metadata.resource_version.as_deref().unwrap_or_default();
+    let names = (0..).map(move |counter| names::of_pod(set.name(), set.uid(), revision, counter));
+    let free = names.filter(|name| desired.find::<Pod>(set.namespace(), name).is_none());
+    let template = set.spec.template.clone().unwrap_or_default();
+    free.take(count)
+        .map(move |name| pods::of_template(&template, set.namespace(), name, owned::reference(set)))
+}
+
+/// Until when no Pod is made because those before it failed as wholes: one that fails at once would be made without end.
+fn delayed(all: &[&Pod], now: Timestamp) -> Option<Timestamp> {
+    let failed = || all.iter().filter(|pod| pods::phase(pod) == "Failed" && !pods::is_deleted(pod));
+    let newest = failed().map(|pod| pods::created(&pod.metadata)).max()?;
+    let doublings = u32::try_from(failed().count() - 1).unwrap_or(u32::MAX).min(16);
+    let until = pods::after(newest, (FIRST_DELAY << doublings).min(LONGEST_DELAY));
+    (until > now).then_some(until)
+}
+
+/// Those to delete, as Kubernetes chooses them. Fewer while others would be missed: see [`deployment::spare`].
+fn excess<'a>(
+    set: &ReplicaSet,
+    active: &[&'a Pod],
+    count: usize,
+    desired: &Objects,
+    now: Timestamp,
+) -> Vec<&'a Pod> {
+    // Before each Pod has been looked at nobody knows which ones are needed.
+    if active.iter().any(|pod| pods::is_unknown(pod)) {
+        return Vec::new();
+    }
+    let mut sorted = active.to_vec();
+    sorted.sort_by_cached_key(|pod| {
+        let phase = ["Pending", "Unknown"].iter().position(|phase| *phase == pods::phase(pod)).unwrap_or(2);
+        let annotations = pod.metadata.annotations.as_ref();
+        let cost = annotations.and_then(|all| all.get(DELETION_COST)?.parse::<i32>().ok()).unwrap_or(0);
+        let ready = pods::ready(pod);
+        let created = Reverse(pods::created(&pod.metadata));
+        let last = (Reverse(ready.flatten()), Reverse(pods::restarts(pod)), created, pod.uid().to_owned());
+        (phase, ready.is_some(), cost, last)
+    });
+    let mut spare = deployment::spare(set, desired, now);
+    let mut spared = |pod: &&Pod| {
+        let available = pods::is_available(pod, set.spec.min_ready_seconds, now);
+        let spared = !available || spare > 0;
+        spare -= i32::from(available);
+        spared
+    };
+    sorted.into_iter().take(count).take_while(|pod| spared(pod)).collect()
+}
+
+fn has_template_labels(set: &ReplicaSet, pod: &Pod) -> bool {
+    let labels = pod.metadata.labels.as_ref();
+    let mut wanted = set.spec.template.as_ref().and_then(pods::labels).into_iter().flatten();
+    wanted.all(|(name, value)| labels.and_then(|labels| labels.get(name)) == Some(value))
+}
+
+fn conditions(set: &ReplicaSet, failure: Option<String>, now: Timestamp) -> Option<Vec<ReplicaSetCondition>> {
+    let before = set.status.as_ref().and_then(|status| status.conditions.clone());
+    let failure = failure?;
+    let already =
+        before.filter(|conditions| conditions.iter().any(|is| is.type_.as_deref() == Some("ReplicaFailure")));
+    Some(already.unwrap_or_else(|| {
+        vec![ReplicaSetCondition {
+            type_: Some("ReplicaFailure".to_owned()),
+            status: Some("True".to_owned()),
+            reason: Some("FailedCreate".to_owned()),
+            message: Some(failure),
+            last_transition_time: Some(Time(now)),
+        }]
+    }))
+}
