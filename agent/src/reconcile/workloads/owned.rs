@@ -59,16 +59,14 @@ pub(super) fn claim<'a, T: Typed + 'a>(
         match controller_reference(metadata) {
             Some(reference) if reference.uid != owner.uid() => {}
             Some(_) if selected() => claimed.push(object),
-            Some(_) => {
-                if metadata.deletion_timestamp.is_none() {
-                    decision.actions.push(Action::Update(released(object, owner.uid())));
-                }
+            Some(_) if metadata.deletion_timestamp.is_none() => {
+                decision.actions.push(Action::Update(released(object, owner.uid())));
             }
             None if metadata.deletion_timestamp.is_none() && selected() => {
                 decision.actions.push(Action::Update(adopted(object, owner)));
                 claimed.push(object);
             }
-            None => {}
+            _ => {}
         }
     }
     claimed
