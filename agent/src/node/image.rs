@@ -60,7 +60,7 @@ impl super::Node {
 
     /// Sees that a container's image is there, by its pull policy.
     pub(super) async fn pull(&self, pod: &Pod, container: &str) -> Outcome {
-        let Some(container) = super::step::container_of(pod, container) else {
+        let Some(container) = spec::container_of(pod, container) else {
             return failed("InvalidImageName", format!("no container {container}"));
         };
         let name = container.image.as_deref().unwrap_or_default();
@@ -105,7 +105,7 @@ impl super::Node {
         for auth in logins {
             let image =
                 api::ImageSpec { image: name.into(), runtime_handler: handler.into(), ..Default::default() };
-            let sandbox_config = spec::sandbox(pod, 0, &self.settings).ok();
+            let sandbox_config = self.sandbox_config(pod, 0).ok();
             let request = api::PullImageRequest { image: Some(image), auth, sandbox_config };
             match self.runtime.images().pull_image(request).await {
                 Ok(answer) => {

@@ -9,7 +9,7 @@ use tonic::Status;
 
 use crate::cri::api;
 use crate::reconcile::observed::{Container, Sandbox, State};
-use crate::spec::{self, MANAGED};
+use crate::spec::{self, MANAGED, annotation, label};
 
 /// All that the runtime has of one Pod.
 #[derive(Clone, Debug, Default)]
@@ -24,20 +24,12 @@ pub struct Seen {
     pub containers: Vec<Container>,
 }
 
-/// Kubelet's labels.
-pub mod labels {
-    #![allow(missing_docs)]
-    pub const POD: &str = "io.kubernetes.pod.name";
-    pub const NAMESPACE: &str = "io.kubernetes.pod.namespace";
-    pub const UID: &str = "io.kubernetes.pod.uid";
-}
-
 /// Asks for the agent's Pods, or one of them by its uid.
 pub async fn ask(node: &super::Node, uid: Option<&str>) -> Result<BTreeMap<String, Seen>, Status> {
     let mut selector =
         std::collections::HashMap::from([(MANAGED.to_owned(), node.settings.node.name.clone())]);
     if let Some(uid) = uid {
-        selector.insert(labels::UID.into(), uid.into());
+        selector.insert(label::POD_UID.into(), uid.into());
     }
     let mut runtime = node.runtime.runtime();
     let filter = api::PodSandboxFilter { label_selector: selector.clone(), ..Default::default() };
@@ -86,10 +78,10 @@ fn of_labels<'a>(
     pods: &'a mut BTreeMap<String, Seen>,
     given: &std::collections::HashMap<String, String>,
 ) -> &'a mut Seen {
-    let label = |name: &str| given.get(name).cloned().unwrap_or_default();
-    let pod = pods.entry(label(labels::UID)).or_default();
-    pod.namespace = label(labels::NAMESPACE);
-    pod.name = label(labels::POD);
+    let of = |name: &str| given.get(name).cloned().unwrap_or_default();
+    let pod = pods.entry(of(label::POD_UID)).or_default();
+    pod.namespace = of(label::POD_NAMESPACE);
+    pod.name = of(label::POD_NAME);
     pod
 }
 
@@ -136,7 +128,7 @@ pub fn container(status: &api::ContainerStatus, sandbox: &str, state: &Path) -> 
         state: at,
         image: name_given.cloned().unwrap_or_default(),
         image_id: status.image_ref.clone(),
-        hash: status.annotations.get(spec::HASH).cloned().unwrap_or_default(),
+        hash: status.annotations.get(annotation::HASH).cloned().unwrap_or_default(),
     }
 }
 
@@ -151,7 +143,7 @@ fn reason(status: &api::ContainerStatus) -> String {
 
 /// What the container left in its termination message file, or said last. None: nothing.
 fn last_words(status: &api::ContainerStatus, state: &Path) -> Option<String> {
-    let uid = status.labels.get(labels::UID)?;
+    let uid = status.labels.get(label::POD_UID)?;
     let metadata = status.metadata.as_ref()?;
     let file = super::step::termination_file(state, uid, &metadata.name, metadata.attempt);
     let words =

@@ -32,12 +32,6 @@ pub struct Job {
     pub step: PodStep,
 }
 
-/// The container of a Pod with this name, init containers too.
-pub fn container_of<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
-    let spec = pod.spec.as_ref()?;
-    spec.init_containers.iter().flatten().chain(&spec.containers).find(|container| container.name == name)
-}
-
 /// What a container writes its last words to.
 pub fn termination_file(state: &Path, uid: &str, container: &str, attempt: u32) -> PathBuf {
     volumes::directory(state, uid).join("containers").join(container).join(attempt.to_string())
@@ -114,8 +108,15 @@ impl Node {
         }
     }
 
+    /// The message of a Pod's sandbox.
+    pub(super) fn sandbox_config(&self, pod: &Pod, attempt: u32) -> Result<api::PodSandboxConfig, spec::SpecError> {
+        let resolv_conf = std::fs::read_to_string(&self.settings.resolv_conf).unwrap_or_default();
+        let inputs = spec::SandboxInputs { resolv_conf: &resolv_conf, users: None, attempt };
+        spec::sandbox(pod, &inputs, &self.settings)
+    }
+
     async fn run_sandbox(&self, pod: &Pod, attempt: u32) -> Outcome {
-        let config = match spec::sandbox(pod, attempt, &self.settings) {
+        let config = match self.sandbox_config(pod, attempt) {
             Ok(config) => config,
             Err(error) => return failed(error.reason, error.message),
         };
@@ -146,7 +147,7 @@ impl Node {
     async fn start(&self, pod: &Pod, name: &str, attempt: u32, job: &Job) -> Result<Outcome, Outcome> {
         const CONFIG: &str = "CreateContainerConfigError";
         let container =
-            container_of(pod, name).ok_or_else(|| failed(CONFIG, format!("no container {name}")))?;
+            spec::container_of(pod, name).ok_or_else(|| failed(CONFIG, format!("no container {name}")))?;
         let sandbox = job.sandbox.as_ref().ok_or_else(|| failed(CONFIG, "the Pod has no sandbox"))?;
         let (handler, plan) =
             self.store.read(|objects| (spec::runtime_handler(pod, objects), volumes::plan(pod, objects)));
@@ -163,8 +164,10 @@ impl Node {
         let env =
             self.store.read(|objects| spec::environment(pod, container, objects, &addresses, &self.settings));
         let env = env.map_err(|error| failed(error.reason, error.message))?;
+        // Of what is no text no path is made.
+        let env = env.into_iter().filter_map(|(name, value)| Some((name, String::from_utf8(value).ok()?))).collect();
         let files = Files {
-            hosts: spec::hosts_file(pod, &addresses, &self.settings),
+            hosts: spec::hosts_file(pod, &addresses, &hosts_of_host(pod), &self.settings),
             hosts_at: hosts_file(&self.state, &job.uid),
             termination: termination_file(&self.state, &job.uid, name, attempt),
             logs: log_directory(&self.settings.logs, &job.namespace, &job.name, &job.uid).join(name),
@@ -184,8 +187,9 @@ impl Node {
                 mounts,
                 image: &image,
                 attempt,
-                hosts_file: hosts_file.as_deref(),
-                termination_file: Some(&termination),
+                users: None,
+                hosts_file,
+                termination_message: Some(termination),
             };
             spec::container(pod, container, &inputs, &self.settings)
         });
@@ -199,7 +203,7 @@ impl Node {
         sandbox: &Sandbox,
         config: api::ContainerConfig,
     ) -> Result<Outcome, Outcome> {
-        let sandbox_config = spec::sandbox(pod, sandbox.attempt, &self.settings);
+        let sandbox_config = self.sandbox_config(pod, sandbox.attempt);
         let sandbox_config = sandbox_config.map_err(|error| failed(error.reason, error.message))?;
         let mut runtime = self.runtime.runtime();
         let request = api::CreateContainerRequest {
@@ -227,7 +231,7 @@ impl Node {
     }
 
     async fn post_start(&self, pod: &Pod, name: &str, id: &str, addresses: &[IpAddr]) -> Outcome {
-        let container = container_of(pod, name);
+        let container = spec::container_of(pod, name);
         let hook = container
             .and_then(|container| Some((container, container.lifecycle.as_ref()?.post_start.as_ref()?)));
         let Some((container, handler)) = hook else { return Outcome::Done };
@@ -240,7 +244,7 @@ impl Node {
     }
 
     async fn probe(&self, pod: &Pod, name: &str, id: &str, kind: ProbeKind, addresses: &[IpAddr]) -> Outcome {
-        let asked = container_of(pod, name).and_then(|container| {
+        let asked = spec::container_of(pod, name).and_then(|container| {
             let probe = match kind {
                 ProbeKind::Startup => &container.startup_probe,
                 ProbeKind::Liveness => &container.liveness_probe,
@@ -268,7 +272,7 @@ impl Node {
         sandbox: Option<&Sandbox>,
     ) -> Outcome {
         let start = std::time::Instant::now();
-        let container = pod.and_then(|pod| Some((pod, container_of(pod, name)?)));
+        let container = pod.and_then(|pod| Some((pod, spec::container_of(pod, name)?)));
         if let Some((pod, container)) = container
             && let Some(handler) =
                 container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref())
@@ -358,11 +362,19 @@ fn open_to_all(path: &Path) -> std::io::Result<()> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))
 }
 
+/// The host's /etc/hosts, for a Pod in its network.
+fn hosts_of_host(pod: &Pod) -> String {
+    match spec::host_network(pod) {
+        true => std::fs::read_to_string("/etc/hosts").unwrap_or_default(),
+        false => String::new(),
+    }
+}
+
 /// The Pod's addresses; the node's in its network.
 fn addresses(node: &Node, pod: &Pod, sandbox: Option<&Sandbox>) -> Vec<IpAddr> {
-    match pod.spec.as_ref().and_then(|spec| spec.host_network) {
-        Some(true) => node.settings.node.addresses.clone(),
-        _ => sandbox.map(|sandbox| sandbox.addresses.clone()).unwrap_or_default(),
+    match spec::host_network(pod) {
+        true => node.settings.node.addresses.clone(),
+        false => sandbox.map(|sandbox| sandbox.addresses.clone()).unwrap_or_default(),
     }
 }
 
