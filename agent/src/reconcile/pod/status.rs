@@ -224,7 +224,9 @@ fn waits_for(
         _ => {}
     }
     let name = &member.spec.name;
-    if start::crash_until(view, member).is_some_and(|until| until > view.now) {
+    // The wait after its next end counts from its start on: one that is being started does not wait.
+    let is_starting = view.seen.busy.contains(&Target::Container(name.clone()));
+    if !is_starting && start::crash_until(view, member).is_some_and(|until| until > view.now) {
         let seconds = view.seen.backoff.get(name).map_or(0, |backoff| backoff.seconds);
         let pod = pod_words(view);
         let message = format!("back-off {} restarting failed container={name} pod={pod}", words(seconds));
