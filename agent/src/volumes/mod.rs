@@ -1,14 +1,36 @@
 //! A Pod's volumes: what they are ([`plan`], pure), and their directories, files and mounts on this machine.
 //!
-//! All are below `STATE/pods/UID/volumes/NAME`. What is made from ConfigMaps, Secrets and the Pod itself is put there by a swapped
-//! symbolic link, so that a reader sees all of the old or all of the new.
+//! Each is `STATE/pods/UID/volumes/NAME`; those with secrets are on one tmpfs for all Pods, `STATE/secrets/UID/NAME`. What is made
+//! from ConfigMaps, Secrets and the Pod itself is put there by a swapped symbolic link, so that a reader sees all of the old or all
+//! of the new. What others gave (hostPath, local volumes) is used where it is. docs/agent-volumes.md says what is supported.
+//!
+//! What a container writes is hostile: paths within its volumes are resolved by descriptors, never out of the volume.
 
+mod atomic;
+mod container;
+mod file_system;
+mod host_path;
+mod mount;
+mod nfs;
+mod ownership;
+mod plan;
+mod prepare;
+mod sub_path;
+mod tree;
+mod usage;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 
 use crate::objects::Objects;
 use crate::spec::VolumeMount;
+
+pub use plan::Plan;
 
 /// Why a volume is not there; a reason as kubelet's (`FailedMount`). No secrets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,43 +42,48 @@ pub struct VolumeError {
     pub message: String,
 }
 
-/// What has to be there for a Pod. Plain data, of the objects as they are now.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Plan {
-    /// Changes when anything of the plan does.
-    pub revision: u64,
-}
-
-/// What a Pod's volumes are to be.
+/// What a Pod's volumes are to be: those that a container mounts.
 pub fn plan(pod: &Pod, objects: &Objects) -> Result<Plan, VolumeError> {
-    let _ = (pod, objects);
-    Ok(Plan { revision: 0 })
+    plan::of(pod, objects)
 }
 
-/// Makes or updates them. Blocks.
+/// Makes or updates them. What is there already stays. Blocks: on nfs for as long as the server takes, a minute at most.
 pub fn prepare(plan: &Plan, directory: &Path) -> Result<(), VolumeError> {
-    let _ = (plan, directory);
-    Ok(())
+    prepare::prepare(plan, directory)
 }
 
 /// Unmounts and removes all volumes of a Pod. Nothing is followed out of it; what others gave (hostPath, nfs, claims) keeps its files. Blocks.
 pub fn tear_down(directory: &Path) -> Result<(), VolumeError> {
-    let _ = directory;
-    Ok(())
+    prepare::tear_down(directory)
 }
 
-/// The mounts of a container, subPaths resolved without leaving their volume. Blocks.
+/// The mounts of a container, subPaths resolved without leaving their volume; made anew with each start of it. `environment` is the
+/// container's, for subPathExpr. Blocks.
 pub fn mounts(
     pod: &Pod,
     container: &Container,
     plan: &Plan,
     directory: &Path,
+    environment: &BTreeMap<String, String>,
 ) -> Result<Vec<VolumeMount>, VolumeError> {
-    let _ = (pod, container, plan, directory);
-    Ok(Vec::new())
+    let _ = pod;
+    container::mounts(container, plan, directory, environment)
+}
+
+/// A volume that holds more than its sizeLimit allows, for which the Pod is evicted. Blocks; walks through the volumes of
+/// [`Plan::has_limits`].
+pub fn exceeded(plan: &Plan, directory: &Path) -> Option<VolumeError> {
+    usage::exceeded(plan, directory)
 }
 
 /// The volumes' directory of a Pod.
 pub fn directory(state: &Path, uid: &str) -> PathBuf {
     state.join("pods").join(uid)
+}
+
+/// Where the volumes of a Pod's directory are that hold secrets: beside `pods`, on a tmpfs.
+fn secrets(directory: &Path) -> Option<(PathBuf, PathBuf)> {
+    let root = directory.parent()?.parent()?.join("secrets");
+    let of_pod = root.join(directory.file_name()?);
+    Some((root, of_pod))
 }

@@ -1,0 +1,104 @@
+//! Mounts: tmpfs, binds of what a descriptor is of, and their end. Only below the agent's own directories.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree, unmount,
+};
+
+use super::file_system::{FileError, On as _, descriptor_path};
+
+/// More mounts than this on one another are not ours.
+const STACKED: usize = 64;
+
+/// Whether something is mounted on a path. A server that does not answer does not matter.
+pub(super) fn is_mounted(path: &Path) -> Result<bool, FileError> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
+    match rustix::fs::statx(CWD, path, flags, StatxFlags::TYPE) {
+        Ok(status) => Ok(status.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)),
+        Err(Errno::NOENT) => Ok(false),
+        // A server that is gone: it is there, though nobody can use it.
+        Err(Errno::STALE | Errno::IO | Errno::HOSTDOWN | Errno::TIMEDOUT) => Ok(true),
+        Err(error) => Err(error).on("look at", path),
+    }
+}
+
+/// A tmpfs for secrets is never swapped out where the kernel can say so (6.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Swap {
+    Allowed,
+    Refused,
+}
+
+/// Mounts a tmpfs on a directory; `size` in bytes, half of the memory if None.
+pub(super) fn tmpfs(target: &Path, mode: u32, size: Option<u64>, swap: Swap) -> Result<(), FileError> {
+    let attributes = match swap {
+        Swap::Refused => MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
+        // As kubelet's: programs in it may be of any kind.
+        Swap::Allowed => MountAttrFlags::empty(),
+    };
+    let make = |swap| {
+        let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        fsconfig_set_string(&context, "mode", format!("{mode:o}"))?;
+        if let Some(size) = size {
+            fsconfig_set_string(&context, "size", size.to_string())?;
+        }
+        if swap == Swap::Refused {
+            fsconfig_set_flag(&context, "noswap")?;
+        }
+        fsconfig_create(&context)?;
+        fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+    };
+    let made = match make(swap) {
+        Err(Errno::INVAL) if swap == Swap::Refused => make(Swap::Allowed),
+        made => made,
+    };
+    attach(&made.on("mount a tmpfs on", target)?, target)
+}
+
+/// Attaches a mount that has no place yet.
+pub(super) fn attach(mount: &OwnedFd, target: &Path) -> Result<(), FileError> {
+    move_mount(mount, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).on("mount on", target)
+}
+
+/// Binds what a descriptor is of to a path, whatever is at its own path meanwhile. What is mounted below it does not come with it.
+pub(super) fn bind(source: BorrowedFd<'_>, target: &Path) -> Result<(), FileError> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    attach(&open_tree(source, "", flags).on("bind to", target)?, target)
+}
+
+/// Unmounts all that is mounted on a path itself, at once for those who look by the path, and for its users when they end.
+pub(super) fn detach(path: &Path) -> Result<(), FileError> {
+    detach_all(|| unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)).on("unmount", path).map(drop)
+}
+
+/// The same, on an entry of a directory that is busy because of a mount, or may not be entered.
+pub(super) fn detach_at(parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let path = descriptor_path(parent.as_fd()).join(std::ffi::OsStr::from_bytes(name.to_bytes()));
+    match detach_all(|| unmount(&path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW))? {
+        // Something else keeps it: who tries again would do so for ever.
+        0 => Err(Errno::BUSY),
+        _ => Ok(()),
+    }
+}
+
+/// How many there were.
+fn detach_all(unmount: impl Fn() -> Result<(), Errno>) -> Result<usize, Errno> {
+    for count in 0..STACKED {
+        match unmount() {
+            Ok(()) => {}
+            // Nothing is mounted there, or nothing is there at all.
+            Err(Errno::INVAL | Errno::NOENT) => return Ok(count),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Errno::BUSY)
+}
