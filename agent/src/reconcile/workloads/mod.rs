@@ -94,18 +94,4 @@ pub fn rollout_status(object: &Object) -> Result<(String, bool), String> {
     Err("not yet".into())
 }
 
-/// All revisions, oldest first, with what changed in them.
-pub fn history(object: &Object, objects: &Objects) -> Vec<(i64, Option<String>)> {
-    let _ = (object, objects);
-    Vec::new()
-}
 
-/// A Deployment as of one of its revisions; 0 is the one before.
-pub fn rollback(
-    deployment: &k8s_openapi::api::apps::v1::Deployment,
-    revision: i64,
-    objects: &Objects,
-) -> Result<k8s_openapi::api::apps::v1::Deployment, String> {
-    let _ = (deployment, revision, objects);
-    Err("not yet".into())
-}
