@@ -31,6 +31,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let cluster_dns = optional("cluster-dns", &settings.cluster_dns)?;
     let ranges = Ranges::new(&settings.service_range, &settings.node_ports, cluster_dns)?;
     let facts = NodeFacts::of_host(settings.node_name.clone(), settings.node_address.clone())?;
+    let addresses = facts.addresses.clone();
     let of_pods = spec::Settings {
         node: facts,
         logs: settings.logs.clone(),
@@ -49,14 +50,14 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let api = Arc::new(Api { store: store.clone(), runtime: runtime.clone(), ranges: ranges.clone() });
     let mut ended = [SignalKind::terminate(), SignalKind::interrupt()].map(signal).into_iter();
     let (mut terminate, mut interrupt) = (ended.next().expect("one")?, ended.next().expect("two")?);
-    let ingress = settings.ingress()?.map(|(http, https)| ingress::Settings { http, https });
+    let ingress = settings.ingress()?.map(|(http, https)| ingress::Settings { http, https, addresses });
     let metrics = optional("metrics", &settings.metrics)?;
     tokio::select! {
         done = node::run(node) => done,
         done = api::serve(api, &settings.socket) => done,
         done = services::run(store.clone(), of_services) => done,
         done = some(settings.manifests.as_deref(), |directory| manifests::follow(store.clone(), ranges.clone(), directory)) => done,
-        done = some(ingress, |settings| ingress::run(store.clone(), settings)) => done,
+        done = some(ingress, |settings| ingress::run(store.clone(), settings, counters.clone())) => done,
         done = some(metrics, |address| metrics::serve(store.clone(), runtime.clone(), counters.clone(), address)) => done,
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),

@@ -30,6 +30,16 @@ impl Counters {
     pub fn step(&self, name: &'static str, failed: bool, took: Duration) {
         let _ = (name, failed, took);
     }
+
+    /// Rules were made anew: whose (`services`, `ingress`), and whether it failed.
+    pub fn reload(&self, rules: &'static str, failed: bool, took: Duration) {
+        let _ = (rules, failed, took);
+    }
+
+    /// An Ingress' request was answered: the host of its rule (None: it had none), its status (0: it could not be answered).
+    pub fn ingress(&self, host: Option<&str>, status: u16, took: Duration) {
+        let _ = (host, status, took);
+    }
 }
 
 /// Serves until the process ends.

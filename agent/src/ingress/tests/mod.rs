@@ -1,0 +1,4 @@
+mod limits;
+mod routing;
+mod tls;
+mod world;
