@@ -1,8 +1,8 @@
 //! Services: their endpoints, the kernel's rules that lead there, and names.
 
-pub mod dns;
 pub mod endpoints;
-pub mod rules;
+#[cfg(test)]
+mod examples;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub fn dependents(changed: &Object, desired: &Objects) -> Vec<Key> {
 /// Where and how.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Of ClusterIPs.
+    /// Of ClusterIPs: `10.96.0.0/16`, or several with commas.
     pub range: String,
     /// Cluster DNS: this address is put on lo. None: no DNS.
     pub dns: Option<IpAddr>,

@@ -1,1 +1,0 @@
-//! The nftables rule set of all Services: pure, and its atomic load.
