@@ -1,8 +1,17 @@
 //! Services: their endpoints, the kernel's rules that lead there, and names.
 
+mod address;
+mod conntrack;
+pub mod dns;
 pub mod endpoints;
 #[cfg(test)]
 mod examples;
+mod frontend;
+mod keep;
+mod load;
+mod netlink;
+pub mod rules;
+mod trouble;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -38,6 +47,12 @@ pub struct Settings {
 
 /// Keeps the kernel's rules and the names true until the process ends.
 pub async fn run(store: Arc<Store>, settings: Settings) -> anyhow::Result<()> {
-    let _ = (store, settings);
-    std::future::pending().await
+    let dns = async {
+        match settings.dns {
+            Some(address) => dns::serve(store.clone(), &settings, address).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::try_join!(keep::keep(store.clone(), &settings), dns)?;
+    Ok(())
 }

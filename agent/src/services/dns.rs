@@ -1,1 +1,0 @@
-//! Names of Services and Pods, on the cluster DNS address.

@@ -1,0 +1,131 @@
+//! Keeps the kernel's rules those of the Services, change by change.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::conntrack::{self, Asked};
+use super::endpoints::pod_addresses;
+use super::load::Kernel;
+use super::rules::{Facts, rules};
+use super::trouble::Trouble;
+use super::{Settings, address, frontend};
+use crate::objects::Object;
+use crate::store::{Change, Store};
+
+/// Changes that come together are loaded together.
+const GATHER: Duration = Duration::from_millis(5);
+/// Between two rule sets.
+const PACE: Duration = Duration::from_millis(100);
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// Until the process ends.
+pub(super) async fn keep(store: Arc<Store>, settings: &Settings) -> anyhow::Result<()> {
+    let mut facts = Facts {
+        ranges: super::rules::Network::parse_list(&settings.range)?,
+        dns: settings.dns,
+        ..Facts::default()
+    };
+    let mut trouble = Trouble::new(store.clone(), "ServiceRulesFailed");
+    let (mut kernel, mut asked, mut backoff) = (Kernel::default(), None, BACKOFF.0);
+    let ((), mut changes) = store.watch(|_| ());
+    loop {
+        facts.bridged = bridged();
+        let loaded = load(&store, &facts, &mut kernel, &mut asked).await;
+        let next = Instant::now() + PACE;
+        match loaded {
+            Ok(()) => {
+                trouble.over();
+                backoff = BACKOFF.0;
+                changed(&mut changes).await;
+            }
+            Err(error) => {
+                trouble.tell(&error);
+                let _ = timeout(backoff, changed(&mut changes)).await;
+                backoff = (backoff * 2).min(BACKOFF.1);
+            }
+        }
+        sleep_until(next.max(Instant::now() + GATHER)).await;
+        drain(&mut changes);
+    }
+}
+
+async fn load(
+    store: &Store,
+    facts: &Facts,
+    kernel: &mut Kernel,
+    asked: &mut Option<Asked>,
+) -> anyhow::Result<()> {
+    for range in &facts.ranges {
+        let made = address::route(range);
+        made.map_err(|error| anyhow::anyhow!("cannot add a route to Services, {range}: {error}"))?;
+    }
+    let (rules, now) =
+        store.read(|objects| (rules(objects, facts), conntrack::asked(&frontend::all(objects))));
+    kernel.load(rules).await?;
+    if asked.as_ref() == Some(&now) {
+        return Ok(());
+    }
+    let mut of_all = now.clone();
+    for at in asked.iter().flat_map(Asked::keys) {
+        of_all.entry(*at).or_default();
+    }
+    if !of_all.is_empty() {
+        let forgotten = tokio::task::spawn_blocking(move || conntrack::forget(&of_all)).await?;
+        forgotten.map_err(|error| {
+            anyhow::anyhow!("cannot forget UDP connections to backends that are gone: {error}")
+        })?;
+    }
+    *asked = Some(now);
+    Ok(())
+}
+
+/// Whether rules see packets that stay on a bridge, of IPv4 and IPv6.
+fn bridged() -> [bool; 2] {
+    ["iptables", "ip6tables"].map(|rules| {
+        let path = format!("/proc/sys/net/bridge/bridge-nf-call-{rules}");
+        fs::read(path).is_ok_and(|text| text.starts_with(b"1"))
+    })
+}
+
+/// Waits for a change that may be one of the rules.
+async fn changed(changes: &mut Receiver<Change>) {
+    loop {
+        match changes.recv().await {
+            Ok(change) if concerns(&change) => return,
+            Ok(_) => {}
+            Err(RecvError::Lagged(_)) => return,
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
+
+/// What has come meanwhile is part of the next rules anyway.
+fn drain(changes: &mut Receiver<Change>) {
+    while !matches!(changes.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)) {}
+}
+
+fn concerns(change: &Change) -> bool {
+    // Pods' statuses change often, their addresses once.
+    let addresses = |object: &Object| match object {
+        Object::Pod(pod) => {
+            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+            let over = matches!(phase, Some("Succeeded" | "Failed"));
+            if over { BTreeSet::new() } else { pod_addresses(pod).collect::<BTreeSet<_>>() }
+        }
+        _ => BTreeSet::new(),
+    };
+    match change.object() {
+        Object::Service(_) | Object::Endpoints(_) => true,
+        Object::Pod(_) => match change {
+            Change::Modified(after, before) => addresses(before) != addresses(after),
+            Change::Added(pod) | Change::Deleted(pod) => !addresses(pod).is_empty(),
+        },
+        _ => false,
+    }
+}
