@@ -39,6 +39,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         cluster_dns,
         resolv_conf: "/etc/resolv.conf".into(),
         seccomp: settings.state.join("seccomp"),
+        users: spec::UserRanges::below(settings.state.join("pods")),
     };
     let of_services = services::Settings {
         range: settings.service_range.clone(),

@@ -254,7 +254,11 @@ impl Node {
         });
         let Some((container, probe)) = asked else { return failed("Gone", "there is no such probe") };
         let start = std::time::Instant::now();
-        let (success, message) = probe::ask(&self.runtime, pod, container, id, probe, addresses).await;
+        let answer = probe::ask(&self.runtime, pod, container, id, probe, addresses).await;
+        let (success, message) = match answer {
+            Ok(answer) => answer,
+            Err(message) => return failed("ProbeError", message),
+        };
         let metadata = &pod.metadata;
         let (namespace, pod) = (metadata.namespace.as_deref(), metadata.name.as_deref());
         let (namespace, pod) = (namespace.unwrap_or_default(), pod.unwrap_or_default());

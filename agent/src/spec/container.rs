@@ -2,9 +2,10 @@
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 
+use super::environment::variables;
+use super::users::UserRange;
 use super::{
-    ContainerInputs, Settings, SpecError, VolumeMount, environment, expand, identity, resources, security,
-    stop_signal,
+    ContainerInputs, Settings, SpecError, VolumeMount, expand, identity, resources, security, stop_signal,
 };
 use crate::cri::api::{
     ContainerConfig, ContainerMetadata, IdMapping, ImageSpec, KeyValue, LinuxContainerConfig, Mount,
@@ -21,8 +22,9 @@ pub fn container(
     inputs: &ContainerInputs<'_>,
     settings: &Settings,
 ) -> Result<ContainerConfig, SpecError> {
-    let context = security::context(pod, container, inputs.image, inputs.users, settings)?;
-    let variables = environment(pod, container, inputs.objects, inputs.addresses, settings)?;
+    let range = settings.users.of(pod).map_err(SpecError::config)?;
+    let context = security::context(pod, container, inputs.image, range, settings)?;
+    let variables = variables(pod, container, inputs.objects, inputs.addresses, settings)?;
     let signal = stop_signal::stop_signal(container)?;
     let words = |field: &str, words: &Option<Vec<String>>| {
         let words = words.iter().flatten();
@@ -48,7 +50,7 @@ pub fn container(
         command: words("command", &container.command)?,
         args: words("args", &container.args)?,
         working_dir: container.working_dir.clone().unwrap_or_default(),
-        mounts: mounts(container, inputs),
+        mounts: mounts(container, inputs, range),
         labels: identity::container_labels(pod, container, &settings.node.name),
         annotations: identity::container_annotations(pod, container, inputs.attempt),
         log_path: format!("{}/{}.log", container.name, inputs.attempt),
@@ -66,14 +68,14 @@ pub fn container(
 }
 
 /// Volumes first; then the files that each container has, unless a volume is there.
-fn mounts(container: &Container, inputs: &ContainerInputs<'_>) -> Vec<Mount> {
-    let ids: Vec<IdMapping> = inputs.users.iter().map(|range| range.mapping()).collect();
+fn mounts(container: &Container, inputs: &ContainerInputs<'_>, range: Option<UserRange>) -> Vec<Mount> {
+    let ids: Vec<IdMapping> = range.iter().map(|range| range.mapping()).collect();
     let mut mounts: Vec<Mount> = inputs.mounts.iter().map(|volume| of_volume(volume, &ids)).collect();
     let message = container.termination_message_path.as_deref().filter(|path| !path.is_empty());
     let message = message.unwrap_or(TERMINATION_LOG);
     let message = if message.starts_with('/') { message.to_owned() } else { format!("/{message}") };
-    let hosts = inputs.hosts_file.as_ref().map(|file| (file, HOSTS.to_owned()));
-    let files = hosts.into_iter().chain(inputs.termination_message.as_ref().map(|file| (file, message)));
+    let hosts = inputs.hosts_file.map(|file| (file, HOSTS.to_owned()));
+    let files = hosts.into_iter().chain(inputs.termination_file.map(|file| (file, message)));
     for (file, container_path) in files {
         if !mounts.iter().any(|mount| mount.container_path.trim_end_matches('/') == container_path) {
             mounts.push(Mount {

@@ -32,8 +32,23 @@ impl Variables {
     }
 }
 
-/// All variables of a container; what of them is a Secret's is in there, too.
+/// All variables of a container, as text; what of them is a Secret's is in there, too.
 pub fn environment(
+    pod: &Pod,
+    container: &Container,
+    objects: &Objects,
+    addresses: &[IpAddr],
+    settings: &Settings,
+) -> Result<BTreeMap<String, String>, SpecError> {
+    let variables = variables(pod, container, objects, addresses, settings)?;
+    Ok(variables
+        .into_iter()
+        .map(|(name, value)| (name, String::from_utf8_lossy(&value).into_owned()))
+        .collect())
+}
+
+/// The same, in their order, each value as it is.
+pub(super) fn variables(
     pod: &Pod,
     container: &Container,
     objects: &Objects,

@@ -62,17 +62,27 @@ pub(super) fn hostname(pod: &Pod, settings: &Settings) -> Result<String, SpecErr
     Ok(full)
 }
 
-/// The /etc/hosts of a Pod's containers: its own name, and its hostAliases. In the host's network it is the host's (`of_host`) with
-/// those. None: as the runtime makes it.
-pub fn hosts_file(pod: &Pod, addresses: &[IpAddr], of_host: &str, settings: &Settings) -> Option<String> {
+/// The /etc/hosts of a Pod's containers: its own name, and its hostAliases. In the host's network it is the host's with those.
+/// None: as the runtime makes it.
+pub fn hosts_file(pod: &Pod, addresses: &[IpAddr], settings: &Settings) -> Option<String> {
+    let of_host = || std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+    hosts(pod, addresses, of_host, settings)
+}
+
+fn hosts(
+    pod: &Pod,
+    addresses: &[IpAddr],
+    of_host: impl FnOnce() -> String,
+    settings: &Settings,
+) -> Option<String> {
     let aliases = pod.spec.as_ref().and_then(|spec| spec.host_aliases.as_deref()).unwrap_or_default();
     let mut text = String::new();
     if host_network(pod) {
         if aliases.is_empty() {
             return None;
         }
-        text.push_str(of_host);
-        if !of_host.is_empty() && !of_host.ends_with('\n') {
+        text.push_str(&of_host());
+        if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
     } else {

@@ -9,6 +9,9 @@ use crate::objects::Typed as _;
 /// The label that says that a sandbox or container is this agent's; its value is the node's name.
 pub const MANAGED: &str = "io.rcrun.agent";
 
+/// The annotation with a container's [`hash`].
+pub const HASH: &str = annotation::HASH;
+
 /// Names of labels.
 #[allow(missing_docs)]
 pub mod label {

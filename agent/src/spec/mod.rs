@@ -1,5 +1,7 @@
-//! What a Pod is for the runtime: the CRI's messages of its sandbox ([`sandbox`]) and its containers ([`container`]). Pure: what
-//! has to be read from the machine comes in, but for facts that never change while it runs ([`machine`]).
+//! What a Pod is for the runtime: the CRI's messages of its sandbox ([`sandbox`]) and its containers ([`container`]).
+//!
+//! Each follows from Pod, objects and settings alone, but for small files that are read as kubelet reads them: the host's
+//! resolv.conf and hosts, a Pod's range of user ids ([`users`]), what a container left to be read ([`termination_message`]).
 //!
 //! What is sent is what kubelet sends of the same Pod, so that any runtime of Kubernetes' takes it.
 
@@ -18,12 +20,13 @@ mod sandbox;
 mod security;
 mod service_variables;
 mod stop_signal;
+mod termination;
 #[cfg(test)]
 mod tests;
-mod users;
+pub mod users;
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 use k8s_openapi::api::node::v1::RuntimeClass;
@@ -36,11 +39,12 @@ pub use container::container;
 pub use environment::environment;
 pub use expand::expand;
 pub use hostname::hosts_file;
-pub use identity::{MANAGED, annotation, hash, label};
+pub use identity::{HASH, MANAGED, annotation, hash, label};
 pub use pull_secrets::pull_secrets;
 pub use qos::qos_class;
 pub use sandbox::sandbox;
-pub use users::UserRange;
+pub use termination::termination_message;
+pub use users::UserRanges;
 
 /// What the agent is set to.
 #[derive(Clone, Debug)]
@@ -57,6 +61,8 @@ pub struct Settings {
     pub resolv_conf: PathBuf,
     /// Where seccomp profiles of type Localhost are.
     pub seccomp: PathBuf,
+    /// Who gets which user ids.
+    pub users: UserRanges,
 }
 
 /// A mount of a volume in a container.
@@ -98,17 +104,6 @@ impl SpecError {
     }
 }
 
-/// What a sandbox's message is made from, beside the Pod.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SandboxInputs<'a> {
-    /// The text of [`Settings::resolv_conf`].
-    pub resolv_conf: &'a str,
-    /// The user ids of a Pod with `hostUsers: false`.
-    pub users: Option<UserRange>,
-    /// 0 for the first one.
-    pub attempt: u32,
-}
-
 /// What a container's message is made from, beside the Pod.
 pub struct ContainerInputs<'a> {
     /// For ConfigMaps, Secrets, Services' variables.
@@ -121,12 +116,10 @@ pub struct ContainerInputs<'a> {
     pub image: &'a api::Image,
     /// Restarts.
     pub attempt: u32,
-    /// As in [`SandboxInputs`].
-    pub users: Option<UserRange>,
     /// A file with what [`hosts_file`] says, if it says anything.
-    pub hosts_file: Option<PathBuf>,
-    /// An empty file of the container's own, for its termination message.
-    pub termination_message: Option<PathBuf>,
+    pub hosts_file: Option<&'a Path>,
+    /// A file of the container's own, for its termination message.
+    pub termination_file: Option<&'a Path>,
 }
 
 /// The name that the runtime has for a Pod's RuntimeClass; "" is its default.

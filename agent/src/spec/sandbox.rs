@@ -2,7 +2,8 @@
 
 use k8s_openapi::api::core::v1::Pod;
 
-use super::{SandboxInputs, Settings, SpecError, containers, dns, hostname, identity, path_of, security};
+use super::users::UserRange;
+use super::{Settings, SpecError, containers, dns, hostname, identity, security};
 use crate::cri::api::{
     self, Int64Value, LinuxPodSandboxConfig, LinuxSandboxSecurityContext, PodSandboxConfig,
     PodSandboxMetadata, PortMapping, Protocol, SecurityProfile, security_profile::ProfileType,
@@ -11,33 +12,25 @@ use crate::cri::log_directory;
 use crate::objects::Typed as _;
 
 /// The sandbox of a Pod.
-pub fn sandbox(
-    pod: &Pod,
-    inputs: &SandboxInputs<'_>,
-    settings: &Settings,
-) -> Result<PodSandboxConfig, SpecError> {
-    let host_users = pod.spec.as_ref().and_then(|spec| spec.host_users);
-    if host_users == Some(false) && inputs.users.is_none() {
-        return Err(SpecError::sandbox(format!(
-            "pod {}: spec.hostUsers: no range of user ids was set aside for it",
-            path_of(pod)
-        )));
-    }
+pub fn sandbox(pod: &Pod, attempt: u32, settings: &Settings) -> Result<PodSandboxConfig, SpecError> {
+    let range = settings.users.of(pod).map_err(SpecError::sandbox)?;
+    // A host without one has no resolver, which Pods can have nevertheless.
+    let resolv_conf = std::fs::read_to_string(&settings.resolv_conf).unwrap_or_default();
     let directory = log_directory(&settings.logs, pod.namespace(), pod.name(), pod.uid());
     Ok(PodSandboxConfig {
         metadata: Some(PodSandboxMetadata {
             name: pod.name().into(),
             uid: pod.uid().into(),
             namespace: pod.namespace().into(),
-            attempt: inputs.attempt,
+            attempt,
         }),
         hostname: hostname::hostname(pod, settings)?,
         log_directory: directory.display().to_string(),
-        dns_config: Some(dns::config(pod, inputs.resolv_conf, settings)),
+        dns_config: Some(dns::config(pod, &resolv_conf, settings)),
         port_mappings: port_mappings(pod),
         labels: identity::sandbox_labels(pod, &settings.node.name),
         annotations: pod.metadata.annotations.clone().unwrap_or_default().into_iter().collect(),
-        linux: Some(linux(pod, inputs)),
+        linux: Some(linux(pod, range)),
         windows: None,
     })
 }
@@ -68,7 +61,7 @@ fn port_mappings(pod: &Pod) -> Vec<PortMapping> {
     mappings
 }
 
-fn linux(pod: &Pod, inputs: &SandboxInputs<'_>) -> LinuxPodSandboxConfig {
+fn linux(pod: &Pod, range: Option<UserRange>) -> LinuxPodSandboxConfig {
     let context = pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
     let number = |value: Option<i64>| value.map(|value| Int64Value { value });
     let sysctls = context.and_then(|context| context.sysctls.as_deref()).unwrap_or_default();
@@ -77,7 +70,7 @@ fn linux(pod: &Pod, inputs: &SandboxInputs<'_>) -> LinuxPodSandboxConfig {
         // Where the runtime puts its Pods.
         cgroup_parent: String::new(),
         security_context: Some(LinuxSandboxSecurityContext {
-            namespace_options: Some(security::namespaces(pod, inputs.users)),
+            namespace_options: Some(security::namespaces(pod, range)),
             selinux_options: selinux.map(security::selinux),
             run_as_user: number(context.and_then(|context| context.run_as_user)),
             run_as_group: number(context.and_then(|context| context.run_as_group)),

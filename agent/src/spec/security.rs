@@ -6,7 +6,10 @@ use k8s_openapi::api::core::v1::{
     AppArmorProfile, Container, Pod, PodSecurityContext, SELinuxOptions, SeccompProfile, SecurityContext,
 };
 
-use super::{Settings, SpecError, UserRange, host_network, machine, users};
+use super::{
+    Settings, SpecError, host_network, machine,
+    users::{self, UserRange},
+};
 use crate::cri::api::{
     self, Int64Value, LinuxContainerSecurityContext, NamespaceMode, NamespaceOption, SeLinuxOption,
     SecurityProfile, SupplementalGroupsPolicy, security_profile::ProfileType,
