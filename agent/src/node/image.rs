@@ -105,7 +105,7 @@ impl super::Node {
         for auth in logins {
             let image =
                 api::ImageSpec { image: name.into(), runtime_handler: handler.into(), ..Default::default() };
-            let sandbox_config = self.sandbox_config(pod, 0).ok();
+            let sandbox_config = spec::sandbox(pod, 0, &self.settings).ok();
             let request = api::PullImageRequest { image: Some(image), auth, sandbox_config };
             match self.runtime.images().pull_image(request).await {
                 Ok(answer) => {

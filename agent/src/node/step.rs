@@ -108,15 +108,8 @@ impl Node {
         }
     }
 
-    /// The message of a Pod's sandbox.
-    pub(super) fn sandbox_config(&self, pod: &Pod, attempt: u32) -> Result<api::PodSandboxConfig, spec::SpecError> {
-        let resolv_conf = std::fs::read_to_string(&self.settings.resolv_conf).unwrap_or_default();
-        let inputs = spec::SandboxInputs { resolv_conf: &resolv_conf, users: None, attempt };
-        spec::sandbox(pod, &inputs, &self.settings)
-    }
-
     async fn run_sandbox(&self, pod: &Pod, attempt: u32) -> Outcome {
-        let config = match self.sandbox_config(pod, attempt) {
+        let config = match spec::sandbox(pod, attempt, &self.settings) {
             Ok(config) => config,
             Err(error) => return failed(error.reason, error.message),
         };
@@ -164,10 +157,8 @@ impl Node {
         let env =
             self.store.read(|objects| spec::environment(pod, container, objects, &addresses, &self.settings));
         let env = env.map_err(|error| failed(error.reason, error.message))?;
-        // Of what is no text no path is made.
-        let env = env.into_iter().filter_map(|(name, value)| Some((name, String::from_utf8(value).ok()?))).collect();
         let files = Files {
-            hosts: spec::hosts_file(pod, &addresses, &hosts_of_host(pod), &self.settings),
+            hosts: spec::hosts_file(pod, &addresses, &self.settings),
             hosts_at: hosts_file(&self.state, &job.uid),
             termination: termination_file(&self.state, &job.uid, name, attempt),
             logs: log_directory(&self.settings.logs, &job.namespace, &job.name, &job.uid).join(name),
@@ -187,9 +178,8 @@ impl Node {
                 mounts,
                 image: &image,
                 attempt,
-                users: None,
-                hosts_file,
-                termination_message: Some(termination),
+                hosts_file: hosts_file.as_deref(),
+                termination_file: Some(&termination),
             };
             spec::container(pod, container, &inputs, &self.settings)
         });
@@ -203,7 +193,7 @@ impl Node {
         sandbox: &Sandbox,
         config: api::ContainerConfig,
     ) -> Result<Outcome, Outcome> {
-        let sandbox_config = self.sandbox_config(pod, sandbox.attempt);
+        let sandbox_config = spec::sandbox(pod, sandbox.attempt, &self.settings);
         let sandbox_config = sandbox_config.map_err(|error| failed(error.reason, error.message))?;
         let mut runtime = self.runtime.runtime();
         let request = api::CreateContainerRequest {
@@ -364,14 +354,6 @@ fn open_to_all(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     std::fs::write(path, "")?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))
-}
-
-/// The host's /etc/hosts, for a Pod in its network.
-fn hosts_of_host(pod: &Pod) -> String {
-    match spec::host_network(pod) {
-        true => std::fs::read_to_string("/etc/hosts").unwrap_or_default(),
-        false => String::new(),
-    }
 }
 
 /// The Pod's addresses; the node's in its network.

@@ -91,10 +91,7 @@ pub fn users<'a>(
 }
 
 /// The volume that a claim is bound to.
-pub fn bound_volume<'a>(
-    claim: &PersistentVolumeClaim,
-    desired: &'a Objects,
-) -> Option<&'a PersistentVolume> {
+pub fn bound_volume<'a>(claim: &PersistentVolumeClaim, desired: &'a Objects) -> Option<&'a PersistentVolume> {
     let volume = desired.find::<PersistentVolume>("", volume_name(claim))?;
     is_bound(volume, claim).then_some(volume)
 }
@@ -300,23 +297,22 @@ fn of_volume(volume: &PersistentVolume, desired: &Objects, now: Timestamp) -> Ve
     }
     let reference = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref());
     let uid = reference.and_then(|reference| reference.uid.as_deref()).unwrap_or_default();
-    let claim = claim_of(volume)
-        .and_then(|(namespace, name)| desired.find::<PersistentVolumeClaim>(namespace, name));
+    let claim =
+        claim_of(volume).and_then(|(namespace, name)| desired.find::<PersistentVolumeClaim>(namespace, name));
     if uid.is_empty() || claim.is_some_and(|claim| claim.uid() == uid) {
         // Of nobody yet, or its claim will complete the binding.
         return volume_phase(volume.clone(), "Available", None, now).into_iter().collect();
     }
     let policy = volume.spec.as_ref().and_then(|spec| spec.persistent_volume_reclaim_policy.as_deref());
     match policy {
-        None | Some("Retain") => {
-            volume_phase(volume.clone(), "Released", None, now).into_iter().collect()
-        }
+        None | Some("Retain") => volume_phase(volume.clone(), "Released", None, now).into_iter().collect(),
         Some(policy) => {
             let why = format!(
                 "reclaim policy {policy}: the agent removes no files that it did not make; remove them and this volume, or clear its claimRef"
             );
             let failed = volume_phase(volume.clone(), "Failed", Some(&why), now);
-            let told = failed.is_some().then(|| event(volume, EventType::Warning, "VolumeFailedDelete", &why));
+            let told =
+                failed.is_some().then(|| event(volume, EventType::Warning, "VolumeFailedDelete", &why));
             failed.into_iter().chain(told).collect()
         }
     }

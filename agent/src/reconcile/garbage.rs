@@ -95,9 +95,11 @@ pub fn dependents(changed: &Object, desired: &Objects) -> Vec<Key> {
         keys.extend(owned(changed, desired).map(Object::key));
         // An owner may wait for this one.
         let owners = changed.metadata().owner_references.iter().flatten();
-        keys.extend(owners.filter_map(|owner| key_of(owner, changed)).filter(|key| {
-            desired.get(key).is_some_and(Object::is_deleted)
-        }));
+        keys.extend(
+            owners
+                .filter_map(|owner| key_of(owner, changed))
+                .filter(|key| desired.get(key).is_some_and(Object::is_deleted)),
+        );
     }
     let namespace = Key::new(Kind::Namespace, "", changed.key().namespace);
     if desired.get(&namespace).is_some_and(Object::is_deleted) {
@@ -166,13 +168,13 @@ fn of_namespace(namespace: &Namespace, desired: &Objects) -> Vec<Action> {
         status.phase = Some("Terminating".into());
         actions.push(Action::Status(terminating.wrap()));
     }
-    let within = desired.iter().filter(|(key, _)| key.namespace == namespace.name()).map(|(_, object)| object);
+    let within =
+        desired.iter().filter(|(key, _)| key.namespace == namespace.name()).map(|(_, object)| object);
     let (events, others): (Vec<&Object>, Vec<&Object>) =
         within.partition(|object| object.kind() == Kind::Event);
     actions.extend(others.iter().filter(|object| !object.is_deleted()).map(|object| delete(object)));
     if others.is_empty() {
-        let remove =
-            |object: &Object| Action::Remove { key: object.key(), uid: object.uid().into() };
+        let remove = |object: &Object| Action::Remove { key: object.key(), uid: object.uid().into() };
         actions.extend(events.into_iter().map(remove));
         actions.push(Action::Remove { key: namespace.key(), uid: namespace.uid().into() });
     }

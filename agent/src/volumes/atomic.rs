@@ -207,11 +207,7 @@ impl Volume<'_> {
     }
 
     /// Removes what is shown and is not any more, old directories, and what a crash left.
-    fn remove_all_but(
-        &self,
-        current: Option<&str>,
-        files: &BTreeMap<String, File>,
-    ) -> Result<(), FileError> {
+    fn remove_all_but(&self, current: Option<&str>, files: &BTreeMap<String, File>) -> Result<(), FileError> {
         let shown = firsts(files);
         let mut removed: Vec<CString> = Vec::new();
         for entry in Dir::read_from(&self.top).on("read", self.path)? {

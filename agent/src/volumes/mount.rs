@@ -68,9 +68,8 @@ pub(super) fn attach(mount: &OwnedFd, target: &Path) -> Result<(), FileError> {
 
 /// Binds what a descriptor is of to a path, whatever is at its own path meanwhile. What is mounted below it does not come with it.
 pub(super) fn bind(source: BorrowedFd<'_>, target: &Path) -> Result<(), FileError> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH;
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     attach(&open_tree(source, "", flags).on("bind to", target)?, target)
 }
 

@@ -144,7 +144,8 @@ fn reach(server: &str, port: u16, options: &Options) -> Result<(IpAddr, Option<I
     let addresses = resolve(server)?;
     let known = |name: &str| options.others.iter().any(|(option, _)| option == name);
     let udp = options.others.iter().any(|(name, value)| name == "proto" && value.as_deref() == Some("udp"));
-    if options.version.as_deref().is_some_and(|version| version.starts_with('3')) && (udp || known("mountport"))
+    if options.version.as_deref().is_some_and(|version| version.starts_with('3'))
+        && (udp || known("mountport"))
     {
         return addresses
             .first()

@@ -28,13 +28,7 @@ pub(super) fn give_all(path: &Path, group: Group) -> Result<(), FileError> {
     }
     tree::walk(path, |directory, name, kind| {
         if kind == FileType::Symlink {
-            return chownat(
-                directory,
-                name,
-                None,
-                Some(Gid::from_raw(group.id)),
-                AtFlags::SYMLINK_NOFOLLOW,
-            );
+            return chownat(directory, name, None, Some(Gid::from_raw(group.id)), AtFlags::SYMLINK_NOFOLLOW);
         }
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(directory, name, flags, Mode::empty())?;

@@ -13,9 +13,10 @@ const EMPTY_MODE: u32 = 0o777;
 /// Where a volume is, for the runtime. None: an image.
 pub(super) fn place(volume: &Volume, directory: &Path) -> Option<PathBuf> {
     match &volume.source {
-        Source::Disk { .. } | Source::Memory { .. } | Source::Nfs { .. } | Source::Files { secret: false, .. } => {
-            Some(directory.join("volumes").join(&volume.name))
-        }
+        Source::Disk { .. }
+        | Source::Memory { .. }
+        | Source::Nfs { .. }
+        | Source::Files { secret: false, .. } => Some(directory.join("volumes").join(&volume.name)),
         Source::Files { secret: true, .. } => Some(secrets(directory)?.1.join(&volume.name)),
         Source::HostPath { path, .. } | Source::Local { path } => Some(path.clone()),
         Source::Image { .. } => None,

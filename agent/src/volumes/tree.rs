@@ -119,12 +119,7 @@ fn empty(
 }
 
 /// Moves a directory to the top, under a name that is free.
-fn lift(
-    top: BorrowedFd<'_>,
-    directory: BorrowedFd<'_>,
-    name: &CStr,
-    moved: &mut usize,
-) -> Result<(), Errno> {
+fn lift(top: BorrowedFd<'_>, directory: BorrowedFd<'_>, name: &CStr, moved: &mut usize) -> Result<(), Errno> {
     loop {
         *moved += 1;
         let free = format!("..removed.{moved}");

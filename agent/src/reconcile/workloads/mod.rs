@@ -93,5 +93,3 @@ pub fn rollout_status(object: &Object) -> Result<(String, bool), String> {
     let _ = object;
     Err("not yet".into())
 }
-
-

@@ -65,9 +65,7 @@ fn of_persistent_volume(name: String, read_only: bool, volume: &PersistentVolume
         return Ok(Volume { name, source: Source::Local { path: PathBuf::from(&local.path) }, read_only });
     }
     match &spec.host_path {
-        Some(host) => {
-            Ok(Volume { name, source: of_host_path(host).map_err(|why| failed(&why))?, read_only })
-        }
+        Some(host) => Ok(Volume { name, source: of_host_path(host).map_err(|why| failed(&why))?, read_only }),
         None => Err(failed("its source is not supported by this agent")),
     }
 }

@@ -87,12 +87,14 @@ fn resource_text(pod: &Pod, selector: &ResourceFieldSelector) -> Result<String, 
         Some(("requests", resource)) => (false, resource),
         _ => return Err(format!("resourceFieldRef.resource {}: not supported", selector.resource)),
     };
-    let known = matches!(resource, "cpu" | "memory" | "ephemeral-storage") || resource.starts_with("hugepages-");
+    let known =
+        matches!(resource, "cpu" | "memory" | "ephemeral-storage") || resource.starts_with("hugepages-");
     if !known {
         return Err(format!("resourceFieldRef.resource {}: not supported", selector.resource));
     }
     // A container without a limit may have all that the machine has.
-    let value = of(limits, resource).or_else(|| if limits { of_machine(resource) } else { None }).unwrap_or(0);
+    let value =
+        of(limits, resource).or_else(|| if limits { of_machine(resource) } else { None }).unwrap_or(0);
     let one = Quantity("1".into());
     let divisor = selector.divisor.as_ref().filter(|divisor| !matches!(divisor.0.as_str(), "" | "0"));
     let divisor = quantity::milli(divisor.unwrap_or(&one)).filter(|divisor| *divisor > 0);

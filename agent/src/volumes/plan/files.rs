@@ -69,11 +69,7 @@ pub(super) fn of_secret(pod: &Pod, source: &SecretVolumeSource, objects: &Object
 
 pub(super) fn of_downward_api(pod: &Pod, source: &DownwardAPIVolumeSource) -> Result<Files, String> {
     let mut files = Files::default();
-    files.add_facts(
-        pod,
-        source.items.as_deref().unwrap_or_default(),
-        mode(source.default_mode, MODE)?,
-    )?;
+    files.add_facts(pod, source.items.as_deref().unwrap_or_default(), mode(source.default_mode, MODE)?)?;
     Ok(files)
 }
 
@@ -173,9 +169,8 @@ impl Files {
             return Err(format!("path {path:?}: a relative path that does not begin with .. is needed"));
         };
         let path = parts.join("/");
-        let below = |path: &str, other: &str| {
-            other.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
-        };
+        let below =
+            |path: &str, other: &str| other.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
         if let Some(other) = self.files.keys().find(|other| below(&path, other) || below(other, &path)) {
             return Err(format!("path {path:?}: one of {path:?} and {other:?} would be file and directory"));
         }

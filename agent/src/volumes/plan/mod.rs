@@ -169,12 +169,11 @@ pub(super) fn of(pod: &Pod, objects: &Objects) -> Result<Plan, VolumeError> {
         volumes.push(of_volume(pod, volume, objects).map_err(failed)?);
     }
     let security = spec.security_context.as_ref();
-    let group =
-        security.and_then(|security| u32::try_from(security.fs_group?).ok()).map(|id| Group {
-            id,
-            only_on_mismatch: security.and_then(|security| security.fs_group_change_policy.as_deref())
-                == Some("OnRootMismatch"),
-        });
+    let group = security.and_then(|security| u32::try_from(security.fs_group?).ok()).map(|id| Group {
+        id,
+        only_on_mismatch: security.and_then(|security| security.fs_group_change_policy.as_deref())
+            == Some("OnRootMismatch"),
+    });
     let mut hasher = DefaultHasher::new();
     (&volumes, &group).hash(&mut hasher);
     Ok(Plan { revision: hasher.finish(), volumes, group })
