@@ -17,8 +17,10 @@ use crate::arguments::{Settings, optional};
 
 /// Runs until SIGTERM or SIGINT. Pods go on without it.
 pub fn run(settings: &Settings) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&settings.log_level)
-        .with_context(|| format!("--log-level {}", settings.log_level))?;
+    let level: tracing::Level =
+        settings.log_level.parse().with_context(|| format!("--log-level {}", settings.log_level))?;
+    // Libraries tell of each packet.
+    let filter = tracing_subscriber::EnvFilter::new(format!("warn,rcrun_agent={level}"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     tokio.context("cannot start threads")?.block_on(serve(settings))

@@ -81,7 +81,7 @@ impl super::Node {
                     return failed("ErrImageNeverPull", message);
                 }
                 Ok(None) => {}
-                Err(status) => return of_status("ImageInspectError", name, &status),
+                Err(status) => return of_status("ImageInspectError", &status),
             }
         }
         self.pull_with(pod, name, &handler, secrets).await
@@ -117,14 +117,14 @@ impl super::Node {
                         Ok(None) => {
                             failed("ErrImagePull", format!("image {name} was pulled and is not there"))
                         }
-                        Err(status) => of_status("ErrImagePull", name, &status),
+                        Err(status) => of_status("ErrImagePull", &status),
                     };
                 }
                 Err(status) => last = Some(status),
             }
         }
         let status = last.unwrap_or_else(|| Status::internal("nothing was tried"));
-        of_status("ErrImagePull", name, &status)
+        of_status("ErrImagePull", &status)
     }
 }
 
@@ -132,12 +132,12 @@ fn failed(reason: &str, message: String) -> Outcome {
     Outcome::Failed { reason: reason.into(), message }
 }
 
-fn of_status(reason: &str, name: &str, status: &Status) -> Outcome {
+fn of_status(reason: &str, status: &Status) -> Outcome {
     let reason = match (status.code(), status.message()) {
         (Code::InvalidArgument, _) => "InvalidImageName",
         (_, message) if message.starts_with("RegistryUnavailable") => "RegistryUnavailable",
         (_, message) if message.starts_with("SignatureValidationFailed") => "SignatureValidationFailed",
         _ => reason,
     };
-    failed(reason, format!("image {name}: {}", status.message()))
+    failed(reason, status.message().to_owned())
 }
