@@ -1,6 +1,7 @@
 //! Kubernetes' objects, as far as the agent has them: kinds, keys, and all objects by their keys.
 //!
-//! In: a manifest's text ([`yaml`]), checked field by field ([`fields`]), completed ([`defaults`]) and judged ([`validate`]).
+//! In: a manifest's text ([`yaml`]), checked field by field ([`fields`]), completed ([`defaults`]), judged ([`validate`]) and counted
+//! ([`usage`]).
 //! Out: [`Object`]s, whose types are k8s-openapi's. No effects.
 
 pub mod defaults;
@@ -9,6 +10,7 @@ mod kind;
 mod object;
 pub mod quantity;
 pub mod selector;
+pub mod usage;
 pub mod validate;
 pub mod yaml;
 
@@ -57,6 +59,16 @@ impl Objects {
             .range((Bound::Included(start), Bound::Unbounded))
             .take_while(move |(key, _)| key.kind == kind && key.namespace == namespace)
             .filter_map(|(_, object)| T::of(object))
+    }
+
+    /// Objects of a kind in a namespace.
+    pub fn of_kind_in(&self, kind: Kind, namespace: &str) -> impl Iterator<Item = &Object> {
+        let start = Key::new(kind, namespace, "");
+        let namespace = start.namespace.clone();
+        self.all
+            .range((Bound::Included(start), Bound::Unbounded))
+            .take_while(move |(key, _)| key.kind == kind && key.namespace == namespace)
+            .map(|(_, object)| object)
     }
 
     /// All of them.
