@@ -31,7 +31,7 @@ impl Network {
             bail!("it has room for fewer than 6 Services: take a prefix of at most {}", bits - 3);
         }
         let size = 1_u128.checked_shl(bits - prefix).unwrap_or(u128::MAX);
-        if number(base) % size != 0 {
+        if !number(base).is_multiple_of(size) {
             bail!("its address is not that of a network of this length");
         }
         Ok(Self { base, size })
