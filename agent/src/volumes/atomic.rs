@@ -1,4 +1,4 @@
-//! Files that change all at once: `NAME -> ..data/NAME`, `..data -> ..TIME.N`, which is a directory that is never changed.
+//! Files that change all at once: `NAME -> ..data/NAME`, `..data -> ..TIME`, which is a directory that is never changed.
 //!
 //! A new directory is written beside the old one, then the link is replaced by rename. Whoever opened the old directory sees the old
 //! files to its end; whoever comes later sees the new ones. The same layout as kubelet's, which programs watch for.
@@ -140,12 +140,12 @@ impl Volume<'_> {
 
     /// Writes all files to a new directory, whose name is returned.
     fn write_all(&self, files: &BTreeMap<String, File>) -> Result<String, FileError> {
-        let time = k8s_openapi::jiff::Timestamp::now().strftime("%Y_%m_%d_%H_%M_%S").to_string();
-        let mut number = 0_u32;
         let name = loop {
-            let name = format!("..{time}.{number}");
+            // To the nanosecond: a reader that still has the name of one that was removed must not find another one under it.
+            let now = k8s_openapi::jiff::Timestamp::now();
+            let name = format!("..{}.{:09}", now.strftime("%Y_%m_%d_%H_%M_%S"), now.subsec_nanosecond());
             match mkdirat(&self.top, &name, Mode::from_raw_mode(0o700)) {
-                Err(Errno::EXIST) => number += 1,
+                Err(Errno::EXIST) => {}
                 made => {
                     made.on("make", &self.path.join(&name))?;
                     break name;

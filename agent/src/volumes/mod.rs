@@ -52,7 +52,7 @@ pub fn prepare(plan: &Plan, directory: &Path) -> Result<(), VolumeError> {
     prepare::prepare(plan, directory)
 }
 
-/// Unmounts and removes all volumes of a Pod. Nothing is followed out of it; what others gave (hostPath, nfs, claims) keeps its files. Blocks.
+/// Unmounts and removes all volumes of a Pod, and its directory. Nothing is followed out of it; what others gave (hostPath, nfs, claims) keeps its files. Blocks.
 pub fn tear_down(directory: &Path) -> Result<(), VolumeError> {
     prepare::tear_down(directory)
 }

@@ -119,21 +119,12 @@ pub(super) fn tear_down(directory: &Path) -> Result<(), VolumeError> {
     for name in names(&directory.join("volumes")) {
         note(&name, mount::detach(&directory.join("volumes").join(&name)));
     }
-    note("", super::sub_path::detach_all(directory));
+    note("(all)", super::sub_path::detach_all(directory));
     if let Some((_, of_pod)) = secrets(directory) {
-        for name in names(&of_pod) {
-            note(&name, tree::remove(&of_pod.join(&name)));
-        }
-        note("", tree::remove(&of_pod));
+        note("(all)", tree::remove(&of_pod));
     }
-    for name in names(&directory.join("volumes")) {
-        note(&name, tree::remove(&directory.join("volumes").join(&name)));
-    }
-    for name in ["volumes", "sub-paths", "owned"] {
-        note(name, tree::remove(&directory.join(name)));
-    }
-    // What else is in it is not of volumes.
-    let _ = std::fs::remove_dir(directory);
+    // With what else the agent put there for the Pod.
+    note("(all)", tree::remove(directory));
     first.map_or(Ok(()), Err)
 }
 
