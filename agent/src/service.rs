@@ -12,6 +12,7 @@ use rcrun_agent::reconcile::observed::NodeFacts;
 use rcrun_agent::store::Store;
 use rcrun_agent::{ingress, manifests, services, spec};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 
 use crate::arguments::{Settings, optional};
 
@@ -49,31 +50,38 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         cluster_domain: settings.cluster_domain.clone(),
         resolv_conf: "/etc/resolv.conf".into(),
     };
-    let node = Node::new(store.clone(), runtime.clone(), counters.clone(), of_pods, settings.state.clone());
+    let node = Node::new(
+        store.clone(),
+        runtime.clone(),
+        counters.clone(),
+        of_pods,
+        settings.state.clone(),
+        ranges.clone(),
+    );
     let api = Arc::new(Api { store: store.clone(), runtime: runtime.clone(), ranges: ranges.clone() });
     let mut ended = [SignalKind::terminate(), SignalKind::interrupt()].map(signal).into_iter();
     let (mut terminate, mut interrupt) = (ended.next().expect("one")?, ended.next().expect("two")?);
     let ingress = settings.ingress()?.map(|(http, https)| ingress::Settings { http, https, addresses });
     let metrics = optional("metrics", &settings.metrics)?;
+    // Each on a task of its own, so that none waits for another. The first that ends, ends the agent.
+    let mut parts = JoinSet::new();
+    parts.spawn(node::run(node));
+    let socket = settings.socket.clone();
+    parts.spawn(async move { api::serve(api, &socket).await });
+    parts.spawn(services::run(store.clone(), of_services));
+    if let Some(directory) = settings.manifests.clone() {
+        let (store, ranges) = (store.clone(), ranges.clone());
+        parts.spawn(async move { manifests::follow(store, ranges, &directory).await });
+    }
+    if let Some(settings) = ingress {
+        parts.spawn(ingress::run(store.clone(), settings, counters.clone()));
+    }
+    if let Some(address) = metrics {
+        parts.spawn(metrics::serve(store, runtime, counters, address));
+    }
     tokio::select! {
-        done = node::run(node) => done,
-        done = api::serve(api, &settings.socket) => done,
-        done = services::run(store.clone(), of_services) => done,
-        done = some(settings.manifests.as_deref(), |directory| manifests::follow(store.clone(), ranges.clone(), directory)) => done,
-        done = some(ingress, |settings| ingress::run(store.clone(), settings, counters.clone())) => done,
-        done = some(metrics, |address| metrics::serve(store.clone(), runtime.clone(), counters.clone(), address)) => done,
+        Some(ended) = parts.join_next() => ended.context("a part of the agent panicked")?,
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
-    }
-}
-
-/// What is wanted, or nothing for ever.
-async fn some<T, F: Future<Output = anyhow::Result<()>>>(
-    wanted: Option<T>,
-    run: impl FnOnce(T) -> F,
-) -> anyhow::Result<()> {
-    match wanted {
-        Some(wanted) => run(wanted).await,
-        None => std::future::pending().await,
     }
 }

@@ -10,6 +10,7 @@ pub mod hook;
 mod image;
 mod observe;
 pub mod probe;
+mod runtime;
 mod step;
 mod store;
 mod turn;
@@ -17,6 +18,7 @@ mod turn;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::api::admission::Ranges;
 use crate::cri::Runtime;
 use crate::metrics::Counters;
 use crate::spec;
@@ -35,6 +37,8 @@ pub struct Node {
     pub settings: Arc<spec::Settings>,
     /// The agent's directory.
     pub state: PathBuf,
+    /// For what the runtime can.
+    pub ranges: Ranges,
     known: Arc<image::Known>,
 }
 
@@ -46,8 +50,9 @@ impl Node {
         counters: Arc<Counters>,
         settings: spec::Settings,
         state: PathBuf,
+        ranges: Ranges,
     ) -> Self {
-        Self { store, runtime, counters, settings: Arc::new(settings), state, known: Arc::default() }
+        Self { store, runtime, counters, settings: Arc::new(settings), state, ranges, known: Arc::default() }
     }
 }
 

@@ -36,6 +36,8 @@ enum Message {
     Unseen { uid: Option<String>, why: String },
     /// It is time to ask for everything.
     Look,
+    /// The runtime's name.
+    Runtime(String),
 }
 
 type Asked = BTreeMap<(String, Target), u64>;
@@ -243,6 +245,10 @@ impl Turns {
             }
             Message::Changed { uid } => self.look_at(Some(uid)),
             Message::Look => self.look_at(None),
+            Message::Runtime(name) => {
+                self.observed.node.runtime = name;
+                self.everything();
+            }
             Message::Seen { uid, pods, asked } => self.see(uid, pods, &asked),
             Message::Unseen { uid, why } => {
                 self.looking.remove(&uid);
@@ -391,6 +397,11 @@ async fn until(time: Option<Timestamp>) {
 /// Says when to look at everything, for ever, and follows the runtime's events.
 async fn look(node: Node, tell: mpsc::UnboundedSender<Message>) {
     loop {
+        // Before any Pod: what it is called is in their statuses. Another one may serve on the socket by now.
+        if let Ok((name, features)) = super::runtime::ask(&node).await {
+            node.ranges.set_features(features);
+            let _ = tell.send(Message::Runtime(name));
+        }
         let all = || tell.send(Message::Look);
         let follow = async {
             let request = api::GetEventsRequest::default();
