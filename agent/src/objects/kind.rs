@@ -71,6 +71,11 @@ impl Kind {
         self.names().plural
     }
 
+    /// What it is called for short: `cm`.
+    pub fn short(self) -> &'static [&'static str] {
+        self.names().short
+    }
+
     /// Whether its objects are in namespaces.
     pub fn namespaced(self) -> bool {
         self.names().namespaced

@@ -1,0 +1,109 @@
+//! Which columns a kind has, and what is in them. Pure.
+
+mod batch;
+mod core;
+mod network;
+mod volumes;
+mod workloads;
+
+pub use core::{count, last_seen};
+pub use network::addresses as endpoint_addresses;
+pub use volumes::modes;
+
+use k8s_openapi::jiff::Timestamp;
+use serde_json::Value;
+
+use super::age;
+use super::table::Table;
+use super::value::{Look as _, or};
+use crate::objects::Kind;
+
+/// What is said of each object: headings, those that only `-o wide` shows, and the cells of an object.
+struct Columns {
+    headings: &'static [&'static str],
+    wide: &'static [&'static str],
+    cells: fn(&Value, Timestamp) -> Vec<String>,
+}
+
+fn columns(kind: Kind) -> Columns {
+    match kind {
+        Kind::Pod => core::POD,
+        Kind::Namespace => core::NAMESPACE,
+        Kind::ConfigMap => core::CONFIG_MAP,
+        Kind::Secret => core::SECRET,
+        Kind::ResourceQuota => core::RESOURCE_QUOTA,
+        Kind::LimitRange => core::LIMIT_RANGE,
+        Kind::RuntimeClass => core::RUNTIME_CLASS,
+        Kind::Event => core::EVENT,
+        Kind::Service => network::SERVICE,
+        Kind::Endpoints => network::ENDPOINTS,
+        Kind::Ingress => network::INGRESS,
+        Kind::PersistentVolume => volumes::VOLUME,
+        Kind::PersistentVolumeClaim => volumes::CLAIM,
+        Kind::Deployment => workloads::DEPLOYMENT,
+        Kind::ReplicaSet => workloads::REPLICA_SET,
+        Kind::StatefulSet => workloads::STATEFUL_SET,
+        Kind::DaemonSet => workloads::DAEMON_SET,
+        Kind::Job => batch::JOB,
+        Kind::CronJob => batch::CRON_JOB,
+    }
+}
+
+/// Objects of a kind as rows.
+pub fn table(kind: Kind, objects: &[Value], wide: bool, now: Timestamp) -> Table {
+    let columns = columns(kind);
+    let mut table = Table::new(columns.headings);
+    if wide {
+        table.headings.extend(columns.wide.iter().map(|heading| (*heading).to_owned()));
+    }
+    for object in objects {
+        let mut row = (columns.cells)(object, now);
+        row.truncate(table.headings.len());
+        table.rows.push(row);
+    }
+    table
+}
+
+fn name(object: &Value) -> String {
+    object.text("/metadata/name").to_owned()
+}
+
+fn created(object: &Value, now: Timestamp) -> String {
+    age::since(object.text("/metadata/creationTimestamp"), now)
+}
+
+fn or_none(text: &str) -> String {
+    or(text, "<none>").to_owned()
+}
+
+/// Names and images of a template's containers.
+fn containers(template: &Value) -> [String; 2] {
+    ["/name", "/image"].map(|field| {
+        let all: Vec<&str> =
+            template.items("/spec/containers").iter().map(|container| container.text(field)).collect();
+        all.join(",")
+    })
+}
+
+/// A label selector in words: `app=web,tier in (a,b)`.
+pub fn selector(selector: &Value) -> String {
+    let mut terms: Vec<String> = selector
+        .fields("/matchLabels")
+        .iter()
+        .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()))
+        .collect();
+    for expression in selector.items("/matchExpressions") {
+        let values: Vec<&str> = expression.items("/values").iter().filter_map(Value::as_str).collect();
+        let (key, values) = (expression.text("/key"), values.join(","));
+        terms.push(match expression.text("/operator") {
+            "In" => format!("{key} in ({values})"),
+            "NotIn" => format!("{key} notin ({values})"),
+            "DoesNotExist" => format!("!{key}"),
+            _ => key.to_owned(),
+        });
+    }
+    or(&terms.join(","), "<none>").to_owned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,217 @@
+//! `describe`: an object in words, and its events. What it says of a Secret is names and lengths.
+
+mod layout;
+mod network;
+mod other;
+mod pod;
+mod workloads;
+
+use k8s_openapi::jiff::Timestamp;
+use serde_json::Value;
+
+use super::client::{Error, Result};
+use super::columns::{count, last_seen};
+use super::events::about;
+use super::target;
+use super::value::{Look as _, or};
+use super::watch::Query;
+use super::{Scope, Session, age};
+use crate::objects::{Key, Kind};
+use layout::Text;
+
+pub use pod::template;
+
+/// `describe`.
+#[derive(clap::Args, Debug)]
+pub struct Describe {
+    /// Kinds and names; the beginning of a name will do
+    #[arg(value_name = "KIND|KIND/NAME", required = true)]
+    what: Vec<String>,
+    #[command(flatten)]
+    scope: Scope,
+    /// Of all namespaces
+    #[arg(short = 'A', long)]
+    all_namespaces: bool,
+    /// Only those with these labels
+    #[arg(short = 'l', long, value_name = "LABELS", default_value = "", hide_default_value = true)]
+    selector: String,
+}
+
+impl Describe {
+    pub async fn run(self, session: &mut Session<'_>) -> Result<()> {
+        let mut objects = Vec::new();
+        for target in target::parse(&self.what)? {
+            let kind = target.kind;
+            if let Some(key) = target.key(self.scope.name()) {
+                match session.client.get(&key).await {
+                    Ok(object) => objects.push((kind, object)),
+                    Err(error) if error.is_not_found() => {
+                        let mut like = self.query(kind).list(&session.client).await?;
+                        like.retain(|object| object.text("/metadata/name").starts_with(&key.name));
+                        if like.is_empty() {
+                            return Err(error);
+                        }
+                        objects.extend(like.into_iter().map(|object| (kind, object)));
+                    }
+                    Err(error) => return Err(error),
+                }
+                continue;
+            }
+            let all = self.query(kind).list(&session.client).await?;
+            objects.extend(all.into_iter().map(|object| (kind, object)));
+        }
+        if objects.is_empty() {
+            match self.all_namespaces {
+                true => eprintln!("No resources found"),
+                false => eprintln!("No resources found in {} namespace.", self.scope.name()),
+            }
+            return Ok(());
+        }
+        for (at, (kind, object)) in objects.iter().enumerate() {
+            let events = events(session, *kind, object).await?;
+            let more = more(session, *kind, object).await?;
+            let text = describe(*kind, object, &more, &events, (session.now)());
+            let between = if at > 0 { "\n\n" } else { "" };
+            write!(session.out, "{between}{text}")?;
+        }
+        Ok(())
+    }
+
+    fn query(&self, kind: Kind) -> Query {
+        let namespace = (!self.all_namespaces && kind.namespaced()).then(|| self.scope.name().to_owned());
+        Query { kind, namespace, labels: self.selector.clone(), fields: String::new() }
+    }
+}
+
+async fn events(session: &Session<'_>, kind: Kind, object: &Value) -> Result<Vec<Value>> {
+    let key = Key::new(kind, object.text("/metadata/namespace"), object.text("/metadata/name"));
+    let namespace = Some(key.namespace.clone()).filter(|namespace| !namespace.is_empty());
+    let fields = about(&key, object.text("/metadata/uid"));
+    let query = Query { kind: Kind::Event, namespace, labels: String::new(), fields };
+    let mut events = query.list(&session.client).await?;
+    events.sort_by(|one, other| last_seen(one).cmp(last_seen(other)));
+    Ok(events)
+}
+
+/// What belongs to an object and is not in it: a Service's endpoints, a Deployment's ReplicaSets, a namespace's quotas.
+async fn more(session: &Session<'_>, kind: Kind, object: &Value) -> Result<Vec<Value>> {
+    let namespace = object.text("/metadata/namespace");
+    let list = |kind, namespace: &str| Query {
+        kind,
+        namespace: Some(namespace.to_owned()),
+        labels: String::new(),
+        fields: String::new(),
+    };
+    match kind {
+        Kind::Service => {
+            let key = Key::new(Kind::Endpoints, namespace, object.text("/metadata/name"));
+            match session.client.get(&key).await {
+                Err(error @ Error::Server { .. }) if error.is_not_found() => Ok(Vec::new()),
+                endpoints => Ok(vec![endpoints?]),
+            }
+        }
+        Kind::Deployment => {
+            let mut sets = list(Kind::ReplicaSet, namespace).list(&session.client).await?;
+            let uid = object.text("/metadata/uid");
+            sets.retain(|set| {
+                set.items("/metadata/ownerReferences").iter().any(|owner| owner.text("/uid") == uid)
+            });
+            Ok(sets)
+        }
+        Kind::Namespace => {
+            let mut all =
+                list(Kind::ResourceQuota, object.text("/metadata/name")).list(&session.client).await?;
+            all.extend(list(Kind::LimitRange, object.text("/metadata/name")).list(&session.client).await?);
+            Ok(all)
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// An object in words.
+fn describe(kind: Kind, object: &Value, more: &[Value], events: &[Value], now: Timestamp) -> String {
+    let mut text = Text::default();
+    text.field(0, "Name", object.text("/metadata/name"));
+    if kind.namespaced() {
+        text.field(0, "Namespace", object.text("/metadata/namespace"));
+    }
+    match kind {
+        Kind::Pod => pod::describe(&mut text, object),
+        Kind::Service => network::service(&mut text, object, more),
+        Kind::Endpoints => network::endpoints(&mut text, object),
+        Kind::Ingress => network::ingress(&mut text, object),
+        Kind::Deployment | Kind::ReplicaSet | Kind::StatefulSet | Kind::DaemonSet => {
+            workloads::controller(&mut text, kind, object, more);
+        }
+        Kind::Job => workloads::job(&mut text, object),
+        Kind::CronJob => workloads::cron_job(&mut text, object),
+        Kind::ConfigMap => other::config_map(&mut text, object),
+        Kind::Secret => other::secret(&mut text, object),
+        Kind::Namespace => other::namespace(&mut text, object, more),
+        Kind::PersistentVolume | Kind::PersistentVolumeClaim => other::volume(&mut text, object),
+        Kind::ResourceQuota | Kind::LimitRange | Kind::RuntimeClass | Kind::Event => {
+            other::anything(&mut text, object);
+        }
+    }
+    self::events_of(&mut text, events, now);
+    text.finish()
+}
+
+/// Labels and annotations.
+fn metadata(text: &mut Text, object: &Value) {
+    text.pairs("Labels", object, "/metadata/labels");
+    let mut shown = object.clone();
+    if let Some(Value::Object(annotations)) = shown.pointer_mut("/metadata/annotations") {
+        // As long as the object itself, and nothing new.
+        annotations.retain(|name, _| {
+            name != crate::api::admission::APPLIED
+                && name != "kubectl.kubernetes.io/last-applied-configuration"
+        });
+    }
+    text.pairs("Annotations", &shown, "/metadata/annotations");
+}
+
+fn conditions(text: &mut Text, object: &Value) {
+    let conditions = object.items("/status/conditions");
+    if conditions.is_empty() {
+        return;
+    }
+    text.line(0, "Conditions:");
+    let reasons = conditions.iter().any(|condition| condition.has("/reason"));
+    let headings: &[&str] = if reasons { &["Type", "Status", "Reason"] } else { &["Type", "Status"] };
+    text.row(1, headings);
+    text.row(
+        1,
+        &headings
+            .iter()
+            .map(|heading| if *heading == "Reason" || *heading == "Status" { "------" } else { "----" })
+            .collect::<Vec<_>>(),
+    );
+    for condition in conditions {
+        let cells = [condition.text("/type"), condition.text("/status"), condition.text("/reason")];
+        text.row(1, cells.get(..headings.len()).unwrap_or(&cells));
+    }
+}
+
+fn events_of(text: &mut Text, events: &[Value], now: Timestamp) {
+    if events.is_empty() {
+        text.field(0, "Events", "<none>");
+        return;
+    }
+    text.line(0, "Events:");
+    text.row(1, &["Type", "Reason", "Age", "From", "Message"]);
+    text.row(1, &["----", "------", "----", "----", "-------"]);
+    for event in events {
+        let seen = age::since(last_seen(event), now);
+        let age = match count(event) {
+            1 => seen,
+            count => format!("{seen} (x{count} over {})", age::since(event.text("/firstTimestamp"), now)),
+        };
+        let from = or(event.text("/source/component"), event.text("/reportingComponent"));
+        let message = event.text("/message").trim();
+        text.row(1, &[event.text("/type"), event.text("/reason"), &age, from, message]);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,143 @@
+//! ConfigMaps, Secrets, namespaces, volumes, and whatever has no words of its own.
+
+use serde_json::Value;
+
+use super::super::columns;
+use super::super::value::{Look as _, or};
+use super::layout::Text;
+use super::{conditions, metadata};
+
+pub fn config_map(text: &mut Text, map: &Value) {
+    metadata(text, map);
+    text.line(0, "\nData\n====");
+    for (name, value) in map.fields("/data") {
+        text.line(0, format!("{name}:\n----\n{}\n", value.as_str().unwrap_or_default()));
+    }
+    text.line(0, "\nBinaryData\n====");
+    for (name, value) in map.fields("/binaryData") {
+        text.line(0, format!("{name}: {} bytes\n", decoded_length(value)));
+    }
+}
+
+/// Never what is in it.
+pub fn secret(text: &mut Text, secret: &Value) {
+    metadata(text, secret);
+    text.line(0, "");
+    text.field(0, "Type", or(secret.text("/type"), "Opaque"));
+    text.line(0, "\nData\n====");
+    for (name, value) in secret.fields("/data") {
+        text.field(0, name, format!("{} bytes", decoded_length(value)));
+    }
+}
+
+/// Of base64, without decoding it.
+fn decoded_length(value: &Value) -> usize {
+    let text = value.as_str().unwrap_or_default();
+    text.trim_end_matches('=').len() * 3 / 4
+}
+
+/// With its quotas and limits.
+pub fn namespace(text: &mut Text, namespace: &Value, more: &[Value]) {
+    metadata(text, namespace);
+    text.field(0, "Status", or(namespace.text("/status/phase"), "Active"));
+    let quotas: Vec<&Value> = more.iter().filter(|object| object.text("/kind") == "ResourceQuota").collect();
+    if quotas.is_empty() {
+        text.line(0, "\nNo resource quota.");
+    }
+    for quota in quotas {
+        text.line(0, "\nResource Quotas");
+        text.field(1, "Name", quota.text("/metadata/name"));
+        amounts(text, quota);
+    }
+    let ranges: Vec<&Value> = more.iter().filter(|object| object.text("/kind") == "LimitRange").collect();
+    if ranges.is_empty() {
+        text.line(0, "\nNo LimitRange resource.");
+    }
+    for range in ranges {
+        text.line(0, "\nResource Limits");
+        text.field(1, "Name", range.text("/metadata/name"));
+        tree(text, 1, &range["spec"]);
+    }
+}
+
+fn amounts(text: &mut Text, quota: &Value) {
+    text.row(1, &["Resource", "Used", "Hard"]);
+    text.row(1, &["--------", "---", "---"]);
+    let hard = if quota.has("/status/hard") { "/status/hard" } else { "/spec/hard" };
+    for (resource, hard) in quota.fields(hard) {
+        let used = quota.pointer("/status/used").and_then(|used| used.get(resource)?.as_str()).unwrap_or("0");
+        text.row(1, &[resource, used, hard.as_str().unwrap_or_default()]);
+    }
+}
+
+/// PersistentVolumes and claims.
+pub fn volume(text: &mut Text, volume: &Value) {
+    metadata(text, volume);
+    text.field(0, "StorageClass", volume.text("/spec/storageClassName"));
+    let state = match volume.has("/metadata/deletionTimestamp") {
+        true => "Terminating",
+        false => or(volume.text("/status/phase"), "Pending"),
+    };
+    text.field(0, "Status", state);
+    text.optional(0, "Reason", volume.text("/status/reason"));
+    text.optional(0, "Message", volume.text("/status/message"));
+    text.optional(0, "Volume", volume.text("/spec/volumeName"));
+    let claim = volume.text("/spec/claimRef/name");
+    if !claim.is_empty() {
+        text.field(0, "Claim", format!("{}/{claim}", volume.text("/spec/claimRef/namespace")));
+    }
+    text.optional(0, "Reclaim Policy", volume.text("/spec/persistentVolumeReclaimPolicy"));
+    let capacity = match volume.plain("/spec/capacity/storage") {
+        none if none.is_empty() => volume.plain("/status/capacity/storage"),
+        capacity => capacity,
+    };
+    text.field(0, "Capacity", capacity);
+    text.field(0, "Access Modes", columns::modes(volume, "/spec/accessModes"));
+    text.field(0, "VolumeMode", or(volume.text("/spec/volumeMode"), "Filesystem"));
+    for source in ["local", "hostPath", "nfs"] {
+        if volume.has(&format!("/spec/{source}")) {
+            text.line(0, "Source:");
+            text.field(1, "Type", source);
+            tree(text, 1, &volume["spec"][source]);
+        }
+    }
+    conditions(text, volume);
+}
+
+/// Field by field.
+pub fn anything(text: &mut Text, object: &Value) {
+    metadata(text, object);
+    if let Some(map) = object.as_object() {
+        let shown =
+            map.iter().filter(|(name, _)| !matches!(name.as_str(), "metadata" | "apiVersion" | "kind"));
+        for (name, value) in shown {
+            entry(text, 0, name, value);
+        }
+    }
+}
+
+fn tree(text: &mut Text, level: usize, value: &Value) {
+    if let Some(map) = value.as_object() {
+        map.iter().for_each(|(name, value)| entry(text, level, name, value));
+    }
+}
+
+fn entry(text: &mut Text, level: usize, name: &str, value: &Value) {
+    match value {
+        Value::Object(_) => {
+            text.line(level, format!("{name}:"));
+            tree(text, level + 1, value);
+        }
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            text.line(level, format!("{name}:"));
+            for item in items {
+                tree(text, level + 1, item);
+            }
+        }
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(|item| item.plain("")).collect();
+            text.field(level, name, items.join(", "));
+        }
+        value => text.field(level, name, value.plain("")),
+    }
+}

@@ -1,0 +1,153 @@
+//! `set image`, `set env` and `patch`.
+
+use serde_json::{Value, json};
+
+use super::client::{Error, Result};
+use super::target::{self, prefix};
+use super::value::Look as _;
+use super::{Scope, Session};
+use crate::objects::Kind;
+
+/// `set`.
+#[derive(clap::Subcommand, Debug)]
+pub enum Set {
+    /// Change the images of containers: "set image deploy/web web=busybox:2", "*=busybox:2" for all
+    Image(Image),
+}
+
+/// `set image`.
+#[derive(clap::Args, Debug)]
+pub struct Image {
+    /// Kinds and names, then CONTAINER=IMAGE
+    #[arg(value_name = "KIND/NAME|CONTAINER=IMAGE", required = true)]
+    words: Vec<String>,
+    #[command(flatten)]
+    scope: Scope,
+}
+
+impl Set {
+    pub async fn run(self, session: &mut Session<'_>) -> Result<()> {
+        let Self::Image(image) = self;
+        let (images, objects): (Vec<String>, Vec<String>) =
+            image.words.iter().cloned().partition(|word| word.contains('='));
+        let images: Vec<(&str, &str)> = images.iter().filter_map(|word| word.split_once('=')).collect();
+        if images.is_empty() {
+            return Err(Error::usage("one or more CONTAINER=IMAGE are required"));
+        }
+        for target in target::parse(&objects)? {
+            let key = target.key(image.scope.name());
+            let key =
+                key.ok_or_else(|| Error::usage("one or more resources must be specified by kind and name"))?;
+            let object = session.client.get(&key).await?;
+            let patch = patch(&object, target.kind, &images)?;
+            let after = session.client.patch(&key, &patch).await?;
+            if after["metadata"]["resourceVersion"] != object["metadata"]["resourceVersion"] {
+                writeln!(session.out, "{}/{} image updated", prefix(key.kind), key.name)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where a kind has its Pods' spec.
+fn pod_spec(kind: Kind) -> Option<&'static [&'static str]> {
+    match kind {
+        Kind::Pod => Some(&["spec"]),
+        Kind::CronJob => Some(&["spec", "jobTemplate", "spec", "template", "spec"]),
+        Kind::Deployment | Kind::ReplicaSet | Kind::StatefulSet | Kind::DaemonSet | Kind::Job => {
+            Some(&["spec", "template", "spec"])
+        }
+        _ => None,
+    }
+}
+
+fn patch(object: &Value, kind: Kind, images: &[(&str, &str)]) -> Result<Value> {
+    let path = pod_spec(kind).ok_or_else(|| Error::usage(format!("a {kind} has no containers")))?;
+    let pointer: String = path.iter().map(|name| format!("/{name}")).collect();
+    let mut lists = serde_json::Map::new();
+    let mut found = vec![false; images.len()];
+    for list in ["containers", "initContainers"] {
+        let mut containers = object.items(&format!("{pointer}/{list}")).to_vec();
+        for container in &mut containers {
+            for ((name, image), found) in images.iter().zip(&mut found) {
+                if *name == "*" || container.text("/name") == *name {
+                    container["image"] = (*image).into();
+                    *found = true;
+                }
+            }
+        }
+        if !containers.is_empty() {
+            lists.insert(list.to_owned(), containers.into());
+        }
+    }
+    if let Some(((name, _), _)) = images.iter().zip(&found).find(|(_, found)| !**found) {
+        return Err(Error::usage(format!("unable to find container named \"{name}\"")));
+    }
+    let spec = path.iter().rev().fold(Value::Object(lists), |inner, name| json!({*name: inner}));
+    let mut patch = spec;
+    // Lists are replaced as a whole: not by what somebody else has changed meanwhile.
+    patch["metadata"] = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
+    Ok(patch)
+}
+
+/// `patch`.
+#[derive(clap::Args, Debug)]
+pub struct Patch {
+    /// An object
+    #[arg(value_name = "KIND/NAME", required = true)]
+    what: Vec<String>,
+    #[command(flatten)]
+    scope: Scope,
+    /// A merge patch, as JSON or YAML
+    #[arg(short, long, value_name = "PATCH")]
+    patch: String,
+    /// Only "merge" is there
+    #[arg(long = "type", value_name = "TYPE", default_value = "merge", value_parser = ["merge"])]
+    _kind: String,
+}
+
+impl Patch {
+    pub async fn run(self, session: &mut Session<'_>) -> Result<()> {
+        let target = target::one(&self.what, None)?;
+        let key = target.key(self.scope.name()).ok_or_else(|| Error::usage("a name is needed"))?;
+        let wrong = |why: String| Error::usage(format!("unable to parse the patch: {why}"));
+        let patch: Value = match serde_json::from_str(&self.patch) {
+            Ok(patch) => patch,
+            Err(_) => {
+                let documents = crate::objects::yaml::documents(&self.patch);
+                let documents = documents.map_err(|error| wrong(error.to_string()))?;
+                let [(_, patch)] = documents.as_slice() else {
+                    return Err(wrong("it is not one document".into()));
+                };
+                patch.clone()
+            }
+        };
+        let before = session.client.get(&key).await?;
+        let after = session.client.patch(&key, &patch).await?;
+        let same = after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"];
+        let word = if same { "patched (no change)" } else { "patched" };
+        writeln!(session.out, "{}/{} {word}", prefix(key.kind), key.name)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_set_by_containers_names() {
+        let object = json!({"metadata": {"resourceVersion": "7"}, "spec": {"template": {"spec": {
+            "containers": [{"name": "a", "image": "x:1", "args": ["-v"]}, {"name": "b", "image": "y:1"}]}}}});
+        assert_eq!(
+            patch(&object, Kind::Deployment, &[("a", "x:2")]).unwrap(),
+            json!({"metadata": {"resourceVersion": "7"}, "spec": {"template": {"spec": {
+                "containers": [{"name": "a", "image": "x:2", "args": ["-v"]}, {"name": "b", "image": "y:1"}]}}}})
+        );
+        let all = patch(&object, Kind::Deployment, &[("*", "z")]).unwrap();
+        assert_eq!(all["spec"]["template"]["spec"]["containers"][1]["image"], "z");
+        let error = patch(&object, Kind::Deployment, &[("c", "z")]).unwrap_err();
+        assert_eq!(error.to_string(), "error: unable to find container named \"c\"");
+        assert!(patch(&object, Kind::Service, &[("c", "z")]).is_err());
+    }
+}
