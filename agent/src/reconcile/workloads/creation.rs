@@ -3,8 +3,8 @@
 use k8s_openapi::api::core::v1::{LimitRange, Pod, ResourceQuota};
 use k8s_openapi::jiff::Timestamp;
 
-use super::pods;
-use crate::objects::{Objects, Typed, defaults};
+use super::{names, pods};
+use crate::objects::{Kind, Objects, Typed, defaults};
 use crate::reconcile::{Action, Decision, EventType};
 
 /// After a Pod could not be made for a quota, in seconds; a change of the quota is noticed at once.
@@ -20,6 +20,38 @@ pub(super) fn event(
     Action::Event { about: about.key(), uid: about.uid().to_owned(), kind, reason, message: message.into() }
 }
 
+/// Names for Pods that are not taken. They follow from what the owner is now, so that a decision that comes again says the same.
+pub(super) fn free_names<'a>(
+    owner: &'a impl Typed,
+    base: &'a str,
+    desired: &'a Objects,
+) -> impl Iterator<Item = String> {
+    let revision = owner.meta().resource_version.as_deref().unwrap_or_default();
+    let names = (0..).map(move |counter| names::of_pod(base, owner.uid(), revision, counter));
+    names.filter(|name| desired.find::<Pod>(owner.namespace(), name).is_none())
+}
+
+/// How the events of a kind of owner tell of Pods.
+#[derive(Clone, Copy)]
+enum Words {
+    Plain,
+    /// Of StatefulSets.
+    Stateful,
+}
+
+impl Words {
+    fn of(owner: &impl Typed) -> Self {
+        if owner.key().kind == Kind::StatefulSet { Self::Stateful } else { Self::Plain }
+    }
+
+    fn done(self, plain: &str, verb: &str, pod: &str, owner: &str) -> String {
+        match self {
+            Self::Plain => format!("{plain} pod: {pod}"),
+            Self::Stateful => format!("{verb} Pod {pod} in StatefulSet {owner} successful"),
+        }
+    }
+}
+
 /// Makes Pods, up to the first that may not be made: why not is returned.
 pub(super) fn create(
     decision: &mut Decision,
@@ -28,6 +60,7 @@ pub(super) fn create(
     desired: &Objects,
     now: Timestamp,
 ) -> Result<(), String> {
+    let words = Words::of(owner);
     let mut quotas = Quotas::of(owner.namespace(), desired);
     for pod in made {
         let name = pod.name().to_owned();
@@ -35,13 +68,18 @@ pub(super) fn create(
         defaults::complete(&mut object);
         let pod = Pod::of(&object);
         if let Err(why) = pod.map_or(Ok(()), |pod| quotas.take(pod, desired)) {
-            let message = format!("Error creating: pods \"{name}\" is forbidden: {why}");
+            let message = match words {
+                Words::Plain => format!("Error creating: {why}"),
+                Words::Stateful => {
+                    format!("create Pod {name} in StatefulSet {} failed error: {why}", owner.name())
+                }
+            };
             decision.actions.push(event(owner, EventType::Warning, "FailedCreate", message.clone()));
             decision.wake_at(pods::after(now, RETRY));
             return Err(message);
         }
         decision.actions.push(Action::Create(object));
-        let message = format!("Created pod: {name}");
+        let message = words.done("Created", "create", &name, owner.name());
         decision.actions.push(event(owner, EventType::Normal, "SuccessfulCreate", message));
     }
     Ok(())
@@ -55,7 +93,7 @@ pub(super) fn delete<'a>(
 ) {
     for pod in pods {
         decision.actions.push(Action::Delete { key: pod.key(), uid: pod.uid().to_owned(), grace: None });
-        let message = format!("Deleted pod: {}", pod.name());
+        let message = Words::of(owner).done("Deleted", "delete", pod.name(), owner.name());
         decision.actions.push(event(owner, EventType::Normal, "SuccessfulDelete", message));
     }
 }

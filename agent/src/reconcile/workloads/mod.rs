@@ -5,11 +5,17 @@
 //! docs/agent-workloads.md says where behaviour differs from Kubernetes'.
 
 mod creation;
+mod cronjob;
+mod daemonset;
 mod deployment;
+mod job;
 mod names;
 mod owned;
 mod pods;
+mod progress;
 mod replicaset;
+mod schedule;
+mod statefulset;
 
 #[cfg(test)]
 mod tests;
@@ -21,6 +27,8 @@ use super::Decision;
 use crate::objects::{Key, Kind, Object, Objects, Typed, selector};
 
 pub use deployment::history::{history, rollback};
+pub use progress::rollout_status;
+pub use schedule::check_schedule;
 
 /// Decides for one of them.
 pub fn reconcile(key: &Key, desired: &Objects, now: Timestamp) -> Decision {
@@ -28,6 +36,10 @@ pub fn reconcile(key: &Key, desired: &Objects, now: Timestamp) -> Decision {
         Some(object) if object.is_deleted() => Decision::default(),
         Some(Object::Deployment(deployment)) => deployment::reconcile(deployment, desired, now),
         Some(Object::ReplicaSet(set)) => replicaset::reconcile(set, desired, now),
+        Some(Object::StatefulSet(set)) => statefulset::reconcile(set, desired, now),
+        Some(Object::DaemonSet(set)) => daemonset::reconcile(set, desired, now),
+        Some(Object::Job(job)) => job::reconcile(job, desired, now),
+        Some(Object::CronJob(cron)) => cronjob::reconcile(cron, desired, now),
         _ => Decision::default(),
     }
 }

@@ -1,10 +1,17 @@
 //! What a Pod's status says, and Pods of templates.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{ContainerState, Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+/// The annotation by which a Pod is deleted before others, or after them.
+const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+
+/// Seconds after its start before a Pod that ended as a whole is replaced: one that fails at once would be made without end.
+pub(super) const REPLACED_AFTER: i64 = 10;
 
 /// "" where it has no status yet.
 pub(super) fn phase(pod: &Pod) -> &str {
@@ -67,6 +74,28 @@ pub(super) fn restarts(pod: &Pod) -> i32 {
     statuses.unwrap_or_default().iter().map(|status| status.restart_count).max().unwrap_or(0)
 }
 
+/// In the order in which Kubernetes deletes them: those that do not run or are not ready first, then the younger ones.
+pub(super) fn least_needed_first<'a>(pods: &[&'a Pod]) -> Vec<&'a Pod> {
+    let mut sorted = pods.to_vec();
+    sorted.sort_by_cached_key(|pod| {
+        let place = ["", "Pending", "Unknown"].iter().position(|other| *other == phase(pod)).unwrap_or(3);
+        let annotations = pod.metadata.annotations.as_ref();
+        let cost = annotations.and_then(|all| all.get(DELETION_COST)?.parse::<i32>().ok()).unwrap_or(0);
+        let ready = ready(pod);
+        let created = Reverse(created(&pod.metadata));
+        let last = (Reverse(ready.flatten()), Reverse(restarts(pod)), created, pod.metadata.uid.clone());
+        (place, ready.is_some(), cost, last)
+    });
+    sorted
+}
+
+/// When its last container ended.
+pub(super) fn finished(pod: &Pod) -> Option<Timestamp> {
+    let statuses = pod.status.as_ref()?.container_statuses.as_deref()?;
+    let ended = |state: &ContainerState| state.terminated.as_ref()?.finished_at.as_ref().map(|time| time.0);
+    statuses.iter().filter_map(|status| ended(status.state.as_ref()?)).max()
+}
+
 /// When it was made.
 pub(super) fn created(metadata: &ObjectMeta) -> Timestamp {
     metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |time| time.0)
@@ -95,6 +124,17 @@ pub(super) fn of_template(
         ..ObjectMeta::default()
     };
     Pod { metadata, spec: template.spec.clone(), status: None }
+}
+
+/// Adds labels to a Pod.
+pub(super) fn label<const N: usize>(pod: &mut Pod, labels: [(&str, &str); N]) {
+    let all = pod.metadata.labels.get_or_insert_default();
+    all.extend(labels.map(|(name, value)| (name.to_owned(), value.to_owned())));
+}
+
+/// A label of a Pod.
+pub(super) fn label_of<'a>(pod: &'a Pod, name: &str) -> Option<&'a str> {
+    pod.metadata.labels.as_ref()?.get(name).map(String::as_str)
 }
 
 /// Labels of a template.

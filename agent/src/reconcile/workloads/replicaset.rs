@@ -1,19 +1,15 @@
 //! ReplicaSets: as many Pods of a template as are wanted.
 
-use std::cmp::Reverse;
-
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
 use super::pods::{self, Counts};
-use super::{creation, deployment, names, owned};
+use super::{creation, deployment, owned};
 use crate::objects::{Objects, Typed};
 use crate::reconcile::{Action, Decision};
 
-/// The annotation by which a Pod is deleted before others, or after them.
-const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 /// Seconds until a Pod takes the place of one that failed: doubled with each that did.
 const FIRST_DELAY: i64 = 1;
 /// The most seconds of it.
@@ -59,14 +55,11 @@ pub(super) fn reconcile(set: &ReplicaSet, desired: &Objects, now: Timestamp) -> 
     decision
 }
 
-/// New Pods, none of which is there already.
+/// New Pods.
 fn made<'a>(set: &'a ReplicaSet, count: usize, desired: &'a Objects) -> impl Iterator<Item = Pod> + use<'a> {
-    let revision = set.metadata.resource_version.as_deref().unwrap_or_default();
-    let names = (0..).map(move |counter| names::of_pod(set.name(), set.uid(), revision, counter));
-    let free = names.filter(|name| desired.find::<Pod>(set.namespace(), name).is_none());
     let template = set.spec.template.clone().unwrap_or_default();
-    free.take(count)
-        .map(move |name| pods::of_template(&template, set.namespace(), name, owned::reference(set)))
+    let names = creation::free_names(set, set.name(), desired).take(count);
+    names.map(move |name| pods::of_template(&template, set.namespace(), name, owned::reference(set)))
 }
 
 /// Until when no Pod is made because those before it failed as wholes: one that fails at once would be made without end.
@@ -90,16 +83,7 @@ fn excess<'a>(
     if active.iter().any(|pod| pods::is_unknown(pod)) {
         return Vec::new();
     }
-    let mut sorted = active.to_vec();
-    sorted.sort_by_cached_key(|pod| {
-        let phase = ["Pending", "Unknown"].iter().position(|phase| *phase == pods::phase(pod)).unwrap_or(2);
-        let annotations = pod.metadata.annotations.as_ref();
-        let cost = annotations.and_then(|all| all.get(DELETION_COST)?.parse::<i32>().ok()).unwrap_or(0);
-        let ready = pods::ready(pod);
-        let created = Reverse(pods::created(&pod.metadata));
-        let last = (Reverse(ready.flatten()), Reverse(pods::restarts(pod)), created, pod.uid().to_owned());
-        (phase, ready.is_some(), cost, last)
-    });
+    let sorted = pods::least_needed_first(active);
     let mut spare = deployment::spare(set, desired, now);
     let mut spared = |pod: &&Pod| {
         let available = pods::is_available(pod, set.spec.min_ready_seconds, now);

@@ -1,8 +1,11 @@
 //! A world without a runtime: objects change as decisions say, Pods as the tests say.
 
+mod daemonsets;
 mod deployments;
+mod jobs;
 mod promise;
 mod sets;
+mod statefulsets;
 
 use std::collections::{BTreeMap, BTreeSet};
 

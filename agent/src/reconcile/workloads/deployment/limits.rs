@@ -34,7 +34,7 @@ impl Limits {
 }
 
 /// A number, or a percentage of `of`. None: 25 %.
-pub(super) fn scaled(value: Option<&IntOrString>, of: i32, up: bool) -> i32 {
+pub(in super::super) fn scaled(value: Option<&IntOrString>, of: i32, up: bool) -> i32 {
     let percent = match value {
         Some(IntOrString::Int(number)) => return (*number).max(0),
         Some(IntOrString::String(text)) => {

@@ -4,7 +4,7 @@
 //! far as maxUnavailable does. The next decision sees what came of it.
 
 pub(super) mod history;
-mod limits;
+pub(super) mod limits;
 mod rolling;
 mod rollout;
 mod scale;
