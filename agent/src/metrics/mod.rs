@@ -1,46 +1,23 @@
-//! /metrics for Prometheus.
+//! /metrics for Prometheus: [`counters`] are counted as things happen; [`objects`], [`containers`] and [`process`] are looked up at
+//! each scrape, so that nothing is kept of what is gone. [`usage`] is for `top`, too. [`server`] answers.
+
+mod containers;
+mod counters;
+mod family;
+mod objects;
+mod process;
+mod server;
+mod usage;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::cri::Runtime;
-use crate::reconcile::observed::ProbeKind;
 use crate::store::Store;
+use server::Sources;
 
-/// What is counted as it happens; the rest is asked of the store and the runtime at each scrape.
-#[derive(Default)]
-pub struct Counters {}
-
-impl Counters {
-    /// A probe was answered, or not.
-    pub fn probe(
-        &self,
-        namespace: &str,
-        pod: &str,
-        container: &str,
-        kind: ProbeKind,
-        success: bool,
-        took: Duration,
-    ) {
-        let _ = (namespace, pod, container, kind, success, took);
-    }
-
-    /// A step of a Pod was done: its name (`RunSandbox`), and whether it failed.
-    pub fn step(&self, name: &'static str, failed: bool, took: Duration) {
-        let _ = (name, failed, took);
-    }
-
-    /// Rules were made anew: whose (`services`, `ingress`), and whether it failed.
-    pub fn reload(&self, rules: &'static str, failed: bool, took: Duration) {
-        let _ = (rules, failed, took);
-    }
-
-    /// An Ingress' request was answered: the host of its rule (None: it had none), its status (0: it could not be answered).
-    pub fn ingress(&self, host: Option<&str>, status: u16, took: Duration) {
-        let _ = (host, status, took);
-    }
-}
+pub use counters::Counters;
+pub use usage::{ContainerUsage, usage};
 
 /// Serves until the process ends.
 pub async fn serve(
@@ -49,6 +26,10 @@ pub async fn serve(
     counters: Arc<Counters>,
     address: SocketAddr,
 ) -> anyhow::Result<()> {
-    let _ = (store, runtime, counters, address);
-    std::future::pending().await
+    let sources = Sources { store, runtime, counters, last: Default::default() };
+    server::serve(Arc::new(sources), address).await;
+    Ok(())
 }
+
+#[cfg(test)]
+mod tests;
