@@ -30,8 +30,10 @@ mod containerd;
 #[allow(dead_code)]
 #[path = "../images/fixtures/mod.rs"]
 mod fixtures;
+mod ingress;
 #[allow(dead_code)]
 #[path = "../cri/node.rs"]
 mod node;
+mod observability;
 mod pods;
 mod programs;

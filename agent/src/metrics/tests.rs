@@ -165,3 +165,56 @@ async fn health_is_the_agents_and_readiness_the_runtimes() {
     assert!(answers["/metrics"].contains("content-type: text/plain; version=0.0.4"));
     assert!(answers["/else"].starts_with("HTTP/1.1 404"));
 }
+
+/// The names of metrics of this project that an expression asks for.
+fn names(expression: &str) -> impl Iterator<Item = &str> {
+    let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':');
+    words.filter(|word| {
+        ["container_", "kube_", "prober_", "process_", "rcrun_"].iter().any(|prefix| word.starts_with(prefix))
+    })
+}
+
+/// All expressions in a dashboard or in rules.
+fn expressions(file: &str) -> Vec<String> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/observability").join(file);
+    let text = std::fs::read_to_string(path).expect("a file of the documentation");
+    match file.ends_with(".json") {
+        true => {
+            let dashboard: Value = serde_json::from_str(&text).expect("JSON");
+            let panels = dashboard["panels"].as_array().expect("panels").iter();
+            let targets = panels.flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
+            let variables = dashboard["templating"]["list"].as_array().expect("variables").iter();
+            let all = targets
+                .map(|target| &target["expr"])
+                .chain(variables.map(|variable| &variable["definition"]));
+            all.filter_map(|expression| expression.as_str().map(str::to_owned)).collect()
+        }
+        false => {
+            text.lines().filter_map(|line| line.trim().strip_prefix("expr: ")).map(str::to_owned).collect()
+        }
+    }
+}
+
+#[tokio::test]
+async fn dashboard_and_rules_ask_for_metrics_that_exist() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (_, text) = metrics(&with_usage(directory.path()).await, false).await;
+    let text = text.expect("metrics");
+    let known: BTreeSet<String> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+        .flat_map(|(name, kind)| match kind {
+            "histogram" => ["_bucket", "_count", "_sum"].map(|end| format!("{name}{end}")).to_vec(),
+            _ => vec![name.to_owned()],
+        })
+        .collect();
+    for file in ["grafana-dashboard.json", "rcrun-agent.rules.yml"] {
+        let expressions = expressions(file);
+        assert!(expressions.len() > 8, "{file}: {expressions:?}");
+        for expression in expressions {
+            for name in names(&expression) {
+                assert!(known.contains(name), "{file}: {expression}: {name} is not in {known:?}");
+            }
+        }
+    }
+}
