@@ -21,7 +21,8 @@ pub enum Outcome {
     Volumes(u64),
     /// Of Pull. `pulled`: how long it took; None: it was there.
     Image { id: String, pulled: Option<std::time::Duration> },
-    /// Of Start: as it runs, or has ended already. Of Stop and Kill: as it ended.
+    /// Of Start: as it runs, or has ended already, be it because it could not be started (reason `StartError`: then that is told).
+    /// Of Stop and Kill: as it ended.
     Container(Container),
     /// Of Probe.
     Probe { success: bool, message: String },
@@ -136,9 +137,17 @@ fn start_done(pod: &mut PodObserved, name: &str, started: Container) -> Vec<Noti
     // The next start has to ask again: the image may have been removed, or is to be pulled always.
     pod.images.remove(name);
     pod.own.insert(started.id.clone());
+    let error = match &started.state {
+        State::Exited { reason, message, .. } if reason == "StartError" => Some(message.clone()),
+        _ => None,
+    };
     put(pod, started);
     let notice = |reason, verb| (EventType::Normal, reason, format!("{verb} container {name}"));
-    vec![notice("Created", "Created"), notice("Started", "Started")]
+    let end = match error {
+        Some(message) => (EventType::Warning, "Failed", format!("Error: {message}")),
+        None => notice("Started", "Started"),
+    };
+    vec![notice("Created", "Created"), end]
 }
 
 fn forget_sandbox(pod: &mut PodObserved, id: &str) {

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::super::observed::{Container, Observed, PodObserved, ProbeKind, Sandbox, State};
+use super::super::observed::{Container, Observed, PodObserved, ProbeKind, Sandbox, State, Target};
 use super::super::{Action, Decision};
 use super::{Outcome, PodStep, begin, reconcile, record, target};
 use crate::objects::{Key, Kind, Object, Objects, Typed};
@@ -23,7 +23,14 @@ pub(super) struct World {
     /// At the runtime; survive the agent.
     pub(super) sandboxes: Vec<Sandbox>,
     pub(super) containers: Vec<Container>,
-    pub(super) under_way: Vec<(String, PodStep)>,
+    /// Steps, and what they come to where they have had their effect already.
+    pub(super) under_way: Vec<(String, PodStep, Option<Outcome>)>,
+    /// Steps have their effect when they begin, not when they end.
+    pub(super) is_eager: bool,
+    /// Containers are made but cannot be started.
+    pub(super) no_command: bool,
+    /// The runtime is looked at only now and then, not after each step.
+    pub(super) is_lazy: bool,
     /// What steps answer that are not well, by [`label`] without numbers: `Pull a`.
     pub(super) failures: BTreeMap<String, (&'static str, &'static str)>,
     /// Probes that fail, as `a Liveness`.
@@ -33,6 +40,8 @@ pub(super) struct World {
     pub(super) events: Vec<String>,
     /// Containers that ran, by name.
     pub(super) starts: BTreeMap<String, u32>,
+    /// Init containers that ended well, and sidecars that started, by sandbox and name.
+    passed: BTreeSet<(String, String)>,
     ids: u32,
 }
 
@@ -53,11 +62,15 @@ impl World {
             sandboxes: Vec::new(),
             containers: Vec::new(),
             under_way: Vec::new(),
+            is_eager: false,
+            is_lazy: false,
+            no_command: false,
             failures: BTreeMap::new(),
             unwell: BTreeSet::new(),
             steps: Vec::new(),
             events: Vec::new(),
             starts: BTreeMap::new(),
+            passed: BTreeSet::new(),
             ids: 0,
         };
         world.observed.node.name = "node".into();
@@ -139,7 +152,9 @@ impl World {
                     assert!(!seen.busy.contains(&target(&step)), "{step:?} on a busy target");
                     begin(seen, &step, self.now);
                     self.steps.push(label(&step));
-                    self.under_way.push((uid, step));
+                    let is_well = !self.failures.contains_key(&plain_label(&step));
+                    let outcome = (self.is_eager && is_well).then(|| self.perform(&uid, &step));
+                    self.under_way.push((uid, step, outcome));
                 }
                 other => panic!("not of Pods: {other:?}"),
             }
@@ -160,37 +175,47 @@ impl World {
 
     /// A step comes to its end; the runtime is looked at again.
     pub(super) fn finish(&mut self, index: usize, fails: bool) {
-        let (uid, step) = self.under_way.remove(index);
+        let (uid, step, done) = self.under_way.remove(index);
         let answer = self.failures.get(&plain_label(&step)).copied();
         let answer = answer.or(fails.then_some(("Error", "it failed")));
-        let outcome = match answer {
-            Some((reason, message)) => Outcome::Failed { reason: reason.into(), message: message.into() },
-            None => self.perform(&uid, &step),
+        let outcome = match (done, answer) {
+            (Some(done), _) => done,
+            (None, Some((reason, message))) => {
+                Outcome::Failed { reason: reason.into(), message: message.into() }
+            }
+            (None, None) => self.perform(&uid, &step),
         };
         let pod = self.pod().filter(|pod| pod.uid() == uid).cloned();
         let seen = self.observed.pods.entry(uid).or_default();
         for (_, reason, message) in record(seen, pod.as_ref(), &step, outcome, self.now) {
             self.events.push(format!("{reason}: {message}"));
         }
-        self.look();
+        if !self.is_lazy {
+            self.look();
+        }
     }
 
-    /// What the runtime says is seen.
+    /// What the runtime says is seen, but for what steps are about that are under way.
     pub(super) fn look(&mut self) {
-        let (sandboxes, containers) = (self.sandboxes.clone(), self.containers.clone());
-        let is_known = self.observed.pods.contains_key(UID);
-        if is_known || !sandboxes.is_empty() {
-            let seen = self.seen();
-            (seen.namespace, seen.name) = ("web".into(), "front".into());
-            seen.sandboxes = sandboxes;
-            seen.containers = containers;
+        let (sandboxes, mut containers) = (self.sandboxes.clone(), self.containers.clone());
+        if !self.observed.pods.contains_key(UID) && sandboxes.is_empty() {
+            return;
         }
+        let seen = self.seen();
+        (seen.namespace, seen.name) = ("web".into(), "front".into());
+        if !seen.busy.contains(&Target::Sandbox) {
+            seen.sandboxes = sandboxes;
+        }
+        let is_busy = |container: &Container| seen.busy.contains(&Target::Container(container.name.clone()));
+        containers.retain(|container| !is_busy(container));
+        containers.extend(seen.containers.iter().filter(|container| is_busy(container)).cloned());
+        seen.containers = containers;
     }
 
     /// The agent is killed and comes again: it knows what the runtime and the disk know. Steps under way had been done, or not.
     pub(super) fn restart_agent(&mut self, done: bool) {
-        for (uid, step) in std::mem::take(&mut self.under_way) {
-            if done && !self.failures.contains_key(&plain_label(&step)) {
+        for (uid, step, outcome) in std::mem::take(&mut self.under_way) {
+            if done && outcome.is_none() && !self.failures.contains_key(&plain_label(&step)) {
                 let _ = self.perform(&uid, &step);
             }
         }
@@ -270,21 +295,21 @@ impl World {
             "{name} runs already, or ran under this number"
         );
         let is_done = |init: &k8s_openapi::api::core::v1::Container| {
-            self.containers.iter().any(|c| {
-                let ended = matches!(c.state, State::Exited { code: 0, .. });
-                c.name == init.name && c.sandbox == sandbox && (ended || init.restart_policy.is_some())
-            })
+            self.passed.contains(&(sandbox.clone(), init.name.clone()))
         };
         let position = inits.iter().position(|init| init.name == name).unwrap_or(inits.len());
         assert!(inits[..position].iter().all(is_done), "{name} starts before those before it are done");
         let container =
             inits.iter().chain(&spec.containers).find(|container| container.name == name).unwrap();
+        if container.restart_policy.is_some() {
+            self.passed.insert((sandbox.clone(), name.into()));
+        }
         let container = Container {
             id: self.id(name),
             sandbox,
             name: name.into(),
             attempt,
-            state: State::Running { since: self.now },
+            state: if self.no_command { self.start_error() } else { State::Running { since: self.now } },
             image: container.image.clone().unwrap_or_default(),
             image_id: format!("image of {name}"),
             hash: spec::hash(container),
@@ -292,6 +317,11 @@ impl World {
         *self.starts.entry(name.into()).or_default() += 1;
         self.containers.push(container.clone());
         Outcome::Container(container)
+    }
+
+    fn start_error(&self) -> State {
+        let (reason, message) = ("StartError".into(), "no such command".into());
+        State::Exited { started: None, finished: self.now, code: 128, reason, message }
     }
 
     fn end_sandbox(&mut self, id: &str) {
@@ -314,13 +344,38 @@ impl World {
         }
     }
 
+    /// The sandbox is not ready any more, though its containers run on.
+    pub(super) fn break_sandbox(&mut self) {
+        self.sandboxes.iter_mut().for_each(|sandbox| sandbox.ready = false);
+        self.look();
+    }
+
+    /// Nobody knows of a container.
+    pub(super) fn lose_container(&mut self, name: &str) {
+        let running = |c: &&mut Container| c.name == name && matches!(c.state, State::Running { .. });
+        self.containers.iter_mut().filter(running).for_each(|container| container.state = State::Unknown);
+        self.look();
+    }
+
+    /// Somebody else removes a container.
+    pub(super) fn remove_container(&mut self, name: &str) {
+        self.containers.retain(|container| container.name != name);
+        self.look();
+    }
+
     fn end(&mut self, id: &str, code: i32) {
         let finished = self.now;
         for container in self.containers.iter_mut().filter(|container| container.id == id) {
-            if let State::Running { since } = container.state {
-                let (reason, message) = (String::new(), String::new());
-                container.state = State::Exited { started: Some(since), finished, code, reason, message };
+            let since = match container.state {
+                State::Running { since } => Some(since),
+                State::Unknown => None,
+                _ => continue,
+            };
+            if code == 0 {
+                self.passed.insert((container.sandbox.clone(), container.name.clone()));
             }
+            let (reason, message) = (String::new(), String::new());
+            container.state = State::Exited { started: since, finished, code, reason, message };
         }
     }
 

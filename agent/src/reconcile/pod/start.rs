@@ -100,12 +100,10 @@ fn start(view: &View<'_>, steps: &mut Steps<'_>, member: &Member<'_>, may_start:
     Order::Wait
 }
 
-/// How many there were before.
+/// How many there were before, also if the last of them was removed.
 fn attempt(view: &View<'_>, member: &Member<'_>) -> u32 {
-    match member.newest {
-        Some(newest) => newest.attempt + 1,
-        None => super::status::restarts_before(view, member),
-    }
+    let seen = member.newest.map_or(0, |newest| newest.attempt.saturating_add(1));
+    seen.max(super::status::restarts_before(view, member))
 }
 
 /// Until when a container that ended waits.

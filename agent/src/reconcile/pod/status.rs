@@ -181,7 +181,9 @@ fn container(
         image: newest.image.clone(),
         image_id: newest.image_id.clone(),
         container_id: has_run.then(|| full_id(view, newest)),
-        restart_count: i32::try_from(newest.attempt).unwrap_or(i32::MAX),
+        restart_count: i32::try_from(newest.attempt)
+            .unwrap_or(i32::MAX)
+            .max(old.map_or(0, |o| o.restart_count)),
         ready: is_done || (member.role != Role::Init && view.is_ready(member)),
         started: Some(view.is_started(member)),
         state: Some(state),

@@ -13,6 +13,10 @@ enum Happens {
     Time(i64),
     Exit(usize, i32),
     SandboxLost,
+    SandboxBroken,
+    Unknown(usize),
+    Removed(usize),
+    Looked,
     /// The agent is killed; what was under way had been done, or not.
     AgentKilled(bool),
     Unwell(usize),
@@ -29,6 +33,10 @@ fn happens() -> impl Strategy<Value = Happens> {
         4 => (0..40i64).prop_map(Happens::Time),
         4 => (0..NAMES.len(), 0..2i32).prop_map(|(index, code)| Happens::Exit(index, code)),
         1 => Just(Happens::SandboxLost),
+        1 => Just(Happens::SandboxBroken),
+        1 => (0..NAMES.len()).prop_map(Happens::Unknown),
+        1 => (0..NAMES.len()).prop_map(Happens::Removed),
+        4 => Just(Happens::Looked),
         1 => any::<bool>().prop_map(Happens::AgentKilled),
         1 => (0..PROBES.len()).prop_map(Happens::Unwell),
         1 => Just(Happens::Well),
@@ -65,6 +73,10 @@ fn happen(world: &mut World, what: &Happens) {
         Happens::Time(seconds) => world.advance(*seconds),
         Happens::Exit(index, code) => world.exit(NAMES[*index], *code),
         Happens::SandboxLost => world.lose_sandbox(),
+        Happens::SandboxBroken => world.break_sandbox(),
+        Happens::Unknown(index) => world.lose_container(NAMES[*index]),
+        Happens::Removed(index) => world.remove_container(NAMES[*index]),
+        Happens::Looked => world.look(),
         Happens::AgentKilled(done) => world.restart_agent(*done),
         Happens::Unwell(index) => {
             world.unwell.insert(PROBES[*index].into());
@@ -82,6 +94,8 @@ fn happen(world: &mut World, what: &Happens) {
 /// Nothing bad happens any more, and time goes on, until the Pod asks for nothing but its probes' periods.
 fn settle(world: &mut World) {
     world.unwell.clear();
+    world.is_lazy = false;
+    world.look();
     let mut quiet = 0;
     for _ in 0..300 {
         let started: u32 = world.starts.values().sum();
@@ -128,7 +142,7 @@ fn check_settled(world: &World, policy: &str, inits: bool) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_life_comes_to_what_its_policy_says(
@@ -139,8 +153,11 @@ proptest! {
         script in prop::collection::vec(happens(), 0..60),
         grace in 0..40i64,
         later in prop::collection::vec(happens(), 0..20),
+        is_eager: bool,
+        is_lazy: bool,
     ) {
         let mut world = World::new(spec(policy, inits, probes, hooks));
+        (world.is_eager, world.is_lazy) = (is_eager, is_lazy);
         for what in &script {
             world.decide();
             happen(&mut world, what);
@@ -151,11 +168,12 @@ proptest! {
             let idle = world.decide();
             prop_assert!(idle.actions.is_empty() && idle.wake.is_none());
         }
-        let is_forced = script.iter().any(|what| matches!(what, Happens::Unwell(_) | Happens::Changed(_)));
+        let is_forced = script.iter().any(|what| matches!(what, Happens::Unwell(_) | Happens::Changed(_) | Happens::Unknown(_) | Happens::Removed(_)));
         if policy == "Never" && !is_forced {
             let most = ["a", "b"].map(|name| world.starts.get(name).copied().unwrap_or(0));
             prop_assert!(most.iter().all(|starts| *starts <= 1), "{:?}", most);
         }
+        world.is_lazy = is_lazy;
         world.delete(grace);
         for what in &later {
             world.decide();

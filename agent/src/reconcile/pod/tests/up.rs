@@ -168,6 +168,43 @@ fn a_sandbox_that_is_lost_under_containers_that_run_once_fails_the_pod() {
 }
 
 #[test]
+fn one_that_was_not_started_before_the_sandbox_was_lost_fails_the_pod_too() {
+    let mut spec = two();
+    spec["restartPolicy"] = json!("Never");
+    let mut world = World::new(spec);
+    world.failures.insert("Start b".into(), ("CreateContainerConfigError", "no"));
+    world.go();
+    world.break_sandbox();
+    world.go();
+    assert_eq!((world.phase().as_str(), world.running()), ("Failed", vec![]));
+}
+
+#[test]
+fn containers_that_outlive_their_sandbox_end_before_there_is_another() {
+    let mut world = running(two());
+    world.break_sandbox();
+    world.go();
+    let order = ["Stop a 30", "Stop b 30", "StopSandbox", "RunSandbox 1", "Start a 1", "Start b 1"];
+    let mut seen = world.take();
+    seen.retain(|step| !step.starts_with("Remove") && !step.starts_with("Pull"));
+    assert_eq!(seen, order);
+}
+
+#[test]
+fn a_command_that_cannot_be_started_counts_as_an_end() {
+    let mut spec = one();
+    spec["restartPolicy"] = json!("Never");
+    let mut world = World::new(spec);
+    world.no_command = true;
+    world.go();
+    let ended = world.container("a").state.unwrap().terminated.unwrap();
+    assert_eq!((ended.exit_code, ended.reason.as_deref()), (128, Some("StartError")));
+    assert_eq!(world.phase(), "Failed");
+    assert!(world.events.contains(&"Failed: Error: no such command".into()));
+    assert!(!world.events.iter().any(|event| event.starts_with("Started")));
+}
+
+#[test]
 fn what_fails_is_tried_again_later() {
     for (step, reason) in [("PrepareVolumes", "FailedMount"), ("RunSandbox", "FailedCreatePodSandBox")] {
         let mut world = World::new(one());
@@ -258,7 +295,17 @@ fn a_container_of_an_unknown_state_is_ended_and_comes_again() {
     world.containers[0].state = State::Unknown;
     world.look();
     world.go();
-    assert_eq!(world.take(), ["Stop a 30", "RemoveContainer a", "Pull a", "Start a 1"]);
+    assert_eq!(world.take(), ["Stop a 30", "Pull a", "Start a 1"]);
+    // One that the runtime knows nothing of even then is removed.
+    world.lose_container("a");
+    world.decide();
+    world.finish(0, false);
+    world.containers.iter_mut().filter(|c| c.attempt == 1).for_each(|c| c.state = State::Unknown);
+    world.look();
+    world.go();
+    world.advance(10);
+    world.go();
+    assert_eq!(world.take(), ["Stop a 30", "RemoveContainer a", "Pull a", "Start a 2"]);
 }
 
 #[test]
