@@ -155,8 +155,16 @@ proptest! {
         later in prop::collection::vec(happens(), 0..20),
         is_eager: bool,
         is_lazy: bool,
+        so_far in 0..3usize,
     ) {
         let mut world = World::new(spec(policy, inits, probes, hooks));
+        for name in ["i", "j"].into_iter().take(so_far) {
+            world.go();
+            world.exit(name, 0);
+        }
+        if so_far > 0 {
+            world.go();
+        }
         (world.is_eager, world.is_lazy) = (is_eager, is_lazy);
         for what in &script {
             world.decide();

@@ -48,6 +48,22 @@ fn init_containers_run_one_after_the_other_and_sidecars_stay() {
 }
 
 #[test]
+fn a_sidecar_that_ends_is_restarted_and_the_others_do_not_mind() {
+    let mut world = running(many("Never"));
+    world.exit("s", 0);
+    world.go();
+    assert_eq!(world.take(), ["Pull s", "Start s 1"]);
+    world.exit("s", 0);
+    world.exit("i", 0);
+    world.go();
+    assert_eq!((world.waiting("s").as_str(), world.phase().as_str()), ("CrashLoopBackOff", "Running"));
+    assert_eq!((world.condition("Initialized"), world.condition("Ready")), ("True".into(), "False".into()));
+    world.advance(10);
+    world.go();
+    assert_eq!(world.container("s").restart_count, 2);
+}
+
+#[test]
 fn a_failed_init_container_is_tried_again_or_fails_the_pod() {
     let mut world = World::new(many("OnFailure"));
     world.go();
