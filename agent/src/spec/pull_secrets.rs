@@ -139,13 +139,25 @@ fn canonical(host: &str) -> String {
 
 /// `*` is any number of characters, `?` one.
 fn matches(glob: &[u8], name: &[u8]) -> bool {
-    match (glob.split_first(), name.split_first()) {
-        (None, None) => true,
-        (Some((b'*', rest)), _) => {
-            matches(rest, name) || name.split_first().is_some_and(|(_, shorter)| matches(glob, shorter))
+    let (mut glob_at, mut name_at) = (0, 0);
+    // The last star, and where what it took ends: only that one has to be tried again.
+    let mut star = None;
+    while name_at < name.len() {
+        match glob.get(glob_at) {
+            Some(b'*') => {
+                star = Some((glob_at, name_at));
+                glob_at += 1;
+            }
+            Some(&wanted) if wanted == b'?' || wanted == name[name_at] => {
+                glob_at += 1;
+                name_at += 1;
+            }
+            _ => {
+                let Some((star_at, taken)) = star else { return false };
+                star = Some((star_at, taken + 1));
+                (glob_at, name_at) = (star_at + 1, taken + 1);
+            }
         }
-        (Some((b'?', rest)), Some((_, shorter))) => matches(rest, shorter),
-        (Some((wanted, rest)), Some((char, shorter))) => wanted == char && matches(rest, shorter),
-        _ => false,
     }
+    glob[glob_at..].iter().all(|byte| *byte == b'*')
 }
