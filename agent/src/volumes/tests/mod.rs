@@ -43,7 +43,11 @@ impl Machine {
             return None;
         }
         mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).expect("private");
-        Some(Self { directory: tempfile::tempdir().expect("a directory"), objects: Objects::default() })
+        let directory = tempfile::tempdir().expect("a directory");
+        // Some disks take seconds for what these tests make.
+        let swap = super::mount::Swap::Allowed;
+        super::mount::tmpfs(directory.path(), 0o755, None, swap).expect("a tmpfs");
+        Some(Self { directory, objects: Objects::default() })
     }
 
     fn path(&self, name: &str) -> PathBuf {
