@@ -99,9 +99,3 @@ fn adopters(pod: &Pod, desired: &Objects) -> Vec<Key> {
     };
     makers(pod.namespace(), desired).filter(selects).map(Object::key).collect()
 }
-
-/// How far a rollout is, in kubectl's words, and whether it is through. Err: it will not be.
-pub fn rollout_status(object: &Object) -> Result<(String, bool), String> {
-    let _ = object;
-    Err("not yet".into())
-}
