@@ -127,7 +127,8 @@ pub fn record(
 /// Puts a container as it is now.
 fn put(pod: &mut PodObserved, container: Container) {
     match pod.containers.iter_mut().find(|other| other.id == container.id) {
-        Some(other) => *other = container,
+        // It stays where it was made.
+        Some(other) => *other = Container { sandbox: std::mem::take(&mut other.sandbox), ..container },
         None => pod.containers.insert(0, container),
     }
 }
