@@ -3,6 +3,7 @@
 mod atomic;
 mod hostile;
 mod kinds;
+mod nfs;
 mod planning;
 
 use std::collections::BTreeMap;

@@ -1,56 +1,31 @@
 //! What goes with something else: objects whose owner is gone, everything in a namespace that is deleted.
 //!
 //! Background (as by default): the owner goes at once, what it owned is deleted after it. Foreground: the owner waits, marked by a
-//! deletionTimestamp and the finalizer `foregroundDeletion`, until what it owns is gone. Orphan: it is marked with `orphan` until
-//! nothing names it as its owner any more.
+//! deletionTimestamp and the finalizer `foregroundDeletion`, until what it owns is gone. For orphans, the API takes their owner's
+//! name off them first.
+
+#[cfg(test)]
+mod tests;
 
 use k8s_openapi::api::core::v1::{Namespace, NamespaceStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use k8s_openapi::jiff::Timestamp;
 
-use super::{Action, Decision, claims};
+use super::{Action, Decision};
 use crate::objects::{Key, Kind, Object, Objects, Typed as _};
 
+/// The finalizer of what is deleted in the foreground.
 const FOREGROUND: &str = "foregroundDeletion";
-const ORPHAN: &str = "orphan";
 
-/// What becomes of what an object owns, when that is deleted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Propagation {
-    /// It is deleted after the object.
-    #[default]
-    Background,
-    /// It is deleted before the object.
-    Foreground,
-    /// It stays.
-    Orphan,
-}
-
-/// Begins the deletion of anything but a Pod: what the object is to be until it may go; None: it may be removed at once.
-pub fn begin_deletion(
-    object: &Object,
-    propagation: Propagation,
-    desired: &Objects,
-    now: Timestamp,
-) -> Option<Object> {
-    let finalizer = match propagation {
-        Propagation::Background => None,
-        Propagation::Foreground => Some(FOREGROUND),
-        Propagation::Orphan => Some(ORPHAN),
-    };
-    let finalizer = finalizer.filter(|_| owned(object, desired).next().is_some());
-    if finalizer.is_none() && object.kind() != Kind::Namespace && !claims::in_use(object, desired) {
+/// Begins a deletion in the foreground: what an object is to be until what it owns is gone. None: it owns nothing, or is marked.
+pub fn wait_for_owned(object: &Object, desired: &Objects, now: Timestamp) -> Option<Object> {
+    if is_marked(object) || owned(object, desired).next().is_none() {
         return None;
     }
     let mut marked = object.clone();
     let metadata = marked.metadata_mut();
     metadata.deletion_timestamp.get_or_insert(Time(now));
-    if let Some(finalizer) = finalizer {
-        let finalizers = metadata.finalizers.get_or_insert_default();
-        if !finalizers.iter().any(|is| is == finalizer) {
-            finalizers.push(finalizer.into());
-        }
-    }
+    metadata.finalizers.get_or_insert_default().push(FOREGROUND.into());
     Some(marked)
 }
 
@@ -69,17 +44,13 @@ pub fn reconcile(key: &Key, desired: &Objects) -> Decision {
     }
     match object {
         Object::Namespace(namespace) => decision.actions = of_namespace(namespace, desired),
-        // Pods, claims and volumes end in their own ways.
-        Object::Pod(_) => {}
-        _ if is_marked(object, ORPHAN) => {
-            decision.actions.extend(owned(object, desired).map(|owned| disowned(owned, object.uid())));
-            decision.actions.extend(remove_unless_used(object, desired));
-        }
-        _ if is_marked(object, FOREGROUND) => {
-            let left = owned(object, desired);
-            decision.actions.extend(left.filter(|left| !left.is_deleted()).map(delete));
-            if owned(object, desired).next().is_none() {
-                decision.actions.extend(remove_unless_used(object, desired));
+        // These end in their own ways.
+        Object::Pod(_) | Object::PersistentVolume(_) | Object::PersistentVolumeClaim(_) => {}
+        _ if is_marked(object) => {
+            let left: Vec<&Object> = owned(object, desired).collect();
+            decision.actions.extend(left.iter().filter(|left| !left.is_deleted()).map(|left| delete(left)));
+            if left.is_empty() {
+                decision.actions.push(Action::Remove { key: key.clone(), uid: object.uid().into() });
             }
         }
         _ => {}
@@ -108,8 +79,8 @@ pub fn dependents(changed: &Object, desired: &Objects) -> Vec<Key> {
     keys
 }
 
-fn is_marked(object: &Object, finalizer: &str) -> bool {
-    object.metadata().finalizers.iter().flatten().any(|is| is == finalizer)
+fn is_marked(object: &Object) -> bool {
+    object.metadata().finalizers.iter().flatten().any(|is| is == FOREGROUND)
 }
 
 /// The key of an owner. None: it is of a kind that the agent does not have.
@@ -139,23 +110,6 @@ fn owned<'a>(owner: &'a Object, desired: &'a Objects) -> impl Iterator<Item = &'
 
 fn delete(object: &Object) -> Action {
     Action::Delete { key: object.key(), uid: object.uid().into(), grace: None }
-}
-
-fn remove_unless_used(object: &Object, desired: &Objects) -> Option<Action> {
-    // Claims and volumes are removed by their own decision.
-    let own = matches!(object.kind(), Kind::PersistentVolume | Kind::PersistentVolumeClaim);
-    (!own && !claims::in_use(object, desired))
-        .then(|| Action::Remove { key: object.key(), uid: object.uid().into() })
-}
-
-/// The object without this owner.
-fn disowned(object: &Object, owner: &str) -> Action {
-    let mut object = object.clone();
-    let metadata = object.metadata_mut();
-    let mut owners = metadata.owner_references.take().unwrap_or_default();
-    owners.retain(|reference| reference.uid != owner);
-    metadata.owner_references = (!owners.is_empty()).then_some(owners);
-    Action::Update(object)
 }
 
 /// Everything in it is deleted; when nothing is left, its Events go and it does.

@@ -3,6 +3,9 @@
 //! A claim is bound when its volume's claimRef names it and its volumeName names the volume; both are written in one decision, and
 //! either is completed if the other alone is there. Nothing here touches files: a released volume keeps them.
 
+#[cfg(test)]
+mod tests;
+
 use k8s_openapi::api::core::v1::{
     ObjectReference, PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimStatus,
     PersistentVolumeStatus, Pod,

@@ -1,0 +1,113 @@
+//! What goes, and what stays.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn object(kind: Kind, name: &str, more: Value) -> Object {
+    let mut value = json!({"metadata": {"name": name, "uid": name}});
+    if kind.namespaced() {
+        value["metadata"]["namespace"] = "web".into();
+    }
+    if let (Some(metadata), Some(more)) = (value["metadata"].as_object_mut(), more.as_object()) {
+        metadata.extend(more.clone());
+    }
+    match kind {
+        Kind::Pod => value["spec"] = json!({"containers": []}),
+        Kind::ReplicaSet => value["spec"] = json!({"selector": {}}),
+        _ => {}
+    }
+    Object::from_value(kind, value).expect("an object")
+}
+
+fn owned_by(owners: &[(&str, &str, &str)]) -> Value {
+    let owner = |(version, kind, name): &(&str, &str, &str)| json!({"apiVersion": version, "kind": kind, "name": name, "uid": name});
+    json!({"ownerReferences": owners.iter().map(owner).collect::<Vec<_>>()})
+}
+
+const SET: (&str, &str, &str) = ("apps/v1", "ReplicaSet", "set");
+
+fn deleted(objects: &Objects, kind: Kind, name: &str) -> Vec<Action> {
+    let namespace = if kind.namespaced() { "web" } else { "" };
+    reconcile(&Key::new(kind, namespace, name), objects).actions
+}
+
+#[test]
+fn what_has_no_owner_left_is_deleted() {
+    let pod = |owners: &[(&str, &str, &str)]| object(Kind::Pod, "pod", owned_by(owners));
+    let set = object(Kind::ReplicaSet, "set", json!({}));
+    let other = object(Kind::ReplicaSet, "set", json!({"uid": "another"}));
+    let unknown = ("example.org/v1", "Thing", "thing");
+    let gone = ("v1", "ConfigMap", "gone");
+    let cases: [(&[(&str, &str, &str)], Vec<Object>, bool); 7] = [
+        (&[], vec![], false),
+        (&[SET], vec![set.clone()], false),
+        (&[SET], vec![], true),
+        (&[SET], vec![other], true),
+        (&[SET, gone], vec![set], false),
+        (&[SET, unknown], vec![], false),
+        (&[SET, gone], vec![], true),
+    ];
+    for (owners, others, goes) in cases {
+        let pod = pod(owners);
+        let objects: Objects = others.into_iter().chain([pod.clone()]).collect();
+        let expected = if goes { vec![delete(&pod)] } else { vec![] };
+        assert_eq!(deleted(&objects, Kind::Pod, "pod"), expected, "{owners:?}");
+    }
+}
+
+#[test]
+fn a_removed_owner_is_told_to_what_it_owned() {
+    let set = object(Kind::ReplicaSet, "set", json!({}));
+    let pod = object(Kind::Pod, "pod", owned_by(&[SET]));
+    let mut objects: Objects = [set.clone(), pod.clone()].into_iter().collect();
+    assert_eq!(dependents(&set, &objects), []);
+    objects.remove(&set.key());
+    assert_eq!(dependents(&set, &objects), [pod.key()]);
+}
+
+#[test]
+fn in_the_foreground_an_owner_waits() {
+    let set = object(Kind::ReplicaSet, "set", json!({}));
+    let pod = object(Kind::Pod, "pod", owned_by(&[SET]));
+    let mut objects: Objects = [set.clone(), pod.clone()].into_iter().collect();
+    objects.insert(wait_for_owned(&set, &objects, Timestamp::UNIX_EPOCH).expect("it has to wait"));
+    assert_eq!(deleted(&objects, Kind::ReplicaSet, "set"), [delete(&pod)]);
+    let mut ending = pod.clone();
+    ending.metadata_mut().deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+    objects.insert(ending);
+    assert_eq!(deleted(&objects, Kind::ReplicaSet, "set"), []);
+    objects.remove(&pod.key());
+    assert_eq!(dependents(&pod, &objects), [set.key()]);
+    let removed = Action::Remove { key: set.key(), uid: "set".into() };
+    assert_eq!(deleted(&objects, Kind::ReplicaSet, "set"), [removed]);
+    // Without anything that it owns, it need not wait.
+    assert_eq!(wait_for_owned(&set, &objects, Timestamp::UNIX_EPOCH), None);
+}
+
+#[test]
+fn a_namespace_goes_when_it_is_empty() {
+    let namespace = object(Kind::Namespace, "web", json!({}));
+    let map = object(Kind::ConfigMap, "map", json!({}));
+    let pod = object(Kind::Pod, "pod", json!({"deletionTimestamp": "1970-01-01T00:00:00Z"}));
+    let event = object(Kind::Event, "event", json!({}));
+    let elsewhere = object(Kind::ConfigMap, "map", json!({"namespace": "other"}));
+    let mut objects: Objects =
+        [namespace.clone(), map.clone(), pod.clone(), event.clone(), elsewhere].into_iter().collect();
+    assert_eq!(deleted(&objects, Kind::Namespace, "web"), []);
+    let mut going = namespace.clone();
+    going.metadata_mut().deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+    objects.insert(going);
+    let actions = deleted(&objects, Kind::Namespace, "web");
+    let [Action::Status(terminating), rest @ ..] = actions.as_slice() else { panic!("{actions:?}") };
+    assert_eq!(terminating.to_value()["status"]["phase"], "Terminating");
+    assert_eq!(rest, [delete(&map)]);
+    objects.insert(terminating.clone());
+    // What comes late goes too.
+    assert_eq!(dependents(&map, &objects), [namespace.key()]);
+    objects.remove(&map.key());
+    assert_eq!(deleted(&objects, Kind::Namespace, "web"), []);
+    objects.remove(&pod.key());
+    let removed = |object: &Object| Action::Remove { key: object.key(), uid: object.uid().into() };
+    assert_eq!(deleted(&objects, Kind::Namespace, "web"), [removed(&event), removed(&namespace)]);
+}
