@@ -37,3 +37,4 @@ mod node;
 mod observability;
 mod pods;
 mod programs;
+mod volumes;

@@ -83,7 +83,10 @@ fn files_follow_their_objects_while_the_container_runs() {
     cluster.start(&[]);
     cluster.apply(&FILES.replace("red", "green"));
     prints(&cluster, "reader", "cat /settings/color", "green");
-    assert_eq!(cluster.object("pod", "reader").expect("a Pod")["status"]["containerStatuses"][0]["restartCount"], 0);
+    assert_eq!(
+        cluster.object("pod", "reader").expect("a Pod")["status"]["containerStatuses"][0]["restartCount"],
+        0
+    );
     assert!(!cluster.log().contains("hunter2"), "a secret in the log");
 }
 
@@ -240,7 +243,8 @@ fn a_namespace_takes_all_with_it() {
         pods.contains("\"Running\"").then_some(())
     });
     cluster.ok(&["delete", "namespace", "web", "--wait=false"]);
-    let refused = cluster.try_apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: late, namespace: web}}");
+    let refused =
+        cluster.try_apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: late, namespace: web}}");
     assert!(!refused.status.success());
     cluster.gone("namespace", "web");
     for kind in ["pods", "configmaps", "secrets"] {

@@ -64,6 +64,11 @@ impl super::Node {
             return failed("InvalidImageName", format!("no container {container}"));
         };
         let name = container.image.as_deref().unwrap_or_default();
+        self.ensure_image(pod, name, container.image_pull_policy.as_deref()).await
+    }
+
+    /// Sees that an image is there, by a pull policy.
+    pub(super) async fn ensure_image(&self, pod: &Pod, name: &str, policy: Option<&str>) -> Outcome {
         let (handler, secrets) = self
             .store
             .read(|objects| (spec::runtime_handler(pod, objects), spec::pull_secrets(pod, name, objects)));
@@ -71,7 +76,7 @@ impl super::Node {
             Ok(handler) => handler,
             Err(error) => return failed(error.reason, error.message),
         };
-        let policy = container.image_pull_policy.as_deref().unwrap_or("IfNotPresent");
+        let policy = policy.unwrap_or("IfNotPresent");
         if policy != "Always" {
             match self.image(name, &handler).await {
                 Ok(Some(image)) => return Outcome::Image { id: image.id.clone(), pulled: None },
@@ -85,6 +90,26 @@ impl super::Node {
             }
         }
         self.pull_with(pod, name, &handler, secrets).await
+    }
+
+    /// Sees that the images are there that a container has as volumes; its mounts name them by their ids then.
+    pub(super) async fn images_of_volumes(
+        &self,
+        pod: &Pod,
+        mounts: &mut [spec::VolumeMount],
+    ) -> Result<(), Outcome> {
+        for mount in mounts {
+            let Some(name) = &mount.image else { continue };
+            let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+            let mut sources = volumes.filter_map(|volume| volume.image.as_ref());
+            let source = sources.find(|source| source.reference.as_ref() == Some(name));
+            let policy = source.and_then(|source| source.pull_policy.as_deref());
+            match self.ensure_image(pod, name, policy).await {
+                Outcome::Image { id, .. } => mount.image = Some(id),
+                outcome => return Err(outcome),
+            }
+        }
+        Ok(())
     }
 
     /// With each login until one is right; without any where there are none.

@@ -5,6 +5,7 @@
 //! process ends is found again there: containers carry their Pod's uid, their attempt and the hash of their spec.
 
 pub mod events;
+mod evict;
 mod facts;
 pub mod hook;
 mod image;

@@ -165,12 +165,13 @@ impl Node {
             volumes: volumes::directory(&self.state, &job.uid),
         };
         let (pod_, container_) = (pod.clone(), container.clone());
-        let (mounts, hosts_file, termination) = blocking(move || {
+        let (mut mounts, hosts_file, termination) = blocking(move || {
             let mounts = files.make(&pod_, &container_, &plan, &env)?;
             Ok((mounts, files.hosts.is_some().then_some(files.hosts_at), files.termination))
         })
         .await
         .map_err(|message: String| failed(CONFIG, message))?;
+        self.images_of_volumes(pod, &mut mounts).await?;
         let config = self.store.read(|objects| {
             let inputs = spec::ContainerInputs {
                 objects,

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
+use super::evict::{self, Eviction};
 use super::observe::{self, Seen};
 use super::step::Job;
 use super::{Node, events, store};
@@ -36,6 +37,8 @@ enum Message {
     Unseen { uid: Option<String>, why: String },
     /// It is time to ask for everything.
     Look,
+    /// A Pod has more on disk than it may.
+    Evict(Eviction),
     /// The runtime's name.
     Runtime(String),
 }
@@ -81,6 +84,8 @@ impl Turns {
             self.node.store.watch(|objects| objects.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>());
         self.dirty.extend(all);
         tokio::spawn(look(self.node.clone(), self.tell.clone()));
+        let tell = self.tell.clone();
+        tokio::spawn(evict::watch(self.node.clone(), move |of| tell.send(Message::Evict(of)).is_ok()));
         loop {
             self.decide();
             let timer = self.timers.values().min().copied();
@@ -245,6 +250,11 @@ impl Turns {
             }
             Message::Changed { uid } => self.look_at(Some(uid)),
             Message::Look => self.look_at(None),
+            Message::Evict(eviction) => {
+                if let Err(error) = evict::fail(&self.node.store, &eviction, now()) {
+                    self.again_later(&eviction.key, &error.to_string(), now());
+                }
+            }
             Message::Runtime(name) => {
                 self.observed.node.runtime = name;
                 self.everything();

@@ -11,7 +11,8 @@ use super::read;
 use crate::api::Api;
 use crate::api::admission::{self, Applied, Origin};
 use crate::objects::{Key, Kind, Object, defaults, fields, validate, yaml};
-use crate::store::Durability;
+use crate::reconcile::garbage;
+use crate::store::{Durability, now};
 
 /// Applies a text of YAML, in the order of kinds that need each other. A line of JSON for each object tells what became of it; one
 /// that is refused does not keep back the others.
@@ -255,6 +256,15 @@ pub async fn delete(api: &Arc<Api>, key: Key, query: Query, body: Bytes) -> Resu
             orphan(&api, &key)?;
         }
         let object = read::object(&api, &key)?;
+        if policy == "Foreground" && uid.as_deref().is_none_or(|uid| uid == object.uid()) {
+            // Marked; it goes when what it owns has gone.
+            let waits = api.store.read(|objects| garbage::waits_for_owned(&object, objects));
+            let mark = |live: &Object| (live.uid() == object.uid()).then(|| garbage::marked(live, now()));
+            if waits {
+                let marked = api.store.update(&key, Durability::Synced, mark)?;
+                return Ok(answer::json(&marked.to_value()));
+            }
+        }
         let object = match admission::delete(&api.store, &key, uid.as_deref(), grace) {
             Ok(deleted) => deleted,
             // Gone meanwhile, by somebody else's delete.

@@ -17,16 +17,26 @@ use crate::objects::{Key, Kind, Object, Objects, Typed as _};
 /// The finalizer of what is deleted in the foreground.
 const FOREGROUND: &str = "foregroundDeletion";
 
-/// Begins a deletion in the foreground: what an object is to be until what it owns is gone. None: it owns nothing, or is marked.
-pub fn wait_for_owned(object: &Object, desired: &Objects, now: Timestamp) -> Option<Object> {
-    if is_marked(object) || owned(object, desired).next().is_none() {
-        return None;
-    }
+/// Whether an object has to wait for others where it is deleted in the foreground: it owns some, and does not end in a way of its own.
+pub fn waits_for_owned(object: &Object, desired: &Objects) -> bool {
+    !ends_by_itself(object) && owned(object, desired).next().is_some()
+}
+
+/// The object as it is deleted in the foreground.
+pub fn marked(object: &Object, now: Timestamp) -> Object {
     let mut marked = object.clone();
     let metadata = marked.metadata_mut();
     metadata.deletion_timestamp.get_or_insert(Time(now));
-    metadata.finalizers.get_or_insert_default().push(FOREGROUND.into());
-    Some(marked)
+    let finalizers = metadata.finalizers.get_or_insert_default();
+    if !finalizers.iter().any(|is| is == FOREGROUND) {
+        finalizers.push(FOREGROUND.into());
+    }
+    marked
+}
+
+fn ends_by_itself(object: &Object) -> bool {
+    let kinds = [Kind::Namespace, Kind::Pod, Kind::PersistentVolume, Kind::PersistentVolumeClaim];
+    kinds.contains(&object.kind())
 }
 
 /// Deletes the object if its owners are gone, and empties or removes a namespace that is being deleted.
@@ -44,11 +54,16 @@ pub fn reconcile(key: &Key, desired: &Objects) -> Decision {
     }
     match object {
         Object::Namespace(namespace) => decision.actions = of_namespace(namespace, desired),
-        // These end in their own ways.
-        Object::Pod(_) | Object::PersistentVolume(_) | Object::PersistentVolumeClaim(_) => {}
-        _ if is_marked(object) => {
+        _ if is_marked(object) && !ends_by_itself(object) => {
             let left: Vec<&Object> = owned(object, desired).collect();
-            decision.actions.extend(left.iter().filter(|left| !left.is_deleted()).map(|left| delete(left)));
+            let began = metadata.deletion_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+            decision.actions.extend(left.iter().filter(|left| !left.is_deleted()).map(|left| {
+                // What that owns in turn goes before it, too.
+                match waits_for_owned(left, desired) {
+                    true => Action::Update(marked(left, began)),
+                    false => delete(left),
+                }
+            }));
             if left.is_empty() {
                 decision.actions.push(Action::Remove { key: key.clone(), uid: object.uid().into() });
             }

@@ -15,6 +15,7 @@ fn object(kind: Kind, name: &str, more: Value) -> Object {
     match kind {
         Kind::Pod => value["spec"] = json!({"containers": []}),
         Kind::ReplicaSet => value["spec"] = json!({"selector": {}}),
+        Kind::Deployment => value["spec"] = json!({"selector": {}, "template": {}}),
         _ => {}
     }
     Object::from_value(kind, value).expect("an object")
@@ -71,7 +72,8 @@ fn in_the_foreground_an_owner_waits() {
     let set = object(Kind::ReplicaSet, "set", json!({}));
     let pod = object(Kind::Pod, "pod", owned_by(&[SET]));
     let mut objects: Objects = [set.clone(), pod.clone()].into_iter().collect();
-    objects.insert(wait_for_owned(&set, &objects, Timestamp::UNIX_EPOCH).expect("it has to wait"));
+    assert!(waits_for_owned(&set, &objects) && !waits_for_owned(&pod, &objects));
+    objects.insert(marked(&set, Timestamp::UNIX_EPOCH));
     assert_eq!(deleted(&objects, Kind::ReplicaSet, "set"), [delete(&pod)]);
     let mut ending = pod.clone();
     ending.metadata_mut().deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
@@ -81,8 +83,21 @@ fn in_the_foreground_an_owner_waits() {
     assert_eq!(dependents(&pod, &objects), [set.key()]);
     let removed = Action::Remove { key: set.key(), uid: "set".into() };
     assert_eq!(deleted(&objects, Kind::ReplicaSet, "set"), [removed]);
-    // Without anything that it owns, it need not wait.
-    assert_eq!(wait_for_owned(&set, &objects, Timestamp::UNIX_EPOCH), None);
+    assert!(!waits_for_owned(&set, &objects));
+}
+
+#[test]
+fn in_the_foreground_the_last_go_first() {
+    let deployment = object(Kind::Deployment, "deployment", json!({}));
+    let set = object(Kind::ReplicaSet, "set", owned_by(&[("apps/v1", "Deployment", "deployment")]));
+    let pod = object(Kind::Pod, "pod", owned_by(&[SET]));
+    let mut objects: Objects = [deployment.clone(), set.clone(), pod.clone()].into_iter().collect();
+    objects.insert(marked(&deployment, Timestamp::UNIX_EPOCH));
+    let of_set = marked(&set, Timestamp::UNIX_EPOCH);
+    assert_eq!(deleted(&objects, Kind::Deployment, "deployment"), [Action::Update(of_set.clone())]);
+    objects.insert(of_set);
+    assert_eq!(deleted(&objects, Kind::Deployment, "deployment"), []);
+    assert_eq!(deleted(&objects, Kind::ReplicaSet, "set"), [delete(&pod)]);
 }
 
 #[test]
