@@ -38,6 +38,6 @@ pub async fn call(
     };
     match tokio::time::timeout(limit, called).await {
         Ok(called) => called,
-        Err(_) => Err(format!("it did not end within {} s", limit.as_secs())),
+        Err(_) => Err(format!("it did not end within {} s", limit.as_secs_f32())),
     }
 }
