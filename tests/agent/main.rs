@@ -38,3 +38,4 @@ mod observability;
 mod pods;
 mod programs;
 mod volumes;
+mod spec;
