@@ -1,9 +1,10 @@
 //! Making and deleting Pods, with the events that tell of it.
 
-use k8s_openapi::api::core::v1::{LimitRange, Pod, ResourceQuota};
+use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
 use k8s_openapi::jiff::Timestamp;
 
 use super::{names, pods};
+use crate::api::admission;
 use crate::objects::{Kind, Objects, Typed, defaults};
 use crate::reconcile::{Action, Decision, EventType};
 
@@ -61,13 +62,14 @@ pub(super) fn create(
     now: Timestamp,
 ) -> Result<(), String> {
     let words = Words::of(owner);
-    let mut quotas = Quotas::of(owner.namespace(), desired);
+    let mut room = Room::of(owner.namespace(), desired);
     for pod in made {
         let name = pod.name().to_owned();
         let mut object = pod.wrap();
         defaults::complete(&mut object);
-        let pod = Pod::of(&object);
-        if let Err(why) = pod.map_or(Ok(()), |pod| quotas.take(pod, desired)) {
+        let Some(pod) = Pod::of_mut(&mut object) else { continue };
+        admission::complete_pod(desired, pod);
+        if let Err(why) = room.take(pod) {
             let message = match words {
                 Words::Plain => format!("Error creating: {why}"),
                 Words::Stateful => {
@@ -98,31 +100,29 @@ pub(super) fn delete<'a>(
     }
 }
 
-/// What is left of a namespace's quotas during one decision.
-enum Quotas {
-    /// There are none.
-    Unlimited,
-    /// All objects, with those of the decision.
-    Limited(Option<Objects>),
+/// What there is room for during one decision: each Pod of it takes some.
+struct Room<'a> {
+    desired: &'a Objects,
+    /// All objects with those of the decision, where that makes a difference.
+    with_made: Option<Objects>,
+    limited: bool,
 }
 
-impl Quotas {
-    fn of(namespace: &str, desired: &Objects) -> Self {
-        let limited = desired.list_in::<ResourceQuota>(namespace).next().is_some()
-            || desired.list_in::<LimitRange>(namespace).next().is_some();
-        if limited { Self::Limited(None) } else { Self::Unlimited }
+impl<'a> Room<'a> {
+    fn of(namespace: &str, desired: &'a Objects) -> Self {
+        let limited = desired.list_in::<ResourceQuota>(namespace).next().is_some();
+        Self { desired, with_made: None, limited }
     }
 
-    /// Counts a Pod, if it may be made.
-    fn take(&mut self, pod: &Pod, desired: &Objects) -> Result<(), String> {
-        let Self::Limited(with_made) = self else { return Ok(()) };
-        may_create(with_made.as_ref().unwrap_or(desired), pod)?;
-        with_made.get_or_insert_with(|| desired.clone()).insert(pod.clone().wrap());
+    /// Takes what a Pod needs, if that is there: quotas, limits, ports of the host.
+    fn take(&mut self, pod: &Pod) -> Result<(), String> {
+        let objects = self.with_made.as_ref().unwrap_or(self.desired);
+        admission::may_create_pod(objects, pod).map_err(|refusal| refusal.message)?;
+        let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+        let mut ports = containers.flat_map(|container| container.ports.iter().flatten());
+        if self.limited || ports.any(|port| port.host_port.is_some()) {
+            self.with_made.get_or_insert_with(|| self.desired.clone()).insert(pod.clone().wrap());
+        }
         Ok(())
     }
-}
-
-fn may_create(objects: &Objects, pod: &Pod) -> Result<(), String> {
-    let _ = (objects, pod);
-    Ok(())
 }

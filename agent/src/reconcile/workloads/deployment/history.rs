@@ -82,7 +82,8 @@ pub fn history(object: &Object, objects: &Objects) -> Vec<(i64, Option<String>)>
     revisions
 }
 
-/// The Deployment with the template of one of its revisions. 0: the one before the present one. The error is one line for people.
+/// The Deployment with the template of one of its revisions; as it is, where it has that already. 0: the revision before the present
+/// one. The error is one line for people.
 pub fn rollback(deployment: &Deployment, to: i64, objects: &Objects) -> Result<Deployment, String> {
     let name = deployment.name();
     if deployment.spec.paused == Some(true) {
@@ -96,14 +97,14 @@ pub fn rollback(deployment: &Deployment, to: i64, objects: &Objects) -> Result<D
         0 => sets.get(1),
         to => sets.iter().find(|(revision, _)| *revision == to),
     };
-    let Some((to, set)) = found else {
+    let Some((_, set)) = found else {
         return Err(match to {
             0 => format!("no rollout history found for deployment \"{name}\""),
             to => format!("unable to find specified revision {to} in history of deployment \"{name}\""),
         });
     };
     if is_of_template(set, &deployment.spec.template) {
-        return Err(format!("skipped rollback (current template already matches revision {to})"));
+        return Ok(deployment.clone());
     }
     let mut deployment = deployment.clone();
     deployment.spec.template = set.spec.template.clone().unwrap_or_default();

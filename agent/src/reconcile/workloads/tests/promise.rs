@@ -158,7 +158,7 @@ impl Rollout {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
     #[test]
     fn never_fewer_than_promised(
         replicas in 0..6_u8, surge in 0..4_u8, unavailable in 0..3_u8, min_ready in 0..2_u8,

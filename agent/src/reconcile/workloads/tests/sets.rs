@@ -143,3 +143,59 @@ fn availability_waits_for_min_ready_seconds() {
     assert_eq!(available(&world), Some(1));
     assert!(world.wakes.is_empty());
 }
+
+#[test]
+fn a_quota_leaves_room_for_so_many() {
+    let mut world = World::new();
+    let quota = |pods: i32| {
+        json!({
+            "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, "spec": {"hard": {"pods": pods.to_string()}},
+        })
+    };
+    world.apply(quota(2));
+    let key = world.apply(set(3));
+    world.run();
+    assert_eq!(world.active().len(), 2);
+    let condition = world.get::<ReplicaSet>("web").status.unwrap().conditions.unwrap().remove(0);
+    assert_eq!(
+        (condition.type_.as_deref(), condition.reason.as_deref()),
+        (Some("ReplicaFailure"), Some("FailedCreate"))
+    );
+    let message = condition.message.unwrap();
+    assert!(message.starts_with("Error creating: ") && message.contains("few"), "{message}");
+    assert!(world.events.iter().any(|event| event.starts_with("FailedCreate: Error creating: ")));
+    assert!(world.wakes.contains_key(&key));
+    // More room is noticed at once.
+    world.apply(quota(3));
+    world.run();
+    assert_eq!(world.active().len(), 3);
+    assert_eq!(world.get::<ReplicaSet>("web").status.unwrap().conditions, None);
+}
+
+#[test]
+fn limits_of_the_namespace_are_given_to_pods() {
+    let mut world = World::new();
+    world.apply(json!({
+        "apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "some"},
+        "spec": {"limits": [{"type": "Container", "default": {"memory": "64Mi"}}]},
+    }));
+    world.apply(set(1));
+    world.run();
+    let spec = world.active().remove(0).spec.unwrap();
+    let limits = spec.containers[0].resources.clone().unwrap().limits.unwrap();
+    assert_eq!(limits["memory"].0, "64Mi");
+}
+
+#[test]
+fn a_port_of_the_host_is_one_pods() {
+    let mut world = World::new();
+    let mut manifest = set(2);
+    manifest["spec"]["template"]["spec"]["containers"][0]["ports"] =
+        json!([{"containerPort": 80, "hostPort": 8080}]);
+    world.apply(manifest);
+    world.run();
+    assert_eq!(world.active().len(), 1);
+    assert!(
+        world.events.iter().any(|event| event.starts_with("FailedCreate: ") && event.contains("port taken"))
+    );
+}
