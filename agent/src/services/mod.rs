@@ -56,3 +56,6 @@ pub async fn run(store: Arc<Store>, settings: Settings) -> anyhow::Result<()> {
     tokio::try_join!(keep::keep(store.clone(), &settings), dns)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

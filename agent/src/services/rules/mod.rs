@@ -228,12 +228,12 @@ fn base_chains(body: &mut Body, facts: &Facts) {
     body.hook("postrouting", "nat hook postrouting priority 95", translated);
     body.chain("translated", source(facts));
 
-    let new = of(&["ct state new jump unserved"]);
-    body.hook("filter-forward", "filter hook forward priority filter", new.clone());
-    body.hook("filter-output", "filter hook output priority filter", new);
-    body.hook("filter-input", "filter hook input priority filter", of(&["ct state new jump unserved-local"]));
+    // In prerouting and not in forward: what has no way from here would be dropped between them.
+    let new = ["ct state new jump unserved", "ct state new fib daddr type local jump unserved-local"];
+    body.hook("filter-prerouting", "filter hook prerouting priority -90", of(&new));
+    body.hook("filter-output", "filter hook output priority filter", of(&new[..1]));
     let local = "meta l4proto . th dport @unserved-node-ports goto refuse";
-    body.chain("unserved-local", of(&[&loopback[..], &["fib daddr type != local return", local]].concat()));
+    body.chain("unserved-local", of(&[&loopback[..], &[local]].concat()));
     body.chain("unserved", unserved(facts));
     body.chain("refuse", of(&["meta l4proto tcp reject with tcp reset", "reject"]));
 }

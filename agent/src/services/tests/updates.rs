@@ -1,0 +1,98 @@
+//! Rules that change while packets go.
+
+use std::net::IpAddr;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use serde_json::json;
+
+use super::super::examples::{endpoints, service};
+use super::world::{World, ask, at, connect, datagram, inside, open, udp, until, until_rules};
+use crate::objects::Kind;
+
+const WEB: &str = "10.96.0.1:80";
+
+fn web(world: &World, pods: &[u8]) {
+    let udp = json!({"name": "udp", "port": 80, "protocol": "UDP"});
+    world.put(service("web", json!({"clusterIP": "10.96.0.1", "ports": [{"name": "tcp", "port": 80}, udp]})));
+    let ips: Vec<IpAddr> = pods.iter().map(|last| format!("10.88.0.{last}").parse().unwrap()).collect();
+    let ports = json!([{"name": "tcp", "port": 8080}, {"name": "udp", "port": 8080, "protocol": "UDP"}]);
+    world.put(endpoints("web", &ips, ports));
+}
+
+#[test]
+fn no_connection_is_lost_while_rules_change() {
+    inside("services::tests::updates::no_connection_is_lost_while_rules_change", || {
+        let Some(world) = World::new(false) else { return };
+        let client = world.pod(2);
+        let _backends = [world.pod(3), world.pod(4), world.pod(5)];
+        web(&world, &[3]);
+        until_rules("mod 1");
+        let mut long = at(&client, || open(WEB)).unwrap();
+        assert_eq!(ask(&mut long).unwrap().0, "pod3");
+        let (ended, made) = (AtomicBool::new(false), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            let load = scope.spawn(|| {
+                at(&client, || {
+                    while !ended.load(Ordering::Relaxed) {
+                        connect(WEB).unwrap();
+                        made.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            });
+            for pods in [&[3, 4][..], &[4, 5], &[3, 5, 4], &[4], &[5, 3]].repeat(3) {
+                web(&world, pods);
+                until_rules(&format!("mod {}", pods.len()));
+                let before = made.load(Ordering::Relaxed);
+                until("more connections", || {
+                    (made.load(Ordering::Relaxed) > before + 2 || load.is_finished()).then_some(())
+                });
+            }
+            ended.store(true, Ordering::Relaxed);
+            load.join().unwrap();
+        });
+        // It has been there all the time, and stays though its backend leaves.
+        web(&world, &[4]);
+        until_rules("mod 1");
+        use std::io::Write as _;
+        long.write_all(b"?").unwrap();
+        assert_eq!(ask(&mut long).unwrap().0, "pod3");
+    });
+}
+
+#[test]
+fn datagrams_leave_a_backend_that_is_gone() {
+    inside("services::tests::updates::datagrams_leave_a_backend_that_is_gone", || {
+        let Some(world) = World::new(false) else { return };
+        let client = world.pod(2);
+        let _backends = [world.pod(3), world.pod(4)];
+        web(&world, &[3]);
+        until_rules("mod 1");
+        let socket = at(&client, || udp(WEB)).unwrap();
+        assert_eq!(datagram(&socket).unwrap().0, "pod3");
+        web(&world, &[4]);
+        until("another backend", || (datagram(&socket).unwrap().0 == "pod4").then_some(()));
+        // Those of backends that stay are not forgotten.
+        web(&world, &[3, 4]);
+        until_rules("mod 2");
+        (0..20).for_each(|_| assert_eq!(datagram(&socket).unwrap().0, "pod4"));
+        let key = crate::objects::Key::new(Kind::Service, "default", "web");
+        world.store.remove(&key, "").unwrap();
+        until("nobody", || datagram(&socket).is_err().then_some(()));
+    });
+}
+
+#[test]
+fn what_somebody_else_flushed_comes_back_with_the_next_change() {
+    inside("services::tests::updates::what_somebody_else_flushed_comes_back_with_the_next_change", || {
+        let Some(world) = World::new(false) else { return };
+        let client = world.pod(2);
+        let _backends = [world.pod(3), world.pod(4)];
+        web(&world, &[3, 4]);
+        until_rules("mod 2");
+        assert!(Command::new("nft").args(["flush", "ruleset"]).status().unwrap().success());
+        web(&world, &[4]);
+        until_rules("mod 1");
+        assert_eq!(at(&client, || connect(WEB)).unwrap().0, "pod4");
+    });
+}
