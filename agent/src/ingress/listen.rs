@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
+use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ServerApp};
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
 use pingora_proxy::HttpProxy;
@@ -45,7 +45,11 @@ impl Server {
         pingora_timeout::fast_timeout::set_fast_timeout_to_tokio_threshold(Some(Duration::ZERO));
         let configuration =
             pingora_core::server::configuration::ServerConf { threads: 2, ..Default::default() };
-        let proxy = Arc::new(pingora_proxy::http_proxy(&Arc::new(configuration), proxy));
+        let mut proxy = pingora_proxy::http_proxy(&Arc::new(configuration), proxy);
+        let mut options = HttpServerOptions::default();
+        options.h2_idle_timeout = Some(Duration::from_secs(KEEPALIVE_SECONDS));
+        proxy.server_options = Some(options);
+        let proxy = Arc::new(proxy);
         Self { proxy, connections: Arc::new(Semaphore::new(CONNECTIONS)), shutdown, head_time: HEAD_TIME }
     }
 

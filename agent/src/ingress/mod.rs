@@ -85,8 +85,11 @@ pub async fn run(store: Arc<Store>, settings: Settings, counters: Arc<Counters>)
     }
 }
 
-/// The objects that rules are made of: a copy of each is a pointer.
+/// The objects that rules are made of, where there is an Ingress: a copy of each is a pointer.
 fn chosen(objects: &Objects) -> Objects {
+    if objects.of_kind(Kind::Ingress).next().is_none() {
+        return Objects::default();
+    }
     KINDS.iter().flat_map(|kind| objects.of_kind(*kind)).cloned().collect()
 }
 

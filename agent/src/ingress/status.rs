@@ -15,10 +15,15 @@ use crate::store::{Durability, Store, StoreError, now};
 
 /// Says the node's addresses in the statuses of Ingresses.
 pub fn publish(store: &Store, ingresses: &[Key], addresses: &[IpAddr]) {
+    let wanted = status(addresses);
+    let is_said = |ingress: &Ingress| ingress.status.as_ref() == Some(&wanted);
     for key in ingresses {
+        if store.read(|objects| objects.get(key).and_then(Ingress::of).is_none_or(is_said)) {
+            continue;
+        }
         let done = store.update(key, Durability::Written, |object| {
             let mut object = object.clone();
-            Ingress::of_mut(&mut object)?.status = Some(status(addresses));
+            Ingress::of_mut(&mut object)?.status = Some(wanted.clone());
             Some(object)
         });
         match done {

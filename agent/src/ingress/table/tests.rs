@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -186,4 +187,41 @@ fn a_thousand_hosts_are_found_by_name() {
     let table = table(&objects([ingress("many", json!({"rules": rules}))]));
     assert_eq!(goes(&table, "h0.example.com", "/x"), "s0");
     assert_eq!(goes(&table, "h999.example.com", "/x"), "s999");
+}
+
+/// Elements of a path, as Kubernetes' documentation compares them.
+fn elements(path: &str) -> Vec<&str> {
+    path.split('/').filter(|element| !element.is_empty()).collect()
+}
+
+proptest! {
+    /// Of all rules that match, the longest answers, an exact one before a prefix; and where none does, nobody.
+    #[test]
+    fn the_longest_match_answers(
+        rules in proptest::collection::vec(("(/[ab]{1,2}){0,3}", any::<bool>()), 0..12),
+        asked in "(/[ab]{1,2}){1,4}",
+    ) {
+        let matching = rules.iter().filter(|(rule, exact)| {
+            let rule = if rule.is_empty() { "/" } else { rule };
+            if *exact { rule == asked } else { elements(&asked).starts_with(&elements(rule)) }
+        });
+        let wanted = matching.map(|(rule, exact)| (rule.len(), *exact)).max();
+        let paths: Vec<_> = rules
+            .iter()
+            .map(|(rule, exact)| {
+                let rule = if rule.is_empty() { "/" } else { rule.as_str() };
+                path(if *exact { "Exact" } else { "Prefix" }, rule, &format!("s{}-{exact}", rule.trim_end_matches('/').len()))
+            })
+            .collect();
+        let table = table(&objects([ingress("front", json!({"rules": [rule("", &paths)]}))]));
+        let wanted = wanted.map_or("nowhere".to_owned(), |(length, exact)| format!("s{length}-{exact}"));
+        prop_assert_eq!(goes(&table, "any", &asked), wanted);
+    }
+
+    /// Whatever a client asks for, there is an answer or there is none.
+    #[test]
+    fn any_request_is_looked_up(host in ".{0,20}", asked in ".{0,20}") {
+        let table = table(&objects([ingress("front", json!({"rules": [rule("*.example.com", &[path("Prefix", "/a", "a")])]}))]));
+        let _ = table.find(&host, &asked, false);
+    }
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::world::{World, ask_on, free, ingress, service, until, until_async};
+use super::world::{World, ask_again, ask_on, free, ingress, service, until, until_async};
 
 #[tokio::test]
 async fn requests_reach_their_service_and_say_where_they_came_from() {
@@ -55,6 +55,8 @@ async fn what_cannot_be_answered_says_why_and_the_connection_goes_on() {
     assert!(second.ends_with("no endpoint of service web/a:80 is ready\n"), "{second}");
     let head = world.ask("HEAD / HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n").await;
     assert!(head.starts_with("HTTP/1.1 404") && head.ends_with("\r\n\r\n"), "{head}");
+    let old = world.ask("GET / HTTP/1.0\r\n\r\n").await;
+    assert!(old.contains(" 404 "), "{old}");
     let nameless = world.ask("GET / HTTP/1.1\r\nConnection: close\r\n\r\n").await;
     assert!(nameless.starts_with("HTTP/1.1 400"), "{nameless}");
 }
@@ -112,12 +114,17 @@ async fn no_request_fails_while_rules_change() {
     let world = Arc::new(world);
     let done = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = (0..4)
-        .map(|_| {
+        .map(|client| {
             let (world, done) = (world.clone(), done.clone());
             tokio::spawn(async move {
+                let mut kept = TcpStream::connect(world.http).await.expect("it listens");
                 let mut count = 0;
                 while !done.load(Ordering::Relaxed) {
-                    let answer = world.get("any", "/").await;
+                    // Half of them on one connection, half on a new one each.
+                    let answer = match client % 2 {
+                        0 => world.get("any", "/").await,
+                        _ => ask_again(&mut kept, "any").await,
+                    };
                     assert!(answer.contains("200 OK"), "{answer}");
                     count += 1;
                 }

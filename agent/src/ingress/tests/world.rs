@@ -109,6 +109,31 @@ pub async fn ask_on(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), request:
     String::from_utf8_lossy(&answer).into_owned()
 }
 
+/// A request on a connection that stays, and its whole answer.
+pub async fn ask_again(stream: &mut TcpStream, host: &str) -> String {
+    stream
+        .write_all(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes())
+        .await
+        .expect("it is written");
+    let mut answer = Vec::new();
+    let whole = |answer: &[u8]| {
+        let text = String::from_utf8_lossy(answer).into_owned();
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        let head = head.to_ascii_lowercase();
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok())?;
+        (body.len() >= length).then_some(text.clone())
+    };
+    loop {
+        if let Some(whole) = whole(&answer) {
+            return whole;
+        }
+        let read = tokio::time::timeout(LONG, stream.read_buf(&mut answer)).await.expect("an answer in time");
+        assert!(read.expect("an answer") > 0, "the connection ended: {}", String::from_utf8_lossy(&answer));
+    }
+}
+
 /// Two addresses of loopback whose ports nobody has.
 pub async fn free() -> (SocketAddr, SocketAddr) {
     let one = TcpListener::bind("127.0.0.1:0").await.expect("a port");
