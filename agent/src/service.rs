@@ -68,7 +68,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     parts.spawn(node::run(node));
     let socket = settings.socket.clone();
     parts.spawn(async move { api::serve(api, &socket).await });
-    parts.spawn(services::run(store.clone(), of_services));
+    parts.spawn(services::run(store.clone(), of_services, counters.clone()));
     if let Some(directory) = settings.manifests.clone() {
         let (store, ranges) = (store.clone(), ranges.clone());
         parts.spawn(async move { manifests::follow(store, ranges, &directory).await });

@@ -15,6 +15,7 @@ use super::load::Kernel;
 use super::rules::{Facts, rules};
 use super::trouble::Trouble;
 use super::{Settings, address, frontend};
+use crate::metrics::Counters;
 use crate::objects::Object;
 use crate::store::{Change, Store};
 
@@ -25,7 +26,7 @@ const PACE: Duration = Duration::from_millis(100);
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// Until the process ends.
-pub(super) async fn keep(store: Arc<Store>, settings: &Settings) -> anyhow::Result<()> {
+pub(super) async fn keep(store: Arc<Store>, settings: &Settings, counters: &Counters) -> anyhow::Result<()> {
     let mut facts = Facts {
         ranges: super::rules::Network::parse_list(&settings.range)?,
         dns: settings.dns,
@@ -36,7 +37,9 @@ pub(super) async fn keep(store: Arc<Store>, settings: &Settings) -> anyhow::Resu
     let ((), mut changes) = store.watch(|_| ());
     loop {
         facts.bridged = bridged();
+        let began = Instant::now();
         let loaded = load(&store, &facts, &mut kernel, &mut asked).await;
+        counters.reload("services", loaded.is_err(), began.elapsed());
         let next = Instant::now() + PACE;
         match loaded {
             Ok(()) => {

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
 
+use crate::metrics::Counters;
 use crate::objects::{Key, Object, Objects};
 use crate::reconcile::Decision;
 use crate::store::Store;
@@ -46,14 +47,14 @@ pub struct Settings {
 }
 
 /// Keeps the kernel's rules and the names true until the process ends.
-pub async fn run(store: Arc<Store>, settings: Settings) -> anyhow::Result<()> {
+pub async fn run(store: Arc<Store>, settings: Settings, counters: Arc<Counters>) -> anyhow::Result<()> {
     let dns = async {
         match settings.dns {
             Some(address) => dns::serve(store.clone(), &settings, address).await,
             None => std::future::pending().await,
         }
     };
-    tokio::try_join!(keep::keep(store.clone(), &settings), dns)?;
+    tokio::try_join!(keep::keep(store.clone(), &settings, &counters), dns)?;
     Ok(())
 }
 
