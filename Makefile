@@ -9,7 +9,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 RCRUN := $(TARGET)/release/rcrun
-PROGRAMS := rcrun rcrun-shim rcrun-cri
+PROGRAMS := rcrun rcrun-shim rcrun-cri rcrun-agent
 # Where cargo puts release builds; all are for a named target.
 BUILD = $(TARGET)/$$(rustc -vV | sed -n 's/^host: //p')/release
 # Of make bench; all where it is empty: CASES="default exec"
@@ -18,12 +18,12 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 CARGO_DENY := 0.20.2
 
-.PHONY: help build build-benches demo test test-unit test-integration test-images test-cri test-kubernetes critest test-clients test-faults test-robustness conformance test-vm fuzz bench bench-quick bench-peers order lint check install clean cargo
+.PHONY: help build build-benches demo demo-pods test test-unit test-integration test-images test-cri test-agent test-kubernetes critest test-clients test-faults test-robustness conformance test-vm fuzz bench bench-quick bench-peers order lint check install clean cargo
 
 help: ## List these targets
 	@sed -En 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 26
 
-build: cargo ## Build the static binaries target/release/rcrun, rcrun-shim and rcrun-cri
+build: cargo ## Build the static binaries target/release/rcrun, rcrun-shim, rcrun-cri and rcrun-agent
 	@tests/bin/require build
 	@cargo build --release --locked $(PROGRAMS:%=--package %)
 	@mkdir -p "$(TARGET)/release"
@@ -33,9 +33,13 @@ demo: build ## Run a real container made from Debian's busybox, with its timings
 	@tests/bin/require demo
 	@tests/bin/demo "$(RCRUN)" "$(TARGET)/demo"
 
-test: build ## Run all tests: unit, integration, images, networks, shim, CRI, critest, clients, faults, robustness, conformance (root), VM, fuzzing
-	@tests/bin/require test images vm fuzz
-	@tests/bin/suites unit integration images network shim cri critest clients faults robustness conformance vm fuzz
+demo-pods: build ## Run Pods, a Service and a rolling update from Kubernetes manifests, on a node of its own (root)
+	@tests/bin/require demo demo-pods
+	@tests/bin/demo-pods "$(TARGET)/release" "$(TARGET)/demo-pods"
+
+test: build ## Run all tests: unit, integration, images, networks, shim, CRI, agent, critest, clients, faults, robustness, conformance (root), VM, fuzzing
+	@tests/bin/require test images agent vm fuzz
+	@tests/bin/suites unit integration images network shim cri agent critest clients faults robustness conformance vm fuzz
 
 test-unit: cargo ## Run the unit and documentation tests (no root needed)
 	@tests/bin/require build unit
@@ -52,6 +56,10 @@ test-images: build ## Pull images from Debian's docker-registry, with servers of
 test-cri: build ## Run Pods: networks, the shim, rcrun-cri with a client of ours and Kubernetes' own (root; Go for the latter)
 	@tests/bin/require test images
 	@tests/bin/suites network shim cri
+
+test-agent: build ## Run the node agent on nodes with rcrun-cri and, where they are in target/peers, containerd and runc (root)
+	@tests/bin/require test images agent
+	@tests/bin/suites agent
 
 critest: build ## Run critest, the CRI's conformance tests, against rcrun-cri (root, Go)
 	@tests/bin/require test images
@@ -112,9 +120,9 @@ lint: cargo ## Check format, clippy, the fuzz crate's lock file, and the depende
 
 check: lint test ## What CI runs: lint and test
 
-install: build ## Install rcrun, rcrun-shim and rcrun-cri into DESTDIR/PREFIX/bin (PREFIX=/usr/local), and systemd units
+install: build ## Install rcrun, rcrun-shim, rcrun-cri and rcrun-agent into DESTDIR/PREFIX/bin (PREFIX=/usr/local), and systemd units
 	@for program in $(PROGRAMS); do install -D -m 755 "$(TARGET)/release/$$program" "$(DESTDIR)$(PREFIX)/bin/$$program"; done
-	@for unit in cri/rcrun-cri.*; do \
+	@for unit in cri/rcrun-cri.* agent/rcrun-agent.service; do \
 		sed 's|/usr/local/bin|$(PREFIX)/bin|' "$$unit" | install -D -m 644 /dev/stdin "$(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit##*/}"; \
 	done
 

@@ -37,5 +37,5 @@ mod node;
 mod observability;
 mod pods;
 mod programs;
-mod volumes;
 mod spec;
+mod volumes;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
@@ -13,7 +14,7 @@ use super::step::Job;
 use super::{Node, events, store};
 use crate::api::admission;
 use crate::cri::api;
-use crate::objects::{Key, Kind, Object};
+use crate::objects::{Key, Kind, Object, Typed as _};
 use crate::reconcile::observed::{PodObserved, Target};
 use crate::reconcile::pod::{self, Outcome, PodStep};
 use crate::reconcile::{self, Action, EventType, Observed};
@@ -179,8 +180,11 @@ impl Turns {
         self.timers.insert(key.clone(), now + AFTER_REFUSAL);
     }
 
-    fn create(&mut self, maker: &Key, object: Object, now: Timestamp) {
+    fn create(&mut self, maker: &Key, mut object: Object, now: Timestamp) {
         let store = &self.node.store;
+        if let Some(spec) = Pod::of_mut(&mut object).and_then(|pod| pod.spec.as_mut()) {
+            spec.node_name.get_or_insert_with(|| self.node.settings.node.name.clone());
+        }
         if let Object::Pod(pod) = &object
             && let Err(refusal) = store.read(|objects| admission::may_create_pod(objects, pod))
         {
