@@ -23,7 +23,12 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     // Libraries tell of each packet.
     let filter = tracing_subscriber::EnvFilter::new(format!("warn,rcrun_agent={level}"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    // Each thread has memory of its own, and what blocks is short: files of volumes.
+    let tokio = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(16)
+        .enable_all()
+        .build();
     tokio.context("cannot start threads")?.block_on(serve(settings))
 }
 

@@ -24,6 +24,10 @@ use crate::cri::Runtime;
 use crate::metrics::Counters;
 use crate::spec;
 use crate::store::Store;
+use tokio::sync::Semaphore;
+
+/// Sandboxes and containers that are made at the same time: more of them only wait for each other in the runtime, and each is memory here.
+const STARTS: usize = 16;
 
 /// What the loop works with.
 #[derive(Clone)]
@@ -41,6 +45,7 @@ pub struct Node {
     /// For what the runtime can.
     pub ranges: Ranges,
     known: Arc<image::Known>,
+    starts: Arc<Semaphore>,
 }
 
 impl Node {
@@ -53,7 +58,16 @@ impl Node {
         state: PathBuf,
         ranges: Ranges,
     ) -> Self {
-        Self { store, runtime, counters, settings: Arc::new(settings), state, ranges, known: Arc::default() }
+        Self {
+            store,
+            runtime,
+            counters,
+            settings: Arc::new(settings),
+            state,
+            ranges,
+            known: Arc::default(),
+            starts: Arc::new(Semaphore::new(STARTS)),
+        }
     }
 }
 

@@ -59,6 +59,9 @@ impl Node {
     /// Does a step. Nothing it calls waits for ever: the runtime's calls end with the runtime.
     pub async fn perform(&self, job: Job) -> Outcome {
         let mut runtime = self.runtime.runtime();
+        let starts = matches!(job.step, PodStep::RunSandbox { .. } | PodStep::Start { .. });
+        // Never closed; held until the step is done.
+        let _turn = if starts { self.starts.acquire().await.ok() } else { None };
         match (&job.step, job.pod.as_deref()) {
             (PodStep::StopSandbox { id }, _) => {
                 let request = api::StopPodSandboxRequest { pod_sandbox_id: id.clone() };
