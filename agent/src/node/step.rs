@@ -211,16 +211,24 @@ impl Node {
             .into_inner()
             .container_id;
         let request = api::StartContainerRequest { container_id: id.clone() };
-        if let Err(status) = runtime.start_container(request).await {
-            // Not to be found as a container that was created and never started.
-            let _ = runtime.remove_container(api::RemoveContainerRequest { container_id: id }).await;
-            return Err(failed("RunContainerError", status.message()));
-        }
+        let started = runtime.start_container(request).await;
         let request = api::ContainerStatusRequest { container_id: id.clone(), verbose: false };
-        match runtime.container_status(request).await.map(|answer| answer.into_inner().status) {
-            Ok(Some(status)) => Ok(Outcome::Container(observe::container(&status, &sandbox.id, &self.state))),
-            Ok(None) => Err(failed("RunContainerError", format!("container {id} has no status"))),
-            Err(status) => Err(failed("RunContainerError", status.message())),
+        let status = runtime.container_status(request).await.map(|answer| answer.into_inner().status);
+        match (started, status) {
+            // As kubelet has it, one that could not be started has ended, if the runtime says so.
+            (Err(_), Ok(Some(status))) if status.state() == api::ContainerState::ContainerExited => {
+                Ok(Outcome::Container(observe::container(&status, &sandbox.id, &self.state)))
+            }
+            (Err(status), _) => {
+                // Not to be found as a container that was created and never started.
+                let _ = runtime.remove_container(api::RemoveContainerRequest { container_id: id }).await;
+                Err(failed("RunContainerError", status.message()))
+            }
+            (Ok(_), Ok(Some(status))) => {
+                Ok(Outcome::Container(observe::container(&status, &sandbox.id, &self.state)))
+            }
+            (Ok(_), Ok(None)) => Err(failed("RunContainerError", format!("container {id} has no status"))),
+            (Ok(_), Err(status)) => Err(failed("RunContainerError", status.message())),
         }
     }
 
