@@ -35,6 +35,7 @@ mod ingress;
 #[path = "../cri/node.rs"]
 mod node;
 mod observability;
+mod podlife;
 mod pods;
 mod programs;
 mod spec;
