@@ -32,13 +32,14 @@ impl Server {
             ("/proc/net/rpc/nfsd.export/channel", export_line.as_str()),
             ("/proc/net/rpc/nfsd.fh/channel", file_handle.as_str()),
             ("/proc/fs/nfsd/versions", "-2 -3 +4 +4.1 +4.2\n"),
+            // The shortest times: until the grace is over, nobody may open a file.
+            ("/proc/fs/nfsd/nfsv4leasetime", "10\n"),
+            ("/proc/fs/nfsd/nfsv4gracetime", "10\n"),
             ("/proc/fs/nfsd/portlist", "tcp 2049\n"),
             ("/proc/fs/nfsd/threads", "2\n"),
         ] {
             fs::write(path, text).unwrap_or_else(|error| panic!("{path} {text}: {error}"));
         }
-        // Nobody has anything to claim of an earlier run.
-        let _ = fs::write("/proc/fs/nfsd/v4_end_grace", "Y\n");
         Some(Self)
     }
 }
