@@ -169,17 +169,16 @@ fn marked(mut object: Object, applied: &str, origin: &Origin) -> Object {
     object
 }
 
-/// What comes from a file is changed in that file.
+/// What comes from a file is changed in that file. Which of two files has an object is decided before it comes here.
 fn may_apply(live: &Object, origin: &Origin) -> Result<(), Refusal> {
-    let key = live.key();
     let from = live.metadata().annotations.as_ref().and_then(|annotations| annotations.get(ORIGIN));
     match (from, origin) {
-        (Some(file), Origin::User) => Err(Refusal::new(
-            409,
-            format!("{key}: it comes from {file} in the manifests' directory: change it there"),
-        )),
-        (Some(file), Origin::File(name)) if file != name => {
-            Err(Refusal::new(409, format!("{key}: it is in two files: {file}, which is kept, and {name}")))
+        (Some(file), Origin::User) => {
+            let key = live.key();
+            Err(Refusal::new(
+                409,
+                format!("{key}: it comes from {file} in the manifests' directory: change it there"),
+            ))
         }
         _ => Ok(()),
     }
