@@ -153,7 +153,11 @@ async fn follow(session: &mut Session<'_>, key: &Key, wait: bool) -> Result<()> 
     let path = format!("{}/rollout", object(key));
     let mut told = String::new();
     loop {
-        let status = session.client.json(Method::GET, &path, "").await?;
+        let status = match session.client.json(Method::GET, &path, "").await {
+            // What the rollout has come to, not what is wrong with the request.
+            Err(Error::Server { code: 422, message, .. }) => return Err(Error::usage(message)),
+            status => status?,
+        };
         let message = status.text("/message").trim_end();
         if message != told {
             writeln!(session.out, "{message}")?;

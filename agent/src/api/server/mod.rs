@@ -13,7 +13,7 @@ mod socket;
 mod stats;
 mod streams;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod watch;
 mod write;
 

@@ -31,11 +31,7 @@ pub async fn set_scale(api: &Arc<Api>, key: Key, body: Bytes) -> Result<Answer, 
     let replicas = replicas.filter(|replicas| i32::try_from(*replicas).is_ok_and(|replicas| replicas >= 0));
     let replicas =
         replicas.ok_or_else(|| Failure::new(422, "spec.replicas: it has to be a number of 0 or more"))?;
-    write::change(api, key, move |mut object| {
-        object["spec"]["replicas"] = replicas.into();
-        object
-    })
-    .await
+    write::patch_by(api, key, json!({"spec": {"replicas": replicas}})).await
 }
 
 /// How far a rollout is, in kubectl's words.
@@ -77,6 +73,5 @@ pub async fn rollback(api: &Arc<Api>, key: Key, query: &Query) -> Result<Answer,
     if back == object {
         return Ok(answer::json(&json!({"message": "skipped rollback (current template already matches)"})));
     }
-    let value = back.to_value();
-    write::change(api, key, move |_| value).await
+    write::replace_by(api, key, back.to_value()).await
 }

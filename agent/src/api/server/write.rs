@@ -10,12 +10,12 @@ use super::path::{List, Query};
 use super::read;
 use crate::api::Api;
 use crate::api::admission::{self, Applied, Origin};
-use crate::objects::{Key, Kind, Object, defaults, fields, validate, yaml};
+use crate::objects::{Key, Kind, Object, yaml};
 use crate::reconcile::garbage;
 use crate::store::{Durability, now};
 
-/// Applies a text of YAML, in the order of kinds that need each other. A line of JSON for each object tells what became of it; one
-/// that is refused does not keep back the others.
+/// Applies a text of YAML, in the order of kinds that need each other. A line of JSON for each object, in the text's order, tells what
+/// became of it; one that is refused does not keep back the others.
 pub async fn apply(api: &Arc<Api>, query: Query, body: Bytes) -> Result<Answer, Failure> {
     let text =
         String::from_utf8(body.into()).map_err(|_| Failure::new(400, "the manifest is not UTF-8 text"))?;
@@ -32,13 +32,16 @@ pub async fn apply(api: &Arc<Api>, query: Query, body: Bytes) -> Result<Answer, 
                 _ => manifests.push((line, document)),
             }
         }
+        let mut order: Vec<usize> = (0..manifests.len()).collect();
         // Stable: those of one kind stay in their order.
-        manifests.sort_by_key(|(_, manifest)| kind_of(manifest));
-        let mut lines = String::new();
-        for (line, manifest) in manifests {
-            lines.push_str(&apply_one(&api, &query, line, manifest).to_string());
-            lines.push('\n');
+        order.sort_by_key(|at| manifests.get(*at).map(|(_, manifest)| kind_of(manifest)));
+        let mut answers = vec![Value::Null; manifests.len()];
+        for at in order {
+            if let (Some((line, manifest)), Some(answer)) = (manifests.get_mut(at), answers.get_mut(at)) {
+                *answer = apply_one(&api, &query, *line, manifest.take());
+            }
         }
+        let lines: String = answers.iter().map(|answer| format!("{answer}\n")).collect();
         Ok(answer::text(lines))
     })
     .await
@@ -84,21 +87,10 @@ fn one(api: &Api, query: &Query, manifest: Value) -> Result<(Object, Applied), F
     }
     let namespace = asked.or(own).unwrap_or("default").to_owned();
     if query.flag("create") {
-        return create_one(api, &namespace, manifest).map(|object| (object, Applied::Created));
+        let created = admission::create(&api.store, &api.ranges, &namespace, manifest)?;
+        return Ok((created, Applied::Created));
     }
     Ok(admission::apply(&api.store, &api.ranges, &Origin::User, &namespace, manifest)?)
-}
-
-fn create_one(api: &Api, namespace: &str, manifest: Value) -> Result<Object, Failure> {
-    if let (Some(kind), Some(name)) =
-        (kind_of(&manifest), manifest.pointer("/metadata/name").and_then(Value::as_str))
-    {
-        let key = Key::new(kind, if kind.namespaced() { namespace } else { "" }, name);
-        if api.store.read(|objects| objects.get(&key).is_some()) {
-            return Err(Failure::exists(&key));
-        }
-    }
-    Ok(admission::apply(&api.store, &api.ranges, &Origin::User, namespace, manifest)?.0)
 }
 
 fn kind_of(manifest: &Value) -> Option<Kind> {
@@ -113,7 +105,7 @@ pub async fn create(api: &Arc<Api>, list: List, body: Bytes) -> Result<Answer, F
     let api = Arc::clone(api);
     blocking(move || {
         let namespace = list.namespace.as_deref().unwrap_or("default");
-        let object = create_one(&api, namespace, manifest)?;
+        let object = admission::create(&api.store, &api.ranges, namespace, manifest)?;
         let mut answer = answer::json(&object.to_value());
         *answer.status_mut() = hyper::StatusCode::CREATED;
         Ok(answer)
@@ -125,113 +117,33 @@ pub async fn create(api: &Arc<Api>, list: List, body: Bytes) -> Result<Answer, F
 pub async fn replace(api: &Arc<Api>, key: Key, body: Bytes) -> Result<Answer, Failure> {
     let mut manifest = parse(&body)?;
     complete_kind(&mut manifest, key.kind)?;
-    let of_key = |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str);
-    if of_key("/metadata/name") != Some(&key.name) {
-        return Err(Failure::new(400, format!("metadata.name: it is not {}, as the path is", key.name)));
-    }
-    change(api, key, move |_| manifest).await
+    replace_by(api, key, manifest).await
+}
+
+/// The same, of a value.
+pub async fn replace_by(api: &Arc<Api>, key: Key, manifest: Value) -> Result<Answer, Failure> {
+    let api = Arc::clone(api);
+    blocking(move || {
+        Ok(answer::json(&admission::replace(&api.store, &api.ranges, &key, manifest)?.to_value()))
+    })
+    .await
 }
 
 /// Changes an object by a JSON merge patch (RFC 7396).
 pub async fn patch(api: &Arc<Api>, key: Key, body: Bytes) -> Result<Answer, Failure> {
     let patch = parse(&body)?;
-    change(api, key, move |mut before| {
-        merge(&mut before, &patch);
-        before
+    patch_by(api, key, patch).await
+}
+
+/// The same, of a value.
+pub async fn patch_by(api: &Arc<Api>, key: Key, patch: Value) -> Result<Answer, Failure> {
+    let api = Arc::clone(api);
+    blocking(move || {
+        // As others say it that there is none.
+        read::object(&api, &key)?;
+        Ok(answer::json(&admission::patch(&api.store, &api.ranges, &key, &patch)?.to_value()))
     })
     .await
-}
-
-/// Changes an object as `to` says; what it says of status, identity and deletion is not heard.
-pub async fn change(
-    api: &Arc<Api>,
-    key: Key,
-    to: impl FnOnce(Value) -> Value + Send + 'static,
-) -> Result<Answer, Failure> {
-    let api = Arc::clone(api);
-    blocking(move || Ok(answer::json(&change_now(&api, &key, to)?.to_value()))).await
-}
-
-fn change_now(api: &Api, key: &Key, to: impl FnOnce(Value) -> Value) -> Result<Object, Failure> {
-    let before = read::object(api, key)?;
-    let value = before.to_value();
-    let mut wanted = to(value.clone());
-    let expected =
-        wanted.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default().to_owned();
-    for (section, names) in [
-        ("", &["status"][..]),
-        (
-            "/metadata",
-            &[
-                "name",
-                "namespace",
-                "uid",
-                "creationTimestamp",
-                "deletionTimestamp",
-                "deletionGracePeriodSeconds",
-                "generation",
-                "resourceVersion",
-                "managedFields",
-                "ownerReferences",
-            ][..],
-        ),
-    ] {
-        let old = value.pointer(section);
-        let Some(Value::Object(new)) = wanted.pointer_mut(section) else {
-            return Err(Failure::new(400, format!("{}: it is no object", section.trim_start_matches('/'))));
-        };
-        for name in names {
-            match old.and_then(|old| old.get(name)) {
-                Some(kept) => new.insert((*name).to_owned(), kept.clone()),
-                None => new.remove(*name),
-            };
-        }
-    }
-    let current = before.metadata().resource_version.as_deref().unwrap_or_default();
-    if !expected.is_empty() && expected != current {
-        return Err(Failure::new(409, format!("{key} was changed by somebody else meanwhile: try again")));
-    }
-    let after = judged(&before, wanted)?;
-    let changed = api.store.update(key, Durability::Synced, |now| {
-        (now.metadata().resource_version == before.metadata().resource_version).then_some(after)
-    })?;
-    if changed == before || changed.metadata().resource_version != before.metadata().resource_version {
-        return Ok(changed);
-    }
-    Err(Failure::new(409, format!("{key} was changed by somebody else meanwhile: try again")))
-}
-
-/// The object that a value is, if it may replace the one before.
-fn judged(before: &Object, wanted: Value) -> Result<Object, Failure> {
-    let invalid =
-        |all: Vec<String>| Failure::new(422, format!("{} is invalid: {}", before.key(), all.join("; ")));
-    let mut manifest = wanted.clone();
-    if let Some(map) = manifest.as_object_mut() {
-        map.remove("status");
-    }
-    let unknown = fields::check(before.kind(), &user_fields(manifest));
-    if !unknown.is_empty() {
-        return Err(invalid(unknown.iter().map(ToString::to_string).collect()));
-    }
-    let mut after =
-        Object::from_value(before.kind(), wanted).map_err(|error| invalid(vec![error.to_string()]))?;
-    defaults::complete(&mut after);
-    let broken: Vec<String> = validate::check(&after)
-        .into_iter()
-        .chain(validate::check_change(before, &after))
-        .map(|broken| broken.to_string())
-        .collect();
-    if broken.is_empty() { Ok(after) } else { Err(invalid(broken)) }
-}
-
-/// Without what the store itself has put into the metadata.
-fn user_fields(mut manifest: Value) -> Value {
-    if let Some(Value::Object(metadata)) = manifest.get_mut("metadata") {
-        metadata.retain(|name, _| {
-            matches!(name.as_str(), "name" | "namespace" | "labels" | "annotations" | "generateName")
-        });
-    }
-    manifest
 }
 
 /// Begins an object's deletion, by `gracePeriodSeconds` and `propagationPolicy` of the query or of a `DeleteOptions`.
@@ -318,26 +230,6 @@ fn complete_kind(manifest: &mut Value, kind: Kind) -> Result<(), Failure> {
         return Err(Failure::new(400, format!("the body is not of the kind {kind}, as the path is")));
     }
     Ok(())
-}
-
-/// RFC 7396: null takes away, objects are merged, anything else replaces.
-pub fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = json!({});
-    }
-    if let Value::Object(target) = target {
-        for (name, value) in patch {
-            if value.is_null() {
-                target.remove(name);
-            } else {
-                merge(target.entry(name).or_insert(Value::Null), value);
-            }
-        }
-    }
 }
 
 /// Work that waits for the disk.

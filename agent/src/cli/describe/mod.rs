@@ -212,6 +212,3 @@ fn events_of(text: &mut Text, events: &[Value], now: Timestamp) {
         text.row(1, &[event.text("/type"), event.text("/reason"), &age, from, message]);
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -19,14 +19,22 @@ use crate::store::Change;
 pub struct End {
     api: Arc<Api>,
     key: Key,
-    id: String,
+    container: Container,
     changes: Receiver<Change>,
+}
+
+/// The container that is waited for.
+pub struct Container {
+    pub id: String,
+    pub name: String,
+    /// How many of its name were before it.
+    pub attempt: u32,
 }
 
 impl End {
     /// With the changes since before the container was known to run.
-    pub fn new(api: &Arc<Api>, key: &Key, id: &str, changes: Receiver<Change>) -> Self {
-        Self { api: Arc::clone(api), key: key.clone(), id: id.to_owned(), changes }
+    pub fn new(api: &Arc<Api>, key: &Key, container: Container, changes: Receiver<Change>) -> Self {
+        Self { api: Arc::clone(api), key: key.clone(), container, changes }
     }
 
     async fn come(&mut self) {
@@ -34,7 +42,7 @@ impl End {
             match self.changes.recv().await {
                 Ok(change) if change.object().key() != self.key => {}
                 Ok(_) | Err(RecvError::Lagged(_)) => {
-                    if self.api.store.read(|objects| has_ended(objects, &self.key, &self.id)) {
+                    if self.api.store.read(|objects| has_ended(objects, &self.key, &self.container)) {
                         return;
                     }
                 }
@@ -44,17 +52,20 @@ impl End {
     }
 }
 
-fn has_ended(objects: &Objects, key: &Key, id: &str) -> bool {
+fn has_ended(objects: &Objects, key: &Key, container: &Container) -> bool {
     let Some(pod) = objects.find::<Pod>(&key.namespace, &key.name) else { return true };
     let Some(status) = &pod.status else { return false };
     let statuses = [&status.container_statuses, &status.init_container_statuses];
-    let is = |other: &Option<String>| other.as_deref().is_some_and(|other| other.ends_with(id));
-    // A restart that is known already names it as what ran before.
-    let mut ended =
-        statuses.into_iter().flatten().flatten().flat_map(|status| [&status.state, &status.last_state]);
-    ended.any(|state| {
-        let terminated = state.as_ref().and_then(|state| state.terminated.as_ref());
-        terminated.is_some_and(|terminated| is(&terminated.container_id))
+    let mut of_name = statuses.into_iter().flatten().flatten().filter(|status| status.name == container.name);
+    of_name.any(|status| {
+        // A restart that is known already may name it as what ran before, or not any more.
+        let is_later = i64::from(status.restart_count) > i64::from(container.attempt);
+        let mut states = [&status.state, &status.last_state].into_iter().flatten();
+        is_later
+            || states.any(|state| {
+                let id = state.terminated.as_ref().and_then(|terminated| terminated.container_id.as_deref());
+                id.is_some_and(|id| id.ends_with(&container.id))
+            })
     })
 }
 
@@ -113,4 +124,39 @@ fn watch(path: &Path) -> io::Result<EventStream<[u8; 4096]>> {
     let directory = path.parent().unwrap_or(path);
     inotify.watches().add(directory, WatchMask::MODIFY | WatchMask::CREATE | WatchMask::MOVED_TO)?;
     inotify.into_event_stream([0; 4096])
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::objects::{Kind, Object};
+
+    #[test]
+    fn a_container_has_ended_when_its_pod_says_so() {
+        let key = Key::new(Kind::Pod, "n", "p");
+        let ended = |status: Value| {
+            let mut status = status;
+            for (name, value) in [("name", "c"), ("image", ""), ("imageID", "")] {
+                status[name] = value.into();
+            }
+            status["ready"] = false.into();
+            let pod = json!({"metadata": {"name": "p", "namespace": "n"}, "spec": {"containers": [{"name": "c"}]},
+                "status": {"containerStatuses": [status]}});
+            let objects: Objects = [Object::from_value(Kind::Pod, pod).unwrap()].into_iter().collect();
+            has_ended(&objects, &key, &Container { id: "abc".into(), name: "c".into(), attempt: 1 })
+        };
+        let over = |id: &str| json!({"terminated": {"exitCode": 0, "containerID": format!("rcrun://{id}")}});
+        assert!(!ended(json!({"restartCount": 1, "state": {"running": {}}})));
+        assert!(!ended(json!({"restartCount": 0, "state": over("older")})), "the status is late");
+        assert!(ended(json!({"restartCount": 1, "state": over("abc")})));
+        assert!(ended(json!({"restartCount": 1, "state": {"waiting": {}}, "lastState": over("abc")})));
+        assert!(ended(json!({"restartCount": 3, "state": {"running": {}}, "lastState": over("newer")})));
+        assert!(has_ended(
+            &Objects::default(),
+            &key,
+            &Container { id: "a".into(), name: "c".into(), attempt: 0 }
+        ));
+    }
 }

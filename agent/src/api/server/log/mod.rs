@@ -20,7 +20,7 @@ use line::Options;
 
 /// A container whose log is read.
 struct Source {
-    id: String,
+    container: follow::Container,
     path: PathBuf,
     running: bool,
 }
@@ -42,7 +42,7 @@ pub async fn start(api: &Arc<Api>, key: &Key, query: &Query) -> Result<Answer, F
     })
     .await?;
     let (sender, answer) = answer::stream("text/plain");
-    let end = (follow && source.running).then(|| follow::End::new(api, key, &source.id, changes));
+    let end = (follow && source.running).then(|| follow::End::new(api, key, source.container, changes));
     tokio::spawn(async move {
         let _ = follow::run(sender, reader, end).await;
     });
@@ -74,10 +74,11 @@ async fn source(
 ) -> Result<Option<Source>, Failure> {
     let attempts = attempts(api, pod, name).await?;
     let Some(container) = attempts.into_iter().nth(usize::from(previous)) else { return Ok(None) };
+    let attempt = container.metadata.as_ref().map_or(0, |metadata| metadata.attempt);
     let request = cri::ContainerStatusRequest { container_id: container.id.clone(), verbose: false };
     let status = ask("ContainerStatus", api.runtime.runtime().container_status(request)).await?.status;
     Ok(status.filter(|status| !status.log_path.is_empty()).map(|status| Source {
-        id: container.id,
+        container: follow::Container { id: container.id, name: name.to_owned(), attempt },
         path: status.log_path.into(),
         running: status.state == cri::ContainerState::ContainerRunning as i32
             || status.state == cri::ContainerState::ContainerCreated as i32,
