@@ -23,6 +23,7 @@ macro_rules! cluster {
 #[allow(dead_code)]
 #[path = "../cri/calls.rs"]
 mod calls;
+mod cli;
 // No test uses all of it.
 #[allow(dead_code)]
 mod cluster;

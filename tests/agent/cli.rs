@@ -1,0 +1,214 @@
+//! kubectl's verbs on Pods that run: logs, exec, attach, port-forward, describe, top. With rcrun-cri and with containerd.
+
+use rustix::process::Signal;
+
+use crate::cluster::Cluster;
+use crate::support::{Pty, Running, require, wait_for};
+
+const WEB: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: server
+    image: busybox:1
+    command: [sh, -c, "mkdir /tmp/www; echo hello >/tmp/www/index.html; echo ready; exec httpd -f -p 8080 -h /tmp/www"]
+    ports: [{name: http, containerPort: 8080}]
+  - name: side
+    image: busybox:1
+    command: [sh, -c, "echo side; exec sleep 1000"]
+"#;
+
+#[test]
+fn commands_run_in_containers_and_their_status_is_passed_on() {
+    commands_run(&cluster!());
+}
+
+#[test]
+fn commands_run_in_containers_of_containerd_too() {
+    commands_run(&require!(Cluster::on_containerd()));
+}
+
+fn commands_run(cluster: &Cluster) {
+    cluster.apply(WEB);
+    cluster.ready("web");
+    assert_eq!(cluster.ok(&["exec", "web", "-c", "server", "--", "cat", "/tmp/www/index.html"]), "hello\n");
+    let outcome = cluster.verb(&["exec", "web", "--", "sh", "-c", "echo out; echo err >&2; exit 7"]);
+    let outcome = outcome.exits_with(7);
+    assert_eq!(outcome.stdout, "out\n");
+    assert!(outcome.stderr.contains("err\n"), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("Defaulted container \"server\" out of: server, side"),
+        "{}",
+        outcome.stderr
+    );
+    assert!(outcome.stderr.contains("exit code 7"), "{}", outcome.stderr);
+    cluster.verb(&["exec", "web", "-c", "none", "--", "true"]).refused(&["none", "server, side"]);
+    let outcome = cluster.verb(&["exec", "web", "-q", "--", "/no/such/program"]);
+    assert!(!outcome.status.success() && outcome.stderr.contains("/no/such/program"), "{outcome}");
+    cluster.verb(&["exec", "gone", "--", "true"]).refused(&["pods \"gone\" not found"]);
+}
+
+#[test]
+fn input_of_a_command_ends() {
+    let cluster = cluster!();
+    cluster.apply(WEB);
+    cluster.ready("web");
+    // More than pipes and sockets hold, in both directions.
+    let text = "0123456789abcdef\n".repeat(64 << 10);
+    let outcome = cluster.program(&["exec", "-i", "web", "-q", "--", "cat"]).stdin(&text).wait().success();
+    assert_eq!(outcome.stdout.len(), text.len());
+    assert_eq!(outcome.stdout, text);
+}
+
+#[test]
+fn logs_are_followed_until_the_container_ends() {
+    logs_are_followed(&cluster!());
+}
+
+#[test]
+fn logs_of_containerd_are_followed_until_the_container_ends() {
+    logs_are_followed(&require!(Cluster::on_containerd()));
+}
+
+fn logs_are_followed(cluster: &Cluster) {
+    cluster.apply(
+        r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: job}
+spec:
+  restartPolicy: Never
+  containers:
+  - name: job
+    image: busybox:1
+    command: [sh, -c, "echo one; echo two; until [ -e /tmp/go ]; do sleep 0.1; done; printf three"]
+"#,
+    );
+    cluster.ready("job");
+    let mut followed = cluster.program(&["logs", "-f", "job"]).spawn();
+    followed.wait_for_output("two\n");
+    cluster.ok(&["exec", "job", "--", "touch", "/tmp/go"]);
+    let outcome = followed.wait().success();
+    assert!(outcome.stdout.starts_with("one\ntwo\nthree"), "{:?}", outcome.stdout);
+    assert_eq!(cluster.ok(&["logs", "job", "--tail=1"]).trim_end(), "three");
+    assert_eq!(cluster.ok(&["logs", "job", "--limit-bytes=5"]), "one\nt");
+    let times = cluster.ok(&["logs", "job", "--timestamps"]);
+    assert!(times.lines().next().is_some_and(|line| line.contains('T') && line.ends_with(" one")), "{times}");
+    cluster.verb(&["logs", "job", "--previous"]).refused(&["previous terminated container \"job\""]);
+    let completed = cluster.ok(&["get", "pod", "job", "--no-headers"]);
+    assert!(completed.contains("Completed"), "{completed}");
+}
+
+#[test]
+fn logs_of_all_containers_and_the_one_before() {
+    let cluster = cluster!();
+    cluster.apply(WEB);
+    cluster.apply(
+        r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: crash}
+spec:
+  containers:
+  - {name: c, image: "busybox:1", command: [sh, -c, "echo $$ $(cat /proc/sys/kernel/random/uuid); exit 3"]}
+"#,
+    );
+    cluster.ready("web");
+    let logs = || cluster.ok(&["logs", "web", "--all-containers", "--prefix"]);
+    wait_for("both logs", 20, || (logs() == "[pod/web/server] ready\n[pod/web/side] side\n").then_some(()));
+    assert_eq!(cluster.ok(&["logs", "-l", "app=web", "-c", "side"]), "side\n");
+    let first = wait_for("a crash", 20, || {
+        let outcome = cluster.verb(&["logs", "crash"]);
+        (outcome.status.success() && !outcome.stdout.is_empty()).then_some(outcome.stdout)
+    });
+    cluster
+        .wait("pod", "crash", "a restart", |pod| pod["status"]["containerStatuses"][0]["restartCount"] == 1);
+    wait_for("the log before", 20, || {
+        let outcome = cluster.verb(&["logs", "crash", "--previous"]);
+        (outcome.stdout == first).then_some(())
+    });
+    wait_for("CrashLoopBackOff", 20, || {
+        cluster.ok(&["get", "pods"]).contains("CrashLoopBackOff").then_some(())
+    });
+    let described = cluster.ok(&["describe", "pod", "crash"]);
+    for words in ["Exit Code:", "CrashLoopBackOff", "Restart Count:", "Events:"] {
+        assert!(described.contains(words), "{words}: {described}");
+    }
+}
+
+#[test]
+fn ports_are_forwarded() {
+    ports_are_forwarded_to(&cluster!());
+}
+
+#[test]
+fn ports_are_forwarded_by_containerd() {
+    ports_are_forwarded_to(&require!(Cluster::on_containerd()));
+}
+
+fn ports_are_forwarded_to(cluster: &Cluster) {
+    cluster.apply(WEB);
+    cluster.ready("web");
+    let mut forward = cluster.program(&["port-forward", "web", "18080:http"]).limit(60).spawn();
+    forward.wait_for_output("Forwarding from 127.0.0.1:18080 -> 8080");
+    for _ in 0..3 {
+        let got = cluster.node.command(&["busybox", "wget", "-q", "-O-", "http://127.0.0.1:18080/"]).wait();
+        assert_eq!(got.success().stdout, "hello\n");
+    }
+    end(cluster, forward);
+    cluster.verb(&["port-forward", "web", "18080:nope"]).refused(&["nope"]);
+}
+
+#[test]
+fn a_terminal_is_one_and_attach_sees_output() {
+    let cluster = cluster!();
+    cluster.apply(
+        r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: clock}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - {name: c, image: "busybox:1", command: [sh, -c, "while :; do echo tick; sleep 0.2; done"]}
+"#,
+    );
+    cluster.ready("clock");
+    let mut attached = cluster.program(&["attach", "clock"]).limit(60).spawn();
+    attached.wait_for_output("tick");
+    end(&cluster, attached);
+    let (mut terminal, slave) = Pty::open();
+    terminal.resize(33, 99);
+    let shell = cluster.program(&["exec", "-it", "clock", "--", "sh"]).on_terminal(&slave).spawn();
+    drop(slave);
+    terminal.write("stty size; tty\n");
+    terminal.wait_for("33 99");
+    terminal.wait_for("/dev/pts/");
+    terminal.write("exit 5\n");
+    shell.wait().exits_with(5);
+}
+
+/// Ends a verb that goes on.
+fn end(cluster: &Cluster, verb: Running) {
+    let inner = rustix::process::Pid::from_raw(cluster.node.child_of(verb.pid())).expect("a pid");
+    rustix::process::kill_process(inner, Signal::TERM).expect("kill");
+    verb.wait();
+}
+
+#[test]
+fn usage_is_shown() {
+    let cluster = cluster!();
+    cluster.apply(WEB);
+    cluster.ready("web");
+    let top = cluster.ok(&["top", "pods", "--containers", "--no-headers"]);
+    assert_eq!(
+        top.lines().filter(|line| line.starts_with("web ") && line.contains("Mi")).count(),
+        2,
+        "{top}"
+    );
+    assert!(cluster.ok(&["top", "node"]).contains("Mi"));
+    cluster.verb(&["top", "pods", "none"]).refused(&["none"]);
+}
