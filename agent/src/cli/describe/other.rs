@@ -28,6 +28,8 @@ pub fn secret(text: &mut Text, secret: &Value) {
     for (name, value) in secret.fields("/data") {
         text.field(0, name, format!("{} bytes", decoded_length(value)));
     }
+    // What follows is aligned by itself.
+    text.line(0, "");
 }
 
 /// Of base64, without decoding it.
