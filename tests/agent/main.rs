@@ -28,7 +28,6 @@ mod cli;
 #[allow(dead_code)]
 mod cluster;
 mod containerd;
-#[allow(dead_code)]
 #[path = "../images/fixtures/mod.rs"]
 mod fixtures;
 mod ingress;

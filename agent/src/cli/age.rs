@@ -31,8 +31,8 @@ pub fn words(seconds: i64) -> String {
         }
     };
     match seconds {
-        ..-1 => "<invalid>".to_owned(),
-        ..0 => "0s".to_owned(),
+        ..120 if seconds < -1 => "<invalid>".to_owned(),
+        ..120 if seconds < 0 => "0s".to_owned(),
         ..120 => format!("{seconds}s"),
         ..600 => two(MINUTE, 'm', 1, 's'),
         ..10_800 => format!("{}m", seconds / MINUTE),

@@ -59,7 +59,7 @@ impl Files {
     pub(super) fn read(&mut self, changed: &Changed) -> bool {
         match changed {
             Changed::Nothing => false,
-            Changed::Names(names) => names.iter().fold(false, |any, name| self.read_file(name) || any),
+            Changed::Names(names) => names.iter().filter(|name| self.read_file(name)).count() > 0,
             Changed::Everything => self.read_all(),
         }
     }

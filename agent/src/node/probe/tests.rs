@@ -34,10 +34,11 @@ impl Server {
                 connections.spawn(async move {
                     match tls {
                         None => serve(stream, answer).await,
-                        Some(tls) => match tls.accept(stream).await {
-                            Ok(stream) => serve(stream, answer).await,
-                            Err(_) => {}
-                        },
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                serve(stream, answer).await;
+                            }
+                        }
                     }
                 });
             }

@@ -40,7 +40,8 @@ fn what_has_no_owner_left_is_deleted() {
     let other = object(Kind::ReplicaSet, "set", json!({"uid": "another"}));
     let unknown = ("example.org/v1", "Thing", "thing");
     let gone = ("v1", "ConfigMap", "gone");
-    let cases: [(&[(&str, &str, &str)], Vec<Object>, bool); 7] = [
+    type Owner<'a> = (&'a str, &'a str, &'a str);
+    let cases: [(&[Owner<'_>], Vec<Object>, bool); 7] = [
         (&[], vec![], false),
         (&[SET], vec![set.clone()], false),
         (&[SET], vec![], true),

@@ -88,7 +88,7 @@ impl World {
         };
         let agent =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        agent.spawn(run(store.clone(), settings));
+        agent.spawn(run(store.clone(), settings, Arc::default()));
         Some(Self { store, resolv_conf, _state: state, _agent: agent })
     }
 
