@@ -8,6 +8,7 @@ pub mod claims;
 pub mod garbage;
 pub mod observed;
 pub mod pod;
+pub mod quotas;
 pub mod workloads;
 
 use k8s_openapi::jiff::Timestamp;
@@ -22,6 +23,7 @@ pub fn reconcile(key: &Key, desired: &Objects, observed: &Observed, now: Timesta
     let mut decision = match key.kind {
         Kind::Pod => pod::reconcile(key, desired, observed, now),
         Kind::PersistentVolume | Kind::PersistentVolumeClaim => claims::reconcile(key, desired, now),
+        Kind::ResourceQuota => quotas::reconcile(key, desired),
         Kind::Service => crate::services::reconcile(key, desired, now),
         Kind::Deployment
         | Kind::ReplicaSet
@@ -43,6 +45,7 @@ pub fn dependents(changed: &Object, desired: &Objects) -> Vec<Key> {
     keys.extend(crate::services::dependents(changed, desired));
     keys.extend(pod::dependents(changed, desired));
     keys.extend(garbage::dependents(changed, desired));
+    keys.extend(quotas::dependents(changed, desired));
     keys.sort();
     keys.dedup();
     keys

@@ -1,14 +1,19 @@
 //! What depends on the machine: its name, and what its runtime can.
+//!
+//! Before the runtime has answered the name is not known: what says a node's name is taken then.
 
-use k8s_openapi::api::core::v1::PodSpec;
+use k8s_openapi::api::core::v1::{PersistentVolume, PodSpec};
 
 use super::{Features, Ranges, Refusal};
-use crate::objects::{Object, validate};
+use crate::objects::{Object, Typed, validate};
 
 /// Puts a Pod on this node, and refuses what its runtime cannot do, in Pods and in templates of them.
 pub(super) fn complete(ranges: &Ranges, object: &mut Object) -> Result<(), Refusal> {
-    let Some((path, spec)) = validate::pod_spec(object) else { return Ok(()) };
     let features = ranges.features();
+    if let Object::PersistentVolume(volume) = &*object {
+        return is_here(volume, features.as_ref());
+    }
+    let Some((path, spec)) = validate::pod_spec(object) else { return Ok(()) };
     let refused = |(field, why): (String, String)| {
         Refusal::new(422, format!("{}: {path}.{field}: {why}", object.key()))
     };
@@ -24,6 +29,30 @@ pub(super) fn complete(ranges: &Ranges, object: &mut Object) -> Result<(), Refus
         && let Some(spec) = &mut std::sync::Arc::make_mut(pod).spec
     {
         spec.node_name = Some(node);
+    }
+    Ok(())
+}
+
+/// A volume of another node is none of this one's: its affinity may name this node, and says no more.
+fn is_here(volume: &PersistentVolume, features: Option<&Features>) -> Result<(), Refusal> {
+    let path = "spec.nodeAffinity.required";
+    let refused = |why: String| Err(Refusal::new(422, format!("{}: {path}: {why}", volume.key())));
+    let affinity = volume.spec.as_ref().and_then(|spec| spec.node_affinity.as_ref());
+    let Some(terms) = affinity.and_then(|affinity| affinity.required.as_ref()) else { return Ok(()) };
+    let node = features.map(|features| features.node.as_str()).unwrap_or_default();
+    for term in &terms.node_selector_terms {
+        let fields = term.match_fields.as_ref().is_some_and(|fields| !fields.is_empty());
+        for expression in term.match_expressions.iter().flatten() {
+            if fields || expression.key != "kubernetes.io/hostname" || expression.operator != "In" {
+                return refused(
+                    "not supported by this agent but for kubernetes.io/hostname In [its node]".into(),
+                );
+            }
+            let names = expression.values.as_deref().unwrap_or_default();
+            if !node.is_empty() && !names.iter().any(|name| name == node) {
+                return refused(format!("{}: the only node is {node}", names.join(", ")));
+            }
+        }
     }
     Ok(())
 }

@@ -248,6 +248,14 @@ fn what_the_runtime_cannot_is_refused() {
     let mut other = pod("q", json!({}));
     other["spec"]["nodeName"] = "other".into();
     assert_eq!(world.refused(other), "pod default/q: spec.nodeName: \"other\": the only node is node");
+    let volume = |node: &str| {
+        let term = json!({"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]});
+        json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "v"}, "spec": {"capacity": {"storage": "1Gi"},
+            "accessModes": ["ReadWriteOnce"], "local": {"path": "/v"}, "nodeAffinity": {"required": {"nodeSelectorTerms": [term]}}}})
+    };
+    world.apply(volume("node")).unwrap();
+    let message = world.refused(volume("other"));
+    assert_eq!(message, "persistentvolume v: spec.nodeAffinity.required: other: the only node is node");
 }
 
 #[test]
