@@ -27,12 +27,11 @@ pub(super) fn all(spec: &PodSpec, volumes: &BTreeSet<String>, at: &At<'_>, broke
         }
         if list == "initContainers" {
             init(container, &at, broken);
-        } else if container.restart_policy.is_some() {
-            broken.add(
-                &at.field("restartPolicy"),
-                "only init containers have one of their own, which makes sidecars of them",
-            );
+        } else {
+            let policies = ["Always", "OnFailure", "Never"];
+            broken.one_of(&at.field("restartPolicy"), container.restart_policy.as_ref(), &policies);
         }
+        restart_rules(container, &at, broken);
     }
     pod::host_ports(spec, at, broken);
 }
@@ -58,6 +57,29 @@ fn one(container: &Container, at: &At<'_>, broken: &mut Broken) {
         resources(of, &at.field("resources"), broken);
     }
     probes::all(container, at, broken);
+}
+
+/// After which exit codes a container is started again, whatever its policy.
+fn restart_rules(container: &Container, at: &At<'_>, broken: &mut Broken) {
+    let rules = container.restart_policy_rules.as_deref().unwrap_or_default();
+    let list = at.field("restartPolicyRules");
+    let alone = rules.is_empty() || container.restart_policy.is_some();
+    broken.that(alone, &list, "it needs the container's restartPolicy");
+    for (index, rule) in rules.iter().enumerate() {
+        let at = list.item(index);
+        broken.one_of(&at.field("action"), Some(&rule.action), &["Restart"]);
+        let at = at.field("exitCodes");
+        let Some(codes) = &rule.exit_codes else {
+            broken.add(&at, "it is not set");
+            continue;
+        };
+        broken.one_of(&at.field("operator"), Some(&codes.operator), &["In", "NotIn"]);
+        let values = at.field("values");
+        broken.that(codes.values.as_ref().is_some_and(|values| !values.is_empty()), &values, "it is not set");
+        for (index, code) in codes.values.iter().flatten().enumerate() {
+            broken.range(&values.item(index), Some(*code), 0, 255);
+        }
+    }
 }
 
 /// Init containers run to their end, but for sidecars.

@@ -10,6 +10,8 @@ use super::{container, metadata, names, security, volumes};
 
 /// The longest activeDeadlineSeconds and graces, as Kubernetes has it.
 const LONGEST: i64 = i32::MAX as i64;
+/// The longest name that the kernel takes.
+const HOSTNAME: usize = 64;
 /// What resolvers take.
 const NAMESERVERS: usize = 3;
 
@@ -70,6 +72,16 @@ fn host(spec: &PodSpec, at: &At<'_>, broken: &mut Broken) {
 
 fn name_resolution(spec: &PodSpec, at: &At<'_>, broken: &mut Broken) {
     broken.rule_if(&at.field("hostname"), spec.hostname.as_ref(), names::dns_label);
+    let over = spec.hostname_override.as_ref();
+    let at_over = at.field("hostnameOverride");
+    broken.rule_if(&at_over, over, names::dns_subdomain);
+    broken.that(over.is_none_or(|over| over.len() <= HOSTNAME), &at_over, "it must be at most 64 letters");
+    let other = spec.set_hostname_as_fqdn == Some(true) || spec.host_network == Some(true);
+    broken.that(
+        over.is_none() || !other,
+        &at_over,
+        "it cannot be together with setHostnameAsFQDN or hostNetwork",
+    );
     broken.rule_if(&at.field("subdomain"), spec.subdomain.as_ref(), names::dns_label);
     for (index, alias) in spec.host_aliases.iter().flatten().enumerate() {
         let aliases = at.field("hostAliases");

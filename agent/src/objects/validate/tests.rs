@@ -153,9 +153,13 @@ fn bad_pods_say_where() {
             ],
         ),
         (
-            pod("restartPolicy: Sometimes\ndnsPolicy: None", "restartPolicy: Never"),
+            pod(
+                "restartPolicy: Sometimes\ndnsPolicy: None",
+                "restartPolicy: Maybe\nrestartPolicyRules: [{action: Restart, exitCodes: {operator: In, values: [3, 256]}}]",
+            ),
             &[
-                "spec.containers[0].restartPolicy: only init containers have one of their own, which makes sidecars of them",
+                "spec.containers[0].restartPolicy: \"Maybe\" is none of Always, OnFailure, Never",
+                "spec.containers[0].restartPolicyRules[0].exitCodes.values[1]: 256: it must be from 0 to 255",
                 "spec.restartPolicy: \"Sometimes\" is none of Always, OnFailure, Never",
                 "spec.dnsConfig.nameservers: dnsPolicy None needs one",
             ],
