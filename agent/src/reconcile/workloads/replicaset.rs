@@ -32,7 +32,12 @@ pub(super) fn reconcile(set: &ReplicaSet, desired: &Objects, now: Timestamp) -> 
             }
         }
     } else if active.len() > wanted {
-        let excess = excess(set, &active, active.len() - wanted, desired, now);
+        let count = active.len() - wanted;
+        let excess = excess(set, &active, count, desired, now);
+        if excess.len() < count {
+            // Nearly always a change comes first; a Deployment's minReadySeconds may be others than these.
+            decision.wake_at(pods::after(now, 1));
+        }
         creation::delete(&mut decision, set, excess);
     }
     let counts = Counts::of(all.iter().copied(), set.spec.min_ready_seconds, now);

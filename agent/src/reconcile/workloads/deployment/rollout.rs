@@ -84,13 +84,19 @@ impl<'a> Rollout<'a> {
         rollout
     }
 
-    fn existing(&self, set: &'a ReplicaSet) -> Set<'a> {
+    fn existing(&mut self, set: &'a ReplicaSet) -> Set<'a> {
         let all = self.desired.list_in::<Pod>(set.namespace());
         let all = all.filter(|pod| owned::is_controlled_by(&pod.metadata, set.uid()));
+        let all: Vec<&Pod> = all.collect();
+        let min_ready_seconds = self.deployment.spec.min_ready_seconds;
+        // An old ReplicaSet's minReadySeconds may be others.
+        let active = all.iter().copied().filter(pods::is_active);
+        let next = pods::next_available(active, min_ready_seconds, self.now);
+        next.into_iter().for_each(|at| self.decision.wake_at(at));
         Set {
             replicas: set.spec.replicas.unwrap_or(1),
             annotations: set.metadata.annotations.clone().unwrap_or_default(),
-            counts: Counts::of(all, self.deployment.spec.min_ready_seconds, self.now),
+            counts: Counts::of(all, min_ready_seconds, self.now),
             object: Cow::Borrowed(set),
         }
     }
