@@ -40,3 +40,4 @@ mod pods;
 mod programs;
 mod spec;
 mod volumes;
+mod workloads;
