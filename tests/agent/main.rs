@@ -34,6 +34,7 @@ mod ingress;
 #[allow(dead_code)]
 #[path = "../cri/node.rs"]
 mod node;
+mod objects;
 mod observability;
 mod podlife;
 mod pods;

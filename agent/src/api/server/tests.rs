@@ -50,7 +50,9 @@ impl Server {
 
     /// Puts an object as a controller does.
     pub fn put(&self, kind: Kind, value: Value) -> Object {
-        self.api.store.create(Object::from_value(kind, value).unwrap(), Durability::Written).unwrap()
+        let mut object = Object::from_value(kind, value).unwrap();
+        crate::objects::defaults::complete(&mut object);
+        self.api.store.create(object, Durability::Written).unwrap()
     }
 
     async fn ask(&self, method: &str, path: &str, body: impl Into<Bytes>) -> (u16, Bytes) {
