@@ -80,3 +80,38 @@ fn ends(tuple: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
     let port = |kind| Some(u16::from_be_bytes(attribute(protocol, kind)?.try_into().ok()?));
     Some((SocketAddr::new(ip(1, 3)?, port(2)?), SocketAddr::new(ip(2, 4)?, port(3)?)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A tuple of UDP, or of another protocol, as the kernel says it.
+    fn tuple(protocol: u8, from: &str, to: &str) -> Vec<u8> {
+        let (from, to): (SocketAddr, SocketAddr) = (from.parse().unwrap(), to.parse().unwrap());
+        let (IpAddr::V4(source), IpAddr::V4(destination)) = (from.ip(), to.ip()) else { panic!("IPv4") };
+        let nested = |message: Message| message.finish()[16..].to_vec();
+        let empty = || Message::new(0, 0, &[]);
+        let ips = nested(empty().attribute(1, &source.octets()).attribute(2, &destination.octets()));
+        let ports = empty().attribute(1, &[protocol]);
+        let ports = ports.attribute(2, &from.port().to_be_bytes()).attribute(3, &to.port().to_be_bytes());
+        nested(empty().attribute(1, &ips).attribute(2, &nested(ports)))
+    }
+
+    #[test]
+    fn connections_to_backends_that_are_gone_are_stale() {
+        let backend: SocketAddr = "10.88.0.3:8080".parse().unwrap();
+        let ip = Some("10.96.0.1".parse().unwrap());
+        let asked: Asked = [((ip, 53), [backend].into()), ((None, 30053), BTreeSet::new())].into();
+        let stale = |protocol, to: &str, from: &str| {
+            let client = "10.88.0.2:4000";
+            is_stale(&tuple(protocol, client, to), &tuple(protocol, from, client), &asked)
+        };
+        assert!(stale(UDP, "10.96.0.1:53", "10.88.0.9:8080"));
+        assert!(!stale(UDP, "10.96.0.1:53", "10.88.0.3:8080"), "it is there");
+        assert!(!stale(6, "10.96.0.1:53", "10.88.0.9:8080"), "TCP ends by itself");
+        assert!(!stale(UDP, "10.96.0.1:54", "10.88.0.9:8080"), "nobody's port");
+        assert!(stale(UDP, "192.0.2.1:30053", "10.88.0.3:8080"), "a NodePort");
+        assert!(!stale(UDP, "192.0.2.1:30053", "192.0.2.1:30053"), "the node's own socket");
+        assert!(!is_stale(&[], &[1, 2, 3], &asked));
+    }
+}

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::conntrack::{self, Asked};
 use super::endpoints::pod_addresses;
+use super::flushed::Flushed;
 use super::load::Kernel;
 use super::rules::{Facts, rules};
 use super::trouble::Trouble;
@@ -34,18 +35,27 @@ pub(super) async fn keep(store: Arc<Store>, settings: &Settings, counters: &Coun
     };
     let mut trouble = Trouble::new(store.clone(), "ServiceRulesFailed");
     let (mut kernel, mut asked, mut backoff) = (Kernel::default(), None, BACKOFF.0);
+    let mut flushed = Flushed::watch();
     let ((), mut changes) = store.watch(|_| ());
     loop {
         facts.bridged = bridged();
         let began = Instant::now();
         let loaded = load(&store, &facts, &mut kernel, &mut asked).await;
-        counters.reload("services", loaded.is_err(), began.elapsed());
+        let meanwhile = flushed.skip();
+        if !matches!(loaded, Ok(false)) {
+            counters.reload("services", loaded.is_err(), began.elapsed());
+        }
         let next = Instant::now() + PACE;
         match loaded {
-            Ok(()) => {
+            Ok(_) => {
                 trouble.over();
                 backoff = BACKOFF.0;
-                changed(&mut changes).await;
+                let gone = meanwhile
+                    || tokio::select! { () = changed(&mut changes) => false, () = flushed.next() => true };
+                if gone {
+                    tracing::warn!("the rules of Services were taken away; writing them anew");
+                    kernel.forget();
+                }
             }
             Err(error) => {
                 trouble.tell(&error);
@@ -58,21 +68,22 @@ pub(super) async fn keep(store: Arc<Store>, settings: &Settings, counters: &Coun
     }
 }
 
+/// Says whether there was anything to do.
 async fn load(
     store: &Store,
     facts: &Facts,
     kernel: &mut Kernel,
     asked: &mut Option<Asked>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
     for range in &facts.ranges {
         let made = address::route(range);
         made.map_err(|error| anyhow::anyhow!("cannot add a route to Services, {range}: {error}"))?;
     }
     let (rules, now) =
         store.read(|objects| (rules(objects, facts), conntrack::asked(&frontend::all(objects))));
-    kernel.load(rules).await?;
+    let anew = kernel.load(rules).await?;
     if asked.as_ref() == Some(&now) {
-        return Ok(());
+        return Ok(anew);
     }
     let mut of_all = now.clone();
     for at in asked.iter().flat_map(Asked::keys) {
@@ -85,7 +96,7 @@ async fn load(
         })?;
     }
     *asked = Some(now);
-    Ok(())
+    Ok(anew)
 }
 
 /// Whether rules see packets that stay on a bridge, of IPv4 and IPv6.

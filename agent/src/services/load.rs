@@ -44,6 +44,11 @@ impl Kernel {
         self.loaded = Some(rules);
         Ok(true)
     }
+
+    /// Somebody else changed it.
+    pub fn forget(&mut self) {
+        self.loaded = None;
+    }
 }
 
 /// What an agent before this one left.

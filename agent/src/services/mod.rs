@@ -6,6 +6,7 @@ pub mod dns;
 pub mod endpoints;
 #[cfg(test)]
 mod examples;
+mod flushed;
 mod frontend;
 mod keep;
 mod load;

@@ -16,6 +16,7 @@ pub(super) const NLM_F_CREATE: u16 = 0x400;
 /// Bytes before the attributes' own: length and kind.
 const ATTRIBUTE: usize = 4;
 const HEADER: usize = 16;
+const NFNLGRP_NFTABLES: u32 = 7;
 
 /// A request.
 #[derive(Clone, Debug)]
@@ -43,7 +44,8 @@ impl Message {
         self
     }
 
-    fn finish(mut self) -> Vec<u8> {
+    /// All of it, with its length.
+    pub fn finish(mut self) -> Vec<u8> {
         let length = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
         self.0[..4].copy_from_slice(&length.to_ne_bytes());
         self.0
@@ -98,9 +100,7 @@ impl Kernel {
         let mut buffer = vec![0; 64 << 10];
         loop {
             let (length, _) = rustix::net::recv(&self.0, &mut buffer[..], RecvFlags::empty())?;
-            let mut rest = &buffer[..length];
-            while let Some((kind, body, after)) = split(rest) {
-                rest = after;
+            for (kind, body) in messages(&buffer[..length]) {
                 match kind {
                     NLMSG_ERROR | NLMSG_DONE => return verdict(body),
                     kind => take(kind, body),
@@ -110,16 +110,61 @@ impl Kernel {
     }
 }
 
-fn split(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
-    let length = u32::from_ne_bytes(*bytes.first_chunk()?) as usize;
-    let kind = u16::from_ne_bytes(bytes.get(4..)?.first_chunk().copied()?);
-    let body = bytes.get(HEADER..length)?;
-    Some((kind, body, bytes.get(length.next_multiple_of(4)..).unwrap_or_default()))
+/// A socket that is told of all changes of nftables' rules; it does not block.
+pub(super) fn rule_changes() -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let protocol = Some(rustix::net::netlink::NETFILTER);
+    let socket = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)?;
+    // A rule set of hundreds of Services is a message for each element. Where more is not allowed, some are lost, which is told.
+    let _ = rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, 1 << 20);
+    rustix::net::bind(&socket, &SocketAddrNetlink::new(0, 1 << (NFNLGRP_NFTABLES - 1)))?;
+    Ok(socket)
+}
+
+/// What is in a datagram: kinds, and what comes after their headers. Ends at what is no message.
+pub(super) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let length = u32::from_ne_bytes(*bytes.first_chunk()?) as usize;
+        let kind = u16::from_ne_bytes(bytes.get(4..)?.first_chunk().copied()?);
+        let body = bytes.get(HEADER..length)?;
+        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((kind, body))
+    })
 }
 
 fn verdict(body: &[u8]) -> io::Result<()> {
     match body.first_chunk().map_or(0, |bytes| i32::from_ne_bytes(*bytes)) {
         0 => Ok(()),
         error => Err(io::Error::from_raw_os_error(-error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let message = Message::new(7, 0, &[1, 2, 3, 4]).attribute(1, b"abc").attribute(0x8002, &[]);
+        let bytes = [message.clone().finish(), message.finish()].concat();
+        let read: Vec<_> = messages(&bytes).collect();
+        assert_eq!(read.len(), 2);
+        let (kind, body) = read[1];
+        assert_eq!((kind, &body[..4]), (7, &[1, 2, 3, 4][..]));
+        assert_eq!(Attributes(&body[4..]).collect::<Vec<_>>(), [(1, &b"abc"[..]), (2, &[])]);
+        assert_eq!((attribute(&body[4..], 1), attribute(&body[4..], 3)), (Some(&b"abc"[..]), None));
+    }
+
+    #[test]
+    fn what_is_cut_off_or_no_message_ends() {
+        let bytes = Message::new(7, 0, &[0; 4]).attribute(1, b"abcd").finish();
+        for length in 0..bytes.len() {
+            assert_eq!(messages(&bytes[..length]).count(), 0);
+        }
+        for wrong in [[0; 16], [255; 16], [1; 16]] {
+            assert_eq!(messages(&wrong).count(), 0);
+            assert_eq!(Attributes(&wrong[..3]).count(), 0);
+        }
+        assert_eq!(Attributes(&[0; 16]).count(), 0, "an attribute is longer than nothing");
     }
 }
