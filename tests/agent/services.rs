@@ -1,0 +1,170 @@
+//! Services: what Pods and the node reach by them, and by which names.
+
+use serde_json::Value;
+
+use crate::cluster::Cluster;
+use crate::support::wait_for;
+
+/// Three Pods that answer with their names, a Service on two ports and the node, a headless one, and a client.
+const WEB: &str = r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+      - name: web
+        image: busybox:1
+        command: [sh, -c, "mkdir -p /tmp/www; hostname >/tmp/www/index.html; touch /tmp/ready; exec httpd -f -p 8080 -h /tmp/www"]
+        ports: [{name: http, containerPort: 8080}]
+        readinessProbe: {exec: {command: [cat, /tmp/ready]}, periodSeconds: 1, failureThreshold: 1}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec:
+  type: NodePort
+  selector: {app: web}
+  ports: [{name: http, port: 80, targetPort: http, nodePort: 30080}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: pods}
+spec: {clusterIP: None, selector: {app: web}, ports: [{name: http, port: 8080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: nobody}
+spec: {selector: {app: nobody}, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: client}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers: [{name: client, image: "busybox:1", command: [sleep, "1000"]}]
+"#;
+
+/// The ready addresses of a Service.
+fn addresses(endpoints: &Value) -> Vec<String> {
+    let subsets = endpoints["subsets"].as_array().into_iter().flatten();
+    let addresses = subsets.flat_map(|subset| subset["addresses"].as_array().into_iter().flatten());
+    addresses.map(|address| address["ip"].as_str().unwrap().to_owned()).collect()
+}
+
+fn ready(cluster: &Cluster, count: usize) -> Vec<String> {
+    let endpoints = cluster.wait("endpoints", "web", &format!("{count} addresses"), |endpoints| {
+        addresses(endpoints).len() == count
+    });
+    addresses(&endpoints)
+}
+
+/// What the client gets from a URL. None: nothing.
+fn get(cluster: &Cluster, url: &str) -> Option<String> {
+    let done = cluster.verb(&["exec", "client", "--", "wget", "-q", "-T", "5", "-O-", url]);
+    done.status.success().then(|| done.stdout.trim().to_owned())
+}
+
+#[track_caller]
+fn reaches(cluster: &Cluster, url: &str) -> String {
+    wait_for(&format!("an answer from {url}"), 20, || get(cluster, url))
+}
+
+fn all_of_it(cluster: &Cluster) {
+    cluster.apply(WEB);
+    ready(cluster, 3);
+    cluster.ready("client");
+
+    // By its name, in all its lengths, and each Pod in its turn.
+    let mut seen = std::collections::BTreeSet::new();
+    wait_for("an answer from each Pod", 30, || {
+        seen.insert(reaches(cluster, "http://web/"));
+        (seen.len() == 3).then_some(())
+    });
+    assert!(seen.iter().all(|name| name.starts_with("web-")), "{seen:?}");
+    for name in ["web.default", "web.default.svc", "web.default.svc.cluster.local", "pods:8080"] {
+        assert!(seen.contains(&reaches(cluster, &format!("http://{name}/"))), "{name}");
+    }
+
+    // The node itself, by the address and by its port.
+    let service = cluster.object("service", "web").expect("a Service");
+    let cluster_ip = service["spec"]["clusterIP"].as_str().unwrap();
+    let node = cluster.object("pod", "client").unwrap()["status"]["hostIP"].as_str().unwrap().to_owned();
+    for url in [format!("http://{cluster_ip}/"), format!("http://{node}:30080/")] {
+        let answer = cluster.node.run(&["busybox", "wget", "-q", "-T", "5", "-O-", &url]).success().stdout;
+        assert!(seen.contains(answer.trim()), "{url}: {answer}");
+        assert!(seen.contains(&reaches(cluster, &url)), "a Pod asks {url}");
+    }
+
+    // A Pod that reaches itself.
+    let pod = seen.first().unwrap();
+    wait_for("a Pod's answer to itself", 30, || {
+        let done =
+            cluster.verb(&["exec", pod, "--", "wget", "-q", "-T", "5", "-O-", "http://web/"]).success();
+        (done.stdout.trim() == pod).then_some(())
+    });
+
+    // One that is not ready is asked no more.
+    cluster.ok(&["exec", pod, "--", "rm", "/tmp/ready"]);
+    ready(cluster, 2);
+    for _ in 0..10 {
+        assert_ne!(&reaches(cluster, "http://web/"), pod);
+    }
+    cluster.ok(&["exec", pod, "--", "touch", "/tmp/ready"]);
+    ready(cluster, 3);
+
+    // Nobody: at once, and not after the client's five seconds.
+    let refused = cluster.verb(&["exec", "client", "--", "wget", "-q", "-T", "5", "-O-", "http://nobody/"]);
+    assert!(refused.stderr.contains("refused"), "{}", refused.stderr);
+    let unknown = cluster.verb(&["exec", "client", "--", "nslookup", "none.default.svc.cluster.local"]);
+    assert!(unknown.stdout.contains("NXDOMAIN") || unknown.stderr.contains("NXDOMAIN"), "{}", unknown.stdout);
+}
+
+#[test]
+fn pods_and_the_node_reach_services_by_address_and_by_name() {
+    all_of_it(&cluster!());
+}
+
+#[test]
+fn services_work_on_containerd() {
+    all_of_it(&crate::support::require!(Cluster::on_containerd()));
+}
+
+#[test]
+fn services_go_on_without_the_agent_and_its_next_start_takes_over() {
+    let cluster = cluster!();
+    cluster.apply(WEB);
+    let before = ready(&cluster, 3);
+    cluster.ready("client");
+    reaches(&cluster, "http://web/");
+    let service = cluster.object("service", "web").expect("a Service");
+    let url = format!("http://{}/", service["spec"]["clusterIP"].as_str().unwrap());
+    cluster.end(rustix::process::Signal::KILL);
+    let answer = cluster.node.run(&["busybox", "wget", "-q", "-T", "5", "-O-", &url]).success().stdout;
+    assert!(answer.starts_with("web-"), "{answer}");
+    cluster.start(&[]);
+    assert_eq!(ready(&cluster, 3), before);
+    reaches(&cluster, "http://web/");
+}
+
+#[test]
+fn a_service_that_cannot_be_is_an_error() {
+    let cluster = cluster!();
+    cluster.apply(WEB);
+    for (spec, path) in [
+        ("{ports: [{port: 80}], externalIPs: [192.0.2.7]}", "spec.externalIPs"),
+        ("{ports: [{port: 70000}]}", "spec.ports[0].port"),
+        ("{type: NodePort, ports: [{port: 80, nodePort: 30080}]}", "30080"),
+        ("{clusterIP: 192.0.2.7, ports: [{port: 80}]}", "192.0.2.7"),
+    ] {
+        let manifest = format!("apiVersion: v1\nkind: Service\nmetadata: {{name: wrong}}\nspec: {spec}\n");
+        let outcome = cluster.try_apply(&manifest);
+        assert!(!outcome.status.success(), "{spec}");
+        assert!(outcome.stderr.contains(path), "{path}: {}", outcome.stderr);
+    }
+}
