@@ -1,13 +1,15 @@
 //! Rules that change while packets go.
 
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use serde_json::json;
 
 use super::super::examples::{endpoints, service};
-use super::world::{World, ask, at, connect, datagram, inside, open, udp, until, until_rules};
+use super::world::{Answer, World, ask, at, connect, datagram, inside, open, udp, until, until_rules};
 use crate::objects::Kind;
 
 const WEB: &str = "10.96.0.1:80";
@@ -71,14 +73,21 @@ fn datagrams_leave_a_backend_that_is_gone() {
         let socket = at(&client, || udp(WEB)).unwrap();
         assert_eq!(datagram(&socket).unwrap().0, "pod3");
         web(&world, &[4]);
-        until("another backend", || (datagram(&socket).unwrap().0 == "pod4").then_some(()));
+        socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        let by = |name: &str| datagram(&socket).is_ok_and(|(found, _)| found == name);
+        until("another backend", || by("pod4").then_some(()));
+        socket.set_read_timeout(None).unwrap();
         // Those of backends that stay are not forgotten.
         web(&world, &[3, 4]);
         until_rules("mod 2");
         (0..20).for_each(|_| assert_eq!(datagram(&socket).unwrap().0, "pod4"));
         let key = crate::objects::Key::new(Kind::Service, "default", "web");
         world.store.remove(&key, "").unwrap();
-        until("nobody", || datagram(&socket).is_err().then_some(()));
+        // An answer that is under way when its connection is forgotten is lost.
+        socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        let refused =
+            |answer: Answer| answer.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused);
+        until("nobody", || refused(datagram(&socket)).then_some(()));
     });
 }
 

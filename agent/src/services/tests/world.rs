@@ -195,9 +195,9 @@ pub fn ask(stream: &mut TcpStream) -> Answer {
     read(&text)
 }
 
-/// Over UDP, from a socket that is connected.
+/// Over UDP, from a socket that is connected; it waits as long as the socket says.
 pub fn datagram(socket: &UdpSocket) -> Answer {
-    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_read_timeout(socket.read_timeout()?.or(Some(PATIENCE)))?;
     socket.send(b"?")?;
     let mut buffer = [0; 128];
     let length = socket.recv(&mut buffer)?;
