@@ -258,16 +258,16 @@ impl Leases {
         self.directory.join("owners").join(owner)
     }
 
-    /// The lock, which is also the file of the last address. The directories are made with it.
+    /// The lock, which is also the file of the last address. The directories are made with it held: who has it finds them.
     pub fn lock(&self) -> Result<File, NetworkError> {
         let path = self.directory.join("last");
+        let make = |directory: &Path| {
+            fs::create_dir_all(directory).map_err(|error| call("create", directory, error))
+        };
         let open = || File::options().read(true).write(true).create(true).truncate(false).open(&path);
         let file = match open() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                for kind in ["owners", "addresses", "ports"] {
-                    let directory = self.directory.join(kind);
-                    fs::create_dir_all(&directory).map_err(|error| call("create", &directory, error))?;
-                }
+                make(&self.directory)?;
                 open()
             }
             result => result,
@@ -275,6 +275,11 @@ impl Leases {
         let file = file.map_err(|error| call("open", &path, error))?;
         rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))
             .map_err(|errno| call("lock", &path, errno.into()))?;
+        let kinds = ["owners", "addresses", "ports"].map(|kind| self.directory.join(kind));
+        // The last one that is made.
+        if !kinds[2].exists() {
+            kinds.iter().try_for_each(|kind| make(kind))?;
+        }
         Ok(file)
     }
 }
@@ -301,6 +306,26 @@ fn call(operation: &str, path: &Path, error: io::Error) -> NetworkError {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn many_at_once_find_all_directories() {
+        for _ in 0..50 {
+            let place = tempfile::tempdir().unwrap();
+            let directory = place.path().join("leases");
+            let together = std::sync::Barrier::new(8);
+            std::thread::scope(|scope| {
+                for _ in 0..8 {
+                    scope.spawn(|| {
+                        together.wait();
+                        let _lock = super::Leases::new(directory.clone()).lock().unwrap();
+                        for kind in ["owners", "addresses", "ports"] {
+                            assert!(directory.join(kind).is_dir(), "{kind}");
+                        }
+                    });
+                }
+            });
+        }
+    }
+
     use super::*;
     use crate::network::Protocol;
 
