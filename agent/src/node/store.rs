@@ -29,10 +29,13 @@ pub fn put_status(store: &Store, of: &Object) -> Result<(), StoreError> {
     gone_is_fine(done)
 }
 
-/// Replaces metadata and spec of the object with this uid.
+/// Replaces metadata and spec of the object with this uid, if nobody has changed it since the decision: that would be undone. It is decided
+/// anew then.
 pub fn put(store: &Store, new: &Object) -> Result<(), StoreError> {
     let done = store.update(&new.key(), Durability::Written, |object| {
-        (object.uid() == new.uid()).then(|| with_status(new.clone(), object))
+        let revision = |object: &Object| object.metadata().resource_version.clone();
+        let same = object.uid() == new.uid() && revision(object) == revision(new);
+        same.then(|| with_status(new.clone(), object))
     });
     gone_is_fine(done)
 }

@@ -56,6 +56,8 @@ pub struct Turns {
     steps: Asked,
     /// Pods that are being looked at (None: all of them), and whether they have to be again.
     looking: BTreeMap<Option<String>, bool>,
+    /// Pods of which something was seen while a step was changing it: they are looked at again after the step.
+    behind: BTreeSet<String>,
     /// Whether the runtime did, when it was asked last.
     answers: bool,
     tell: mpsc::UnboundedSender<Message>,
@@ -73,6 +75,7 @@ impl Turns {
             timers: BTreeMap::new(),
             steps: BTreeMap::new(),
             looking: BTreeMap::new(),
+            behind: BTreeSet::new(),
             answers: true,
             tell,
             told,
@@ -287,11 +290,13 @@ impl Turns {
         for (kind, reason, message) in pod::record(observed, pod.as_deref(), step, outcome, now) {
             events::tell(&self.node.store, &key, uid, kind, reason, &message, now);
         }
+        let pod_is_busy = changes(observed);
         if torn_down && pod.is_none() {
             self.observed.pods.remove(uid);
             self.steps.retain(|(of, _), _| of != uid);
         }
-        if stopped {
+        let behind = !pod_is_busy && self.behind.remove(uid);
+        if stopped || behind {
             self.look_at(Some(uid.to_owned()));
         }
         self.dirty.insert(key);
@@ -329,6 +334,7 @@ impl Turns {
                 .collect(),
         };
         let first = !self.observed.listed && uid.is_none();
+        let mut again = Vec::new();
         for uid in looked_at {
             let seen = pods.remove(&uid).unwrap_or_default();
             let steps = &self.steps;
@@ -345,7 +351,14 @@ impl Turns {
                 let of = (uid.clone(), target.clone());
                 !observed.busy.contains(target) && steps.get(&of) == asked.get(&of)
             };
-            if merge(observed, seen, settled) || first {
+            let merged = merge(observed, seen, settled);
+            if merged == Merged::InPart {
+                match changes(observed) {
+                    true => _ = self.behind.insert(uid.clone()),
+                    false => again.push(uid.clone()),
+                }
+            }
+            if merged != Merged::AsItWas || first {
                 self.dirty.insert(Key::new(Kind::Pod, &observed.namespace, &observed.name));
             }
         }
@@ -355,6 +368,7 @@ impl Turns {
         if self.looking.remove(&uid) == Some(true) {
             self.look_at(uid);
         }
+        again.into_iter().for_each(|uid| self.look_at(Some(uid)));
         if first {
             self.observed.listed = true;
             self.everything();
@@ -362,13 +376,31 @@ impl Turns {
     }
 }
 
-/// Whether anything is another than it was.
-fn merge(observed: &mut PodObserved, seen: Seen, settled: impl Fn(&Target, &PodObserved) -> bool) -> bool {
-    let mut changed = false;
-    if settled(&Target::Sandbox, observed) && observed.sandboxes != seen.sandboxes {
-        observed.sandboxes = seen.sandboxes;
-        changed = true;
+/// Whether a step is under way that changes what a look would see.
+fn changes(pod: &PodObserved) -> bool {
+    !pod.busy.iter().all(|target| matches!(target, Target::Probe(..)))
+}
+
+/// What came of a look.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Merged {
+    /// Nothing is another than it was.
+    AsItWas,
+    Changed,
+    /// What a step is changing, or has changed since, was left as it is.
+    InPart,
+}
+
+fn merge(observed: &mut PodObserved, seen: Seen, settled: impl Fn(&Target, &PodObserved) -> bool) -> Merged {
+    let mut merged = Merged::AsItWas;
+    if observed.sandboxes != seen.sandboxes {
+        merged = Merged::InPart;
+        if settled(&Target::Sandbox, observed) {
+            observed.sandboxes = seen.sandboxes;
+            merged = Merged::Changed;
+        }
     }
+    let before = observed.containers.clone();
     let keeps = |container: &crate::reconcile::observed::Container| {
         !settled(&Target::Container(container.name.clone()), observed)
     };
@@ -376,11 +408,13 @@ fn merge(observed: &mut PodObserved, seen: Seen, settled: impl Fn(&Target, &PodO
     let new = seen.containers.iter().filter(|container| !keeps(container)).cloned();
     let mut containers: Vec<_> = kept.chain(new).collect();
     containers.sort_by(|a, b| a.name.cmp(&b.name).then(b.attempt.cmp(&a.attempt)));
-    if containers != observed.containers {
-        observed.containers = containers;
-        changed = true;
+    let differ = before != seen.containers;
+    observed.containers = containers;
+    match differ {
+        true if observed.containers != seen.containers => Merged::InPart,
+        true if merged == Merged::AsItWas => Merged::Changed,
+        _ => merged,
     }
-    changed
 }
 
 /// As in metrics and logs.

@@ -1,6 +1,7 @@
 //! Makes what a plan says, and takes it away. Both may be cut off at any point and come again.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use super::file_system::{FileError, make_directories, make_directory};
 use super::mount::Swap;
@@ -81,13 +82,24 @@ fn secrets_of(directory: &Path) -> Result<(), FileError> {
     let Some((root, of_pod)) = secrets(directory) else { return make_directories(directory) };
     make_directories(&root)?;
     // Two Pods that are the first at the same time would mount it twice, and the second one hide the files of the first.
-    static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    let alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _alone = SECRETS.lock().unwrap_or_else(PoisonError::into_inner);
     if !mount::is_mounted(&root)? {
         mount::tmpfs(&root, 0o700, None, Swap::Refused)?;
     }
-    drop(alone);
     make_directories(&of_pod)
+}
+
+/// Held while the tmpfs of secrets comes or goes, or a Pod's directory in it comes.
+static SECRETS: Mutex<()> = Mutex::new(());
+
+/// Removes a Pod's secrets, and with the last ones what they were on.
+fn remove_secrets(root: &Path, of_pod: &Path) -> Result<(), FileError> {
+    tree::remove(of_pod)?;
+    let _alone = SECRETS.lock().unwrap_or_else(PoisonError::into_inner);
+    if names(root).is_empty() && mount::is_mounted(root)? {
+        mount::detach(root)?;
+    }
+    Ok(())
 }
 
 /// A volume that others made. That its files were given to the Pod's group is remembered, and not done again for this Pod.
@@ -120,8 +132,8 @@ pub(super) fn tear_down(directory: &Path) -> Result<(), VolumeError> {
         note(&name, mount::detach(&directory.join("volumes").join(&name)));
     }
     note("(all)", super::sub_path::detach_all(directory));
-    if let Some((_, of_pod)) = secrets(directory) {
-        note("(all)", tree::remove(&of_pod));
+    if let Some((root, of_pod)) = secrets(directory) {
+        note("(all)", remove_secrets(&root, &of_pod));
     }
     // With what else the agent put there for the Pod.
     note("(all)", tree::remove(directory));
