@@ -58,8 +58,8 @@ fn site(word: &str) -> String {
 /// An answer's status, and its text before it.
 fn get(cluster: &Cluster, url: &str, args: &[&str]) -> Outcome {
     let hosts = ["site", "x.wild", "tls"]
-        .map(|name| [80, 443].map(|port| format!("--resolve={name}.example.com:{port}:127.0.0.1")));
-    let hosts: Vec<_> = hosts.iter().flatten().map(String::as_str).collect();
+        .map(|name| [80, 443].map(|port| format!("{name}.example.com:{port}:127.0.0.1")));
+    let hosts: Vec<_> = hosts.iter().flatten().flat_map(|host| ["--resolve", host]).collect();
     cluster
         .node
         .command(&[&["curl", "-sS", "-m", "20", "-w", "%{http_code}"], &*hosts, args, &[url]].concat())
@@ -189,13 +189,17 @@ fn tls_is_from_a_secret_and_plain_requests_are_led_there() {
 
 #[test]
 fn a_port_that_is_taken_is_said_and_the_agent_runs_on() {
-    let cluster = cluster!();
-    let thief =
-        cluster.node.command(&["busybox", "nc", "-l", "-p", "80", "-s", "127.0.0.1"]).limit(600).spawn();
+    let cluster = crate::support::require!(Cluster::without_agent());
+    let thief = cluster
+        .node
+        .command(&["busybox", "httpd", "-f", "-p", "127.0.0.1:80", "-h", "/run"])
+        .limit(600)
+        .spawn();
     wait_for("the thief's port", 20, || {
         let sockets = cluster.node.run(&["cat", "/proc/net/tcp"]).stdout;
         sockets.contains("0100007F:0050 00000000:0000 0A").then_some(())
     });
+    cluster.start(&[]);
     cluster.apply(&site("one"));
     described(
         &cluster,
@@ -203,7 +207,8 @@ fn a_port_that_is_taken_is_said_and_the_agent_runs_on() {
         "cannot listen on 0.0.0.0:80: Address already in use (os error 98) (busybox, process",
     );
     cluster.wait("deployment", "site", "ready", |site| site["status"]["readyReplicas"] == 2);
-    thief.signal(Signal::TERM);
+    let pid = rustix::process::Pid::from_raw(cluster.node.child_of(thief.pid())).expect("a pid");
+    rustix::process::kill_process(pid, Signal::TERM).expect("kill");
     thief.wait();
     answers(&cluster, "http://site.example.com/", "one\n200");
 }

@@ -39,6 +39,7 @@ mod observability;
 mod podlife;
 mod pods;
 mod programs;
+mod services;
 mod spec;
 mod volumes;
 mod workloads;

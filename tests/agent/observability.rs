@@ -111,7 +111,7 @@ fn prometheus_scrapes_the_agent_and_answers_the_dashboard() {
         let argument = format!("query={expression}");
         let url = "http://127.0.0.1:9090/api/v1/query";
         let answer = cluster.node.command(&["curl", "-sS", "--data-urlencode", &argument, url]).wait();
-        answer.status.success().then(|| answer.json())
+        serde_json::from_str::<Value>(&answer.stdout).ok()
     };
     wait_for("a scrape", 120, || {
         let answer = query(r#"up{job="rcrun-agent"} == 1 and on (job) rcrun_agent_runtime_up == 1"#)?;
@@ -132,6 +132,7 @@ fn prometheus_scrapes_the_agent_and_answers_the_dashboard() {
         let answer = query(&expression).expect("an answer");
         assert_eq!(answer["status"], "success", "{expression}: {answer}");
     }
-    prometheus.signal(rustix::process::Signal::TERM);
+    let pid = rustix::process::Pid::from_raw(cluster.node.child_of(prometheus.pid())).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("kill");
     wait_for("prometheus' end", 60, || prometheus.child.try_wait().expect("wait"));
 }
