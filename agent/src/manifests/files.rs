@@ -59,7 +59,10 @@ impl Files {
     pub(super) fn read(&mut self, changed: &Changed) -> bool {
         match changed {
             Changed::Nothing => false,
-            Changed::Names(names) => names.iter().filter(|name| self.read_file(name)).count() > 0,
+            Changed::Names(names) => {
+                let changed: Vec<_> = names.iter().filter(|name| self.read_file(name)).collect();
+                !changed.is_empty()
+            }
             Changed::Everything => self.read_all(),
         }
     }

@@ -165,7 +165,7 @@ fn bad_pods_say_where() {
             ],
         ),
         (
-            "apiVersion: v1\nkind: Pod\nmetadata: {name: A_b, labels: {a/b/c: x, d: -}}\nspec: {}\n".into(),
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: A_b, labels: {a/b/c: x, d: '-'}}\nspec: {}\n".into(),
             &[
                 "metadata.name: \"A_b\" must be at most 253 lower case letters, digits, '-' and '.', and begin and end each part \
              with a letter or digit",
@@ -195,30 +195,38 @@ fn bad_workloads_say_where() {
     };
     each(&[
         (deployment("selector: {matchLabels: {a: b}}"), &[]),
-        (deployment("selector: {matchLabels: {a: c}}"), &["spec.selector: it does not match the labels of spec.template.metadata"]),
+        (
+            deployment("selector: {matchLabels: {a: c}}"),
+            &["spec.selector: it does not match the labels of spec.template.metadata"],
+        ),
         (deployment("paused: true"), &["spec.selector: it is empty: it has to select the template's labels"]),
         (
             deployment(
-                "{selector: {matchLabels: {a: b}}, replicas: -1, strategy: {rollingUpdate: {maxSurge: 0, maxUnavailable: 0%}}}"
-                    .trim_matches(['{', '}'])
-                    .replace(", replicas", "\n  replicas")
-                    .replace(", strategy: {rolling", "\n  strategy: {rolling")
-                    .as_str(),
-            ) + "}}",
+                "selector: {matchLabels: {a: b}}\n  replicas: -1\n  \
+                 strategy: {rollingUpdate: {maxSurge: 0, maxUnavailable: 0%}}",
+            ),
             &[
                 "spec.replicas: -1: it must be at least 0",
                 "spec.strategy.rollingUpdate.maxUnavailable: it cannot be 0 when maxSurge is 0: nothing could change",
             ],
         ),
-        (deployment("selector: {matchLabels: {a: b}}\n  strategy: {type: Recreate, rollingUpdate: {maxSurge: x}}"), &[
-            "spec.strategy.rollingUpdate: it is for the type RollingUpdate",
-            "spec.strategy.rollingUpdate.maxSurge: \"x\" is neither a number nor a percentage",
-        ]),
+        (
+            deployment(
+                "selector: {matchLabels: {a: b}}\n  strategy: {type: Recreate, rollingUpdate: {maxSurge: x}}",
+            ),
+            &[
+                "spec.strategy.rollingUpdate: it is for the type RollingUpdate",
+                "spec.strategy.rollingUpdate.maxSurge: \"x\" is neither a number nor a percentage",
+            ],
+        ),
         (job("completions: 1", "Never"), &[]),
-        (job("completionMode: Indexed\n  parallelism: 1", "Always"), &[
-            "spec.template.spec.restartPolicy: \"Always\" is none of OnFailure, Never",
-            "spec.completions: the mode Indexed needs it",
-        ]),
+        (
+            job("completionMode: Indexed\n  parallelism: 1", "Always"),
+            &[
+                "spec.template.spec.restartPolicy: \"Always\" is none of OnFailure, Never",
+                "spec.completions: the mode Indexed needs it",
+            ],
+        ),
     ]);
     let cron = "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: c}\nspec: {schedule: 'every day', jobTemplate: {spec: \
                 {template: {spec: {restartPolicy: Never, containers: [{name: a, image: a}]}}}}}";

@@ -212,7 +212,10 @@ fn surge(surge: Option<&IntOrString>, unavailable: Option<&IntOrString>, at: &At
                         broken.range(&at, Some(number), 0, percent);
                         none &= number == 0;
                     }
-                    None => broken.add(&at, format!("\"{text}\" is neither a number nor a percentage")),
+                    None => {
+                        none = false;
+                        broken.add(&at, format!("\"{text}\" is neither a number nor a percentage"));
+                    }
                 }
             }
         }
