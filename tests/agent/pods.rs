@@ -15,7 +15,7 @@ spec:
     command: [sh, -c, "mkdir /tmp/www; echo hello >/tmp/www/index.html; exec httpd -f -p 8080 -h /tmp/www"]
   - name: client
     image: busybox:1
-    command: [sh, -c, "while ! wget -q -O- http://localhost:8080/; do sleep 0.1; done; exec sleep 1000"]
+    command: [sh, -c, "while ! busybox wget -q -O- http://localhost:8080/; do sleep 0.1; done; exec sleep 1000"]
 "#,
     );
     assert_eq!(applied, "pod/web created\n");
