@@ -8,6 +8,7 @@
 pub mod api;
 pub mod cli;
 pub mod cri;
+mod fnv;
 pub mod ingress;
 pub mod manifests;
 pub mod metrics;

@@ -86,11 +86,9 @@ fn forget_old(store: &Store, now: Timestamp) {
     }
 }
 
-/// FNV-1a, so that the same words have the same name.
+/// The same words have the same name.
 fn number_of(about: &Key, uid: &str, reason: &str, message: &str) -> u64 {
-    let text = [about.kind.name(), &about.name, uid, reason, message].join("\0");
-    text.bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    crate::fnv::hash([about.kind.name(), &about.name, uid, reason, message].join("\0").into_bytes())
 }
 
 /// Whether an object is an Event: those concern nobody.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::{Node, events, store};
+use crate::objects::pod::is_finished;
 use crate::objects::{Key, Typed as _};
 use crate::reconcile::EventType;
 use crate::store::Store;
@@ -42,7 +43,7 @@ fn limited(store: &Store) -> Vec<(Key, String, volumes::Plan)> {
     let has_limit = |pod: &&Pod| {
         let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
         let mut directories = volumes.filter_map(|volume| volume.empty_dir.as_ref());
-        !is_over(pod) && directories.any(|directory| directory.size_limit.is_some())
+        !is_finished(pod) && directories.any(|directory| directory.size_limit.is_some())
     };
     store.read(|objects| {
         let plans = objects.list::<Pod>().filter(has_limit).filter_map(|pod| {
@@ -53,15 +54,10 @@ fn limited(store: &Store) -> Vec<(Key, String, volumes::Plan)> {
     })
 }
 
-fn is_over(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    matches!(phase, Some("Succeeded" | "Failed"))
-}
-
 /// Says that the Pod has failed, after which it is ended as any other that is over.
 pub(super) fn fail(of: &Store, eviction: &Eviction, now: Timestamp) -> Result<(), crate::store::StoreError> {
     let Eviction { key, uid, message } = eviction;
-    let Some(pod) = store::pod(of, key, uid).filter(|pod| !is_over(pod)) else { return Ok(()) };
+    let Some(pod) = store::pod(of, key, uid).filter(|pod| !is_finished(pod)) else { return Ok(()) };
     let mut failed = Pod::clone(&pod);
     let status = failed.status.get_or_insert_default();
     status.phase = Some("Failed".into());

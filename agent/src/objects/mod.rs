@@ -8,6 +8,7 @@ pub mod defaults;
 pub mod fields;
 mod kind;
 mod object;
+pub mod pod;
 pub mod quantity;
 pub mod selector;
 pub mod usage;

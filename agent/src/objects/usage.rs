@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ResourceQuota};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
+use super::pod::is_finished;
 use super::quantity::{Format, of_milli, parse};
 use super::{Kind, Object, Objects};
 
@@ -70,11 +71,6 @@ pub fn of_object(object: &Object, resource: &str) -> i128 {
         _ if plain_name(resource) && resource == kind.plural() => ONE,
         _ => 0,
     }
-}
-
-fn is_finished(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 fn of_pod(pod: &Pod, resource: &str) -> i128 {

@@ -18,6 +18,7 @@ use super::trouble::Trouble;
 use super::{Settings, address, frontend};
 use crate::metrics::Counters;
 use crate::objects::Object;
+use crate::objects::pod::is_finished;
 use crate::store::{Change, Store};
 
 /// Changes that come together are loaded together.
@@ -127,11 +128,7 @@ fn drain(changes: &mut Receiver<Change>) {
 fn concerns(change: &Change) -> bool {
     // Pods' statuses change often, their addresses once.
     let addresses = |object: &Object| match object {
-        Object::Pod(pod) => {
-            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-            let over = matches!(phase, Some("Succeeded" | "Failed"));
-            if over { BTreeSet::new() } else { pod_addresses(pod).collect::<BTreeSet<_>>() }
-        }
+        Object::Pod(pod) if !is_finished(pod) => pod_addresses(pod).collect::<BTreeSet<_>>(),
         _ => BTreeSet::new(),
     };
     match change.object() {

@@ -83,11 +83,6 @@ pub(super) fn container_annotations(
 /// A number that another container would not have, for the annotation that a changed one is noticed by. As kubelet's it is of name
 /// and image alone: these can change in a Pod, and a new agent with other defaults must restart nothing.
 pub fn hash(container: &Container) -> String {
-    // FNV-1a: the standard library's hashes may be others tomorrow.
     let image = container.image.as_deref().unwrap_or_default();
-    let bytes = container.name.bytes().chain([0]).chain(image.bytes());
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    format!("{hash:x}")
+    format!("{:x}", crate::fnv::hash(container.name.bytes().chain([0]).chain(image.bytes())))
 }

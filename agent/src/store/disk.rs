@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::Durability;
+use crate::objects::pod::is_finished;
 use crate::objects::{Key, Kind, Object, Objects};
 
 /// An operation on a file of the state directory that failed.
@@ -127,25 +128,16 @@ pub(super) fn without_status(object: &Object) -> Value {
     value
 }
 
-/// Whether a change has to be on disk: anything but a status that can be found out again.
-pub(super) fn is_kept(before: &Object, after: &Object) -> bool {
-    let finished = |object: &Object| match object {
-        Object::Pod(pod) => {
-            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-            matches!(phase, Some("Succeeded" | "Failed"))
-        }
-        _ => false,
-    };
+/// Whether a change of metadata and status has to be on disk: not that of a status that can be found out again.
+pub(super) fn is_status_kept(before: &Object, after: &Object) -> bool {
+    let finished = |object: &Object| matches!(object, Object::Pod(pod) if is_finished(pod));
     let kept_with_status = [Kind::Job, Kind::CronJob, Kind::PersistentVolume, Kind::PersistentVolumeClaim];
     let metadata = |object: &Object| {
         let mut metadata = object.metadata().clone();
         metadata.resource_version = None;
         metadata
     };
-    kept_with_status.contains(&after.kind())
-        || finished(after)
-        || metadata(before) != metadata(after)
-        || without_status(before) != without_status(after)
+    kept_with_status.contains(&after.kind()) || finished(after) || metadata(before) != metadata(after)
 }
 
 /// A random (version 4) UUID, from the kernel.

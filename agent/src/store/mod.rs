@@ -145,7 +145,7 @@ impl Store {
         }
         let revision = state.revision + 1;
         after.metadata_mut().resource_version = Some(revision.to_string());
-        if disk::is_kept(&before, &after) {
+        if spec_changed || disk::is_status_kept(&before, &after) {
             self.disk.write(&after, durability)?;
         }
         state.revision = revision;

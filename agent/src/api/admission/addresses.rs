@@ -68,8 +68,8 @@ fn number(address: IpAddr) -> u128 {
 
 /// Where to begin to look: the same for a name, so that a Service that is made again has its address again.
 fn start(key: &Key, more: u64) -> u64 {
-    let bytes = key.namespace.bytes().chain([b'/']).chain(key.name.bytes()).chain(more.to_le_bytes());
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    let name = key.namespace.bytes().chain([b'/']).chain(key.name.bytes());
+    crate::fnv::hash(name.chain(more.to_le_bytes()))
 }
 
 /// Gives a Service what it lacks, and refuses what others have.

@@ -1,12 +1,14 @@
 //! The beginning of an object's deletion.
 
-use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::SignedDuration;
 
 use super::Refusal;
 use super::put::{not_found, of_store};
-use crate::objects::{Key, Kind, Object, Objects, Typed};
+use crate::objects::pod::is_finished;
+use crate::objects::{Key, Kind, Object, Typed};
+use crate::reconcile::claims;
 use crate::store::{Durability, Store, StoreError, now};
 
 /// Namespaces that are always there.
@@ -23,7 +25,13 @@ pub fn delete(store: &Store, key: &Key, uid: Option<&str>, grace: Option<u64>) -
             format!("namespaces \"{}\" is forbidden: this namespace may not be deleted", key.name),
         ));
     }
-    let (live, used) = store.read(|objects| (objects.get(key).cloned(), stays(objects, key)));
+    let (live, used) = store.read(|objects| {
+        let live = objects.get(key).cloned();
+        // Something has to end before these go.
+        let ends = matches!(key.kind, Kind::Pod | Kind::Namespace);
+        let used = ends || live.as_ref().is_some_and(|live| claims::in_use(live, objects));
+        (live, used)
+    });
     let live = live.ok_or_else(|| not_found(key))?;
     if uid.is_some_and(|uid| !uid.is_empty() && uid != live.uid()) {
         return Err(Refusal::new(
@@ -43,34 +51,6 @@ pub fn delete(store: &Store, key: &Key, uid: Option<&str>, grace: Option<u64>) -
         StoreError::NotFound(_) => not_found(key),
         error => of_store(key, &error),
     })
-}
-
-/// Whether something has to end before the object goes.
-fn stays(objects: &Objects, key: &Key) -> bool {
-    match key.kind {
-        Kind::Pod | Kind::Namespace => true,
-        Kind::PersistentVolumeClaim => objects.list_in::<Pod>(&key.namespace).any(|pod| uses(pod, &key.name)),
-        Kind::PersistentVolume => objects.find::<PersistentVolume>("", &key.name).is_some_and(|volume| {
-            let claim = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref());
-            let text = |text: &Option<String>| text.clone().unwrap_or_default();
-            claim.is_some_and(|claim| {
-                objects.find::<PersistentVolumeClaim>(&text(&claim.namespace), &text(&claim.name)).is_some()
-            })
-        }),
-        _ => false,
-    }
-}
-
-fn uses(pod: &Pod, claim: &str) -> bool {
-    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-    let mut claims = volumes.filter_map(|volume| volume.persistent_volume_claim.as_ref());
-    !is_finished(pod) && claims.any(|source| source.claim_name == claim)
-}
-
-/// Whether nothing of a Pod will run any more.
-pub(super) fn is_finished(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 fn mark(object: &Object, grace: Option<u64>) -> Object {

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{ContainerPort, Pod};
 
 use super::Refusal;
-use super::delete::is_finished;
+use crate::objects::pod::is_finished;
 use crate::objects::{Object, Objects, Typed, validate};
 
 /// Whether all ports of the host that a Pod wants are free.

@@ -30,16 +30,9 @@ pub(super) fn deployment(deployment: &Deployment, at: &At<'_>, broken: &mut Brok
     );
     let Some(strategy) = &spec.strategy else { return };
     let at = at.field("strategy");
-    let rolling = strategy.rolling_update.as_ref();
-    kind(strategy.type_.as_ref(), &["RollingUpdate", "Recreate"], rolling.is_some(), &at, broken);
-    if let Some(rolling) = rolling {
-        surge(
-            rolling.max_surge.as_ref(),
-            rolling.max_unavailable.as_ref(),
-            &at.field("rollingUpdate"),
-            broken,
-        );
-    }
+    let rolling =
+        strategy.rolling_update.as_ref().map(|r| (r.max_surge.as_ref(), r.max_unavailable.as_ref()));
+    strategy_of(strategy.type_.as_ref(), "Recreate", rolling, &at, broken);
 }
 
 pub(super) fn replica_set(set: &ReplicaSet, at: &At<'_>, broken: &mut Broken) {
@@ -93,16 +86,9 @@ pub(super) fn daemon_set(set: &DaemonSet, at: &At<'_>, broken: &mut Broken) {
     broken.natural(&at.field("revisionHistoryLimit"), spec.revision_history_limit);
     let Some(strategy) = &spec.update_strategy else { return };
     let at = at.field("updateStrategy");
-    let rolling = strategy.rolling_update.as_ref();
-    kind(strategy.type_.as_ref(), &["RollingUpdate", "OnDelete"], rolling.is_some(), &at, broken);
-    if let Some(rolling) = rolling {
-        surge(
-            rolling.max_surge.as_ref(),
-            rolling.max_unavailable.as_ref(),
-            &at.field("rollingUpdate"),
-            broken,
-        );
-    }
+    let rolling =
+        strategy.rolling_update.as_ref().map(|r| (r.max_surge.as_ref(), r.max_unavailable.as_ref()));
+    strategy_of(strategy.type_.as_ref(), "OnDelete", rolling, &at, broken);
 }
 
 pub(super) fn job(job: &Job, at: &At<'_>, broken: &mut Broken) {
@@ -189,6 +175,20 @@ fn matches(selector: &LabelSelector, template: &PodTemplateSpec, at: &At<'_>, br
         broken.add(at, "it is empty: it has to select the template's labels");
     } else if !selects(selector, template.metadata.as_ref().and_then(|metadata| metadata.labels.as_ref())) {
         broken.add(at, "it does not match the labels of spec.template.metadata");
+    }
+}
+
+/// RollingUpdate with its maxSurge and maxUnavailable, or another one without.
+fn strategy_of(
+    name: Option<&String>,
+    other: &str,
+    rolling: Option<(Option<&IntOrString>, Option<&IntOrString>)>,
+    at: &At<'_>,
+    broken: &mut Broken,
+) {
+    kind(name, &["RollingUpdate", other], rolling.is_some(), at, broken);
+    if let Some((most, unavailable)) = rolling {
+        surge(most, unavailable, &at.field("rollingUpdate"), broken);
     }
 }
 

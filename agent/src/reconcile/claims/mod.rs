@@ -14,6 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
 use super::{Action, Decision, EventType};
+use crate::objects::pod::is_finished;
 use crate::objects::{Key, Kind, Object, Objects, Typed, quantity, selector};
 
 /// Said of a claim whose binding is complete: if its volume goes, it is lost.
@@ -87,9 +88,7 @@ pub fn users<'a>(
     desired.list_in::<Pod>(claim.namespace()).filter(move |pod| {
         let created = pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
         let late = deleted.is_some_and(|deleted| created.is_some_and(|created| created > deleted));
-        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-        let over = matches!(phase, Some("Succeeded" | "Failed"));
-        !late && !over && claims_of(pod).any(|name| name == claim.name())
+        !late && !is_finished(pod) && claims_of(pod).any(|name| name == claim.name())
     })
 }
 

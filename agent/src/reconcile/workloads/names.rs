@@ -3,41 +3,21 @@
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde::Serialize;
 
+use crate::fnv::Fnv;
+
 /// Kubernetes' letters for generated names: no vowels, so no words, and nothing that looks alike.
 const LETTERS: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 /// Of a name or label, in bytes.
 const LONGEST: usize = 63;
 
-/// FNV-1a, 64 bits.
-struct Fnv(u64);
-
-impl Fnv {
-    fn add(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-}
-
-impl std::io::Write for Fnv {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.add(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 /// A number of parts, each of which counts with its length.
 fn number(parts: &[&[u8]]) -> u64 {
-    let mut fnv = Fnv(0xcbf2_9ce4_8422_2325);
+    let mut fnv = Fnv::default();
     for part in parts {
-        fnv.add(&(part.len() as u64).to_le_bytes());
-        fnv.add(part);
+        fnv.extend((part.len() as u64).to_le_bytes());
+        fnv.extend(part.iter().copied());
     }
-    mix(fnv.0)
+    mix(fnv.finish())
 }
 
 /// Spreads what differs in few bits over all of them.
@@ -63,13 +43,13 @@ pub(super) fn template_hash(template: &PodTemplateSpec, collisions: i32) -> Stri
 
 /// The same of anything.
 pub(super) fn hash_of(value: &impl Serialize, collisions: i32) -> String {
-    let mut fnv = Fnv(0xcbf2_9ce4_8422_2325);
+    let mut fnv = Fnv::default();
     // Neither writing to memory nor these types fail.
     let _ = serde_json::to_writer(&mut fnv, value);
     if collisions > 0 {
-        fnv.add(&collisions.to_le_bytes());
+        fnv.extend(collisions.to_le_bytes());
     }
-    letters(mix(fnv.0), 10)
+    letters(mix(fnv.finish()), 10)
 }
 
 /// `BASE-` and five letters. `revision` is that of the object that the decision was made on.

@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use k8s_openapi::jiff::Timestamp;
 
+use crate::objects::pod::is_finished;
 use crate::objects::{Key, Kind, Object, Objects, Typed, selector};
 use crate::reconcile::{Action, Decision};
 
@@ -111,7 +112,7 @@ fn subsets<'a>(
     // EndpointPorts have no order of their own: number, protocol and name are all that there is to them.
     let mut groups = BTreeMap::new();
     for pod in pods {
-        let over = matches!(phase(pod), "Succeeded" | "Failed");
+        let over = is_finished(pod);
         let ending = pod.metadata.deletion_timestamp.is_some() && !unready_too;
         let ports: Vec<_> = service_ports.iter().filter_map(|port| endpoint_port(pod, port)).collect();
         if over || ending || (ports.is_empty() && !service_ports.is_empty()) {
@@ -129,10 +130,6 @@ fn subsets<'a>(
     }
     let all = groups.into_values().map(Group::finish);
     all.filter(|subset| subset.addresses.is_some() || subset.not_ready_addresses.is_some()).collect()
-}
-
-fn phase(pod: &Pod) -> &str {
-    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
 }
 
 fn is_ready(pod: &Pod) -> bool {

@@ -18,6 +18,7 @@ pub use script::{Names, Rules, TABLE};
 use super::endpoints::pod_addresses;
 use super::frontend::{self, Frontend};
 use crate::objects::Objects;
+use crate::objects::pod::is_finished;
 use script::{Body, Family};
 
 /// What the rules depend on, beside the objects.
@@ -117,8 +118,7 @@ pub fn rules(objects: &Objects, facts: &Facts) -> Rules {
 
 fn has_own_network(pod: &Pod) -> bool {
     let shares = pod.spec.as_ref().and_then(|spec| spec.host_network) == Some(true);
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    !shares && !matches!(phase, Some("Succeeded" | "Failed"))
+    !shares && !is_finished(pod)
 }
 
 fn refuse(body: &mut Body, frontend: &Frontend) {

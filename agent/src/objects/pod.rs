@@ -1,0 +1,13 @@
+//! What everybody asks of a Pod.
+
+use k8s_openapi::api::core::v1::Pod;
+
+/// Its phase; "" before it has one.
+pub fn phase(pod: &Pod) -> &str {
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
+}
+
+/// Whether it has ended for good: nothing of it will run any more.
+pub fn is_finished(pod: &Pod) -> bool {
+    matches!(phase(pod), "Succeeded" | "Failed")
+}
