@@ -1,19 +1,22 @@
 //! Making a container's cgroup, with the ancestors and controllers that it needs.
 //!
-//! A failed creation removes what it made. An ancestor that rcrun made carries an extended
-//! attribute, so that removing the last container below it removes it too.
+//! A failed creation removes what it made. An ancestor that rcrun made carries a mark, so that removing
+//! the last container below it removes it too: the sticky bit, which is there from its first moment,
+//! whenever rcrun is killed, and means nothing else for a cgroup that only its owner changes.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Mode, XattrFlags, fgetxattr, fsetxattr, mkdirat, unlinkat};
+use rustix::fs::{AtFlags, Mode, fstat, mkdirat, unlinkat};
 use rustix::io::Errno;
 
 use crate::fault;
 
 use super::{Cgroup, CgroupError, CgroupPath, Controllers, Hierarchy, Limits, files, tree};
 
-/// Marks of ancestors that rcrun made: `trusted` is root's alone, `user` needs no privilege (5.7).
-const MARKS: [&str; 2] = ["trusted.rcrun.made", "user.rcrun.made"];
+/// The permissions of a container's cgroup.
+const OWN: Mode = Mode::from_raw_mode(0o755);
+/// The permissions of an ancestor that rcrun makes.
+const MARKED: Mode = OWN.union(Mode::SVTX);
 
 /// How often to begin anew when somebody removes an ancestor at the same time.
 const ATTEMPTS: u32 = 16;
@@ -69,7 +72,7 @@ impl<'a> Creation<'a> {
         let mut found = Err(Errno::NOENT);
         if controllers.is_empty() {
             // Mostly the ancestors are there: one call then makes it.
-            found = mkdirat(root, self.path.relative(), Mode::from_raw_mode(0o755));
+            found = mkdirat(root, self.path.relative(), OWN);
         }
         if found == Err(Errno::NOENT) {
             found = self.make_below_ancestors(controllers)?;
@@ -104,7 +107,7 @@ impl<'a> Creation<'a> {
             enable(directory, &at, controllers)?;
             at = at.join(name.as_ref())?;
             if names.peek().is_none() {
-                return Ok(mkdirat(directory, name, Mode::from_raw_mode(0o755)));
+                return Ok(mkdirat(directory, name, OWN));
             }
             opened = Some(self.ancestor(directory, name, &at)?);
         }
@@ -135,19 +138,15 @@ impl<'a> Creation<'a> {
             Ok(directory) => return Ok(directory),
             Err(errno) => return Err(CgroupError::Open { cgroup: path.to_string(), errno }),
         }
-        let made = match mkdirat(parent, name, Mode::from_raw_mode(0o755)) {
+        match mkdirat(parent, name, MARKED) {
             Ok(()) => {
                 self.made.push(path.clone());
-                true
+                fault::point("mkdir of an ancestor");
             }
-            Err(Errno::EXIST) => false,
+            Err(Errno::EXIST) => {}
             Err(errno) => return Err(failed(errno)),
-        };
-        let directory = tree::open_directory(parent, name).map_err(failed)?;
-        if made {
-            mark(directory.as_fd());
         }
-        Ok(directory)
+        tree::open_directory(parent, name).map_err(failed)
     }
 }
 
@@ -195,18 +194,9 @@ fn enable(directory: BorrowedFd<'_>, at: &CgroupPath, controllers: &Controllers)
     })
 }
 
-/// Marks an ancestor as made by rcrun; one without mark merely stays behind.
-fn mark(directory: BorrowedFd<'_>) {
-    for name in MARKS {
-        if fsetxattr(directory, name, b"1", XattrFlags::empty()).is_ok() {
-            return;
-        }
-    }
-}
-
 /// Did rcrun make this ancestor?
 pub(super) fn is_marked(directory: BorrowedFd<'_>) -> bool {
-    MARKS.iter().any(|name| fgetxattr(directory, *name, &mut [0_u8; 4]).is_ok())
+    fstat(directory).is_ok_and(|stat| Mode::from_raw_mode(stat.st_mode).contains(Mode::SVTX))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use super::create::is_marked;
-use super::{Cgroup, CgroupError, CgroupPath, tree};
+use super::{Cgroup, CgroupError, CgroupPath, Hierarchy, tree};
 
 /// How long to wait for the last processes to be gone. They are dead by then, or being killed.
 const REMOVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,6 +31,11 @@ impl Cgroup {
             Err(Errno::BUSY | Errno::NOTEMPTY) => Ok(false),
             Err(errno) => Err(CgroupError::Remove { cgroup: self.name(), errno }),
         }
+    }
+
+    /// Removes the ancestors that rcrun made for a cgroup that is not there, or not yet: whoever made them was killed.
+    pub fn remove_ancestors(hierarchy: &Hierarchy, path: &CgroupPath) {
+        remove_marked(hierarchy.directory(), path.parent());
     }
 
     fn remove_within(&self, timeout: Duration) -> Result<(), CgroupError> {
@@ -68,13 +73,18 @@ fn remove_child(parent: BorrowedFd<'_>, name: &std::ffi::CString) -> Result<(), 
     unlinkat(parent, name.as_c_str(), AtFlags::REMOVEDIR)
 }
 
-/// Removes ancestors that rcrun made, from the inside out, up to one that is in use or not ours.
+/// Removes ancestors that rcrun made, from the inside out, up to one that is in use or not ours. One that is missing was
+/// never made: its makers begin with the outermost.
 fn remove_marked(root: BorrowedFd<'_>, mut path: CgroupPath) {
     while !path.is_root() {
-        let ours =
-            tree::open_directory(root, path.relative()).is_ok_and(|directory| is_marked(directory.as_fd()));
-        if !ours || unlinkat(root, path.relative(), AtFlags::REMOVEDIR).is_err() {
-            return;
+        match tree::open_directory(root, path.relative()) {
+            Err(Errno::NOENT | Errno::NODEV) => {}
+            Ok(directory) if is_marked(directory.as_fd()) => {
+                if unlinkat(root, path.relative(), AtFlags::REMOVEDIR).is_err() {
+                    return;
+                }
+            }
+            _ => return,
         }
         path = path.parent();
     }
@@ -83,7 +93,7 @@ fn remove_marked(root: BorrowedFd<'_>, mut path: CgroupPath) {
 #[cfg(test)]
 mod tests {
     use super::super::cgroup::tests::{Own, Shell};
-    use super::super::{Controllers, Hierarchy};
+    use super::super::Controllers;
     use super::*;
 
     fn create(hierarchy: &Hierarchy, path: &CgroupPath) -> Cgroup {

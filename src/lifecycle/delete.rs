@@ -119,9 +119,13 @@ fn remove_cgroup(record: Option<&Record>) -> Result<(), Error> {
         return Ok(scope::forget(scope, record.manager)?);
     }
     let Some(path) = record.cgroup.as_deref() else { return Ok(()) };
-    let cgroup = match Cgroup::open(&Hierarchy::find()?, &CgroupPath::parse(path.as_ref())?) {
+    let (hierarchy, path) = (Hierarchy::find()?, CgroupPath::parse(path.as_ref())?);
+    let cgroup = match Cgroup::open(&hierarchy, &path) {
         Ok(cgroup) => Some(cgroup),
-        Err(error) if error.is_missing() => None,
+        Err(error) if error.is_missing() => {
+            Cgroup::remove_ancestors(&hierarchy, &path);
+            None
+        }
         Err(error) => return Err(error.into()),
     };
     if let (Some(cgroup), None) = (&cgroup, &record.scope)

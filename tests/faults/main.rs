@@ -87,6 +87,16 @@ fn create_killed_at_any_point_without_a_cgroup() {
 }
 
 #[test]
+fn create_killed_at_any_point_leaves_no_ancestor_of_its_cgroup() {
+    let bundle = busybox!().script("sleep 100");
+    let path = format!("/{0}-above/deeper/{0}", bundle.id());
+    let bundle = bundle.set("/linux/cgroupsPath", json!(path));
+    bundle.write_config();
+    let kills = killed_at_each_point(&bundle, "parent", &create);
+    assert!(kills >= 12, "{kills}");
+}
+
+#[test]
 fn create_and_start_killed_after_any_step_of_the_child() {
     let bundle = busybox!().script("sleep 100");
     bundle.write_config();
