@@ -1,6 +1,7 @@
 //! The `rcrun-agent` program: the agent itself, or one of kubectl's verbs asked of it.
 
 mod arguments;
+mod memory;
 mod service;
 
 use std::process::ExitCode;

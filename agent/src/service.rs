@@ -13,17 +13,22 @@ use rcrun_agent::store::Store;
 use rcrun_agent::{ingress, manifests, services, spec};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
 
 use crate::arguments::{Settings, optional};
+use crate::memory;
 
 /// Runs until SIGTERM or SIGINT. Pods go on without it.
 pub fn run(settings: &Settings) -> anyhow::Result<()> {
     let level: tracing::Level =
         settings.log_level.parse().with_context(|| format!("--log-level {}", settings.log_level))?;
     // Libraries tell of each packet.
-    let filter = tracing_subscriber::EnvFilter::new(format!("warn,rcrun_agent={level}"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    // Each thread has memory of its own, and what blocks is short: files of volumes.
+    let told = Targets::new().with_default(tracing::Level::WARN).with_target("rcrun_agent", level);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(lines.with_filter(told)).init();
+    memory::share_one_heap();
+    // What blocks is short: files of volumes.
     let tokio = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(16)

@@ -58,10 +58,15 @@ fn gone<T>(reason: &str, answer: Result<T, Status>) -> Outcome {
 impl Node {
     /// Does a step. Nothing it calls waits for ever: the runtime's calls end with the runtime.
     pub async fn perform(&self, job: Job) -> Outcome {
-        let mut runtime = self.runtime.runtime();
         let starts = matches!(job.step, PodStep::RunSandbox { .. } | PodStep::Start { .. });
         // Never closed; held until the step is done.
         let _turn = if starts { self.starts.acquire().await.ok() } else { None };
+        // Of many that wait for their turn none takes the memory of one that works.
+        Box::pin(self.perform_now(&job)).await
+    }
+
+    async fn perform_now(&self, job: &Job) -> Outcome {
+        let mut runtime = self.runtime.runtime();
         match (&job.step, job.pod.as_deref()) {
             (PodStep::StopSandbox { id }, _) => {
                 let request = api::StopPodSandboxRequest { pod_sandbox_id: id.clone() };
@@ -76,7 +81,7 @@ impl Node {
                 gone("FailedKillPod", runtime.remove_container(request).await)
             }
             (PodStep::Kill { id, grace, .. }, _) => self.end(id, *grace, job.sandbox.as_ref()).await,
-            (PodStep::TearDown, _) => self.tear_down(&job).await,
+            (PodStep::TearDown, _) => self.tear_down(job).await,
             (PodStep::Stop { container, id, grace, pre_stop, .. }, pod) => {
                 let pod = pod.filter(|_| *pre_stop);
                 self.stop(pod, container, id, *grace, job.sandbox.as_ref()).await
@@ -86,7 +91,8 @@ impl Node {
             (PodStep::RunSandbox { attempt }, Some(pod)) => self.run_sandbox(pod, *attempt).await,
             (PodStep::Pull { container }, Some(pod)) => self.pull(pod, container).await,
             (PodStep::Start { container, attempt }, Some(pod)) => {
-                let done = self.start(pod, container, *attempt, &job).await;
+                // The largest by far.
+                let done = Box::pin(self.start(pod, container, *attempt, job)).await;
                 done.unwrap_or_else(|outcome| outcome)
             }
             (PodStep::PostStart { container, id }, Some(pod)) => {

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use http_body_util::{Either, Full, StreamBody};
 use hyper::body::{Bytes, Frame};
 use hyper::{Method, Response, StatusCode};
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -113,8 +114,11 @@ pub fn resource(kind: Kind) -> String {
 }
 
 /// An answer of JSON.
-pub fn json(value: &Value) -> Answer {
-    of("application/json", Either::Left(Full::from(value.to_string())))
+pub fn json(value: &impl Serialize) -> Answer {
+    match serde_json::to_vec(value) {
+        Ok(text) => of("application/json", Either::Left(Full::from(text))),
+        Err(error) => Failure::new(500, error.to_string()).answer(),
+    }
 }
 
 /// An answer of text.

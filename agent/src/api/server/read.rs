@@ -1,5 +1,6 @@
 //! Objects as they are.
 
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::answer::{self, Answer, Failure};
@@ -27,13 +28,27 @@ pub fn list(api: &Api, list: &List) -> Result<Answer, Failure> {
         let of_kind = all.of_kind(list.kind).filter(|object| selection.selects(object));
         objects.extend(of_kind.cloned());
     });
-    let items: Vec<Value> = objects.iter().map(Object::to_value).collect();
-    Ok(answer::json(&json!({
-        "apiVersion": list.kind.api_version(),
-        "kind": format!("{}List", list.kind),
-        "metadata": {"resourceVersion": revision.to_string()},
-        "items": items,
-    })))
+    Ok(answer::json(&ListOf {
+        api_version: list.kind.api_version(),
+        kind: format!("{}List", list.kind),
+        metadata: json!({"resourceVersion": revision.to_string()}),
+        items: objects,
+    }))
+}
+
+/// A list as it goes out: each object becomes JSON in its turn, for all of them at once are many times as large.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ListOf {
+    api_version: &'static str,
+    kind: String,
+    metadata: Value,
+    #[serde(serialize_with = "one_by_one")]
+    items: Vec<Object>,
+}
+
+fn one_by_one<S: Serializer>(objects: &[Object], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(objects.iter().map(Object::to_value))
 }
 
 /// Who answers.
