@@ -24,6 +24,8 @@ pub struct ContainerUsage {
     pub id: String,
     /// Processor time since it started.
     pub cpu_nanoseconds: Option<u64>,
+    /// When that was so, in nanoseconds since 1970.
+    pub cpu_at: Option<i64>,
     /// And at the moment: a billion of them is one processor.
     pub cpu_nanocores: Option<u64>,
     /// Memory that cannot be taken back easily, in bytes.
@@ -136,6 +138,7 @@ fn of_container(stats: &api::ContainerStats) -> Option<ContainerUsage> {
         container: attributes.labels.get("io.kubernetes.container.name").cloned().unwrap_or_default(),
         id: attributes.id.clone(),
         cpu_nanoseconds: cpu.and_then(|cpu| number(&cpu.usage_core_nano_seconds)),
+        cpu_at: cpu.map(|cpu| cpu.timestamp),
         cpu_nanocores: cpu.and_then(|cpu| number(&cpu.usage_nano_cores)),
         memory_working_set: memory.and_then(|memory| number(&memory.working_set_bytes)),
         memory_usage: memory.and_then(|memory| number(&memory.usage_bytes)),
