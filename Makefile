@@ -57,7 +57,7 @@ test-cri: build ## Run Pods: networks, the shim, rcrun-cri with a client of ours
 	@tests/bin/require test images
 	@tests/bin/suites network shim cri
 
-test-agent: build ## Run the node agent on nodes with rcrun-cri and, where they are in target/peers, containerd and runc (root)
+test-agent: build ## Run the node agent on nodes with rcrun-cri, and with containerd and runc (root; Go for the latter)
 	@tests/bin/require test images agent
 	@tests/bin/suites agent
 
