@@ -41,13 +41,13 @@ impl Disk {
                         continue;
                     }
                     let bytes = failed("read", &path, fs::read(&path))?;
-                    let value: Value =
-                        failed("read", &path, serde_json::from_slice(&bytes).map_err(Into::into))?;
-                    objects.insert(failed(
-                        "read",
-                        &path,
-                        Object::from_value(kind, value).map_err(Into::into),
-                    )?);
+                    if bytes.iter().all(|byte| *byte == 0) {
+                        // Renamed before its contents were on the disk, when the power failed: a controller's, who makes it again.
+                        tracing::warn!("{}: it is empty, and removed", path.display());
+                        failed("remove", &path, fs::remove_file(&path))?;
+                        continue;
+                    }
+                    objects.insert(failed("read", &path, parse(kind, &bytes).map_err(Into::into))?);
                 }
             }
         }
@@ -105,6 +105,10 @@ impl Disk {
     }
 }
 
+fn parse(kind: Kind, bytes: &[u8]) -> Result<Object, serde_json::Error> {
+    Object::from_value(kind, serde_json::from_slice(bytes)?)
+}
+
 fn failed<T>(operation: &'static str, path: &Path, result: io::Result<T>) -> Result<T, DiskError> {
     result.map_err(|source| DiskError { operation, path: path.to_owned(), source })
 }
@@ -144,4 +148,35 @@ pub(super) fn is_status_kept(before: &Object, after: &Object) -> bool {
 pub(super) fn new_uid() -> String {
     let uuid = fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default();
     uuid.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn map(name: &str) -> Object {
+        let value = json!({"metadata": {"name": name, "namespace": "default"}, "data": {"a": "b"}});
+        Object::from_value(Kind::ConfigMap, value).unwrap()
+    }
+
+    #[test]
+    fn what_the_power_took_is_gone_and_what_is_broken_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let (disk, ..) = Disk::open(directory.path()).unwrap();
+        for name in ["whole", "empty", "zeros"] {
+            disk.write(&map(name), Durability::Written).unwrap();
+        }
+        let place = directory.path().join("objects/configmaps/default");
+        fs::write(place.join("empty.json"), "").unwrap();
+        fs::write(place.join("zeros.json"), [0; 100]).unwrap();
+        fs::write(place.join("cut.new"), "{").unwrap();
+        let (_, objects, _) = Disk::open(directory.path()).unwrap();
+        assert_eq!(objects.iter().map(|(key, _)| key.name.as_str()).collect::<Vec<_>>(), ["whole"]);
+        assert_eq!(names(&place).unwrap(), ["whole.json"]);
+        fs::write(place.join("whole.json"), "{\"metadata\": ").unwrap();
+        let error = Disk::open(directory.path()).err().unwrap().to_string();
+        assert!(error.contains("configmaps/default/whole.json: EOF while parsing"), "{error}");
+    }
 }
