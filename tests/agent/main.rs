@@ -31,6 +31,7 @@ mod containerd;
 #[path = "../images/fixtures/mod.rs"]
 mod fixtures;
 mod ingress;
+mod leftovers;
 #[allow(dead_code)]
 #[path = "../cri/node.rs"]
 mod node;

@@ -9,6 +9,7 @@ mod evict;
 mod facts;
 pub mod hook;
 mod image;
+mod leftovers;
 mod observe;
 pub mod probe;
 mod runtime;

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::evict::{self, Eviction};
 use super::observe::{self, Seen};
 use super::step::Job;
-use super::{Node, events, store};
+use super::{Node, events, leftovers, store};
 use crate::api::admission;
 use crate::cri::api;
 use crate::objects::{Key, Kind, Object, Typed as _};
@@ -371,6 +371,7 @@ impl Turns {
         again.into_iter().for_each(|uid| self.look_at(Some(uid)));
         if first {
             self.observed.listed = true;
+            leftovers::take_up(&self.node, &mut self.observed.pods);
             self.everything();
         }
     }

@@ -1,17 +1,18 @@
 //! Mounts: tmpfs, binds of what a descriptor is of, and their end. Only below the agent's own directories.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags};
+use rustix::fs::{AtFlags, CWD, Dir, Mode, ResolveFlags, StatxAttributes, StatxFlags, openat2};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
     fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree, unmount,
 };
 
-use super::file_system::{FileError, On as _, descriptor_path};
+use super::file_system::{DIRECTORY, FileError, On as _, descriptor_path};
 
 /// More mounts than this on one another are not ours.
 const STACKED: usize = 64;
@@ -80,13 +81,42 @@ pub(super) fn detach(path: &Path) -> Result<(), FileError> {
 
 /// The same, on an entry of a directory that is busy because of a mount, or may not be entered.
 pub(super) fn detach_at(parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
-    use std::os::unix::ffi::OsStrExt as _;
-    let path = descriptor_path(parent.as_fd()).join(std::ffi::OsStr::from_bytes(name.to_bytes()));
-    match detach_all(|| unmount(&path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW))? {
+    match detach_all_at(parent, name)? {
         // Something else keeps it: who tries again would do so for ever.
         0 => Err(Errno::BUSY),
         _ => Ok(()),
     }
+}
+
+/// Unmounts what is mounted on the entries of a directory that is an entry of `parent`, or on those of the directories so many levels
+/// below it. Neither links nor mounts are followed. It goes on past an error and tells the first. `path`: the directory's.
+pub(super) fn detach_entries(parent: BorrowedFd<'_>, path: &Path, below: usize) -> Result<(), FileError> {
+    let name = path.file_name().unwrap_or_default();
+    let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
+    let directory = match openat2(parent, name, DIRECTORY, Mode::empty(), resolve) {
+        // It is not there, or is somebody else's, which goes as a whole.
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => return Ok(()),
+        directory => directory.on("open", path)?,
+    };
+    let mut first = Ok(());
+    for entry in Dir::read_from(&directory).on("read", path)? {
+        let entry = entry.on("read", path)?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        let at = path.join(OsStr::from_bytes(name.to_bytes()));
+        first = first.and(match below {
+            0 => detach_all_at(directory.as_fd(), name).on("unmount", &at).map(drop),
+            _ => detach_entries(directory.as_fd(), &at, below - 1),
+        });
+    }
+    first
+}
+
+fn detach_all_at(parent: BorrowedFd<'_>, name: &CStr) -> Result<usize, Errno> {
+    let path = descriptor_path(parent.as_fd()).join(OsStr::from_bytes(name.to_bytes()));
+    detach_all(|| unmount(&path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW))
 }
 
 /// How many there were.

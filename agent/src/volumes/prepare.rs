@@ -1,9 +1,10 @@
 //! Makes what a plan says, and takes it away. Both may be cut off at any point and come again.
 
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::file_system::{FileError, make_directories, make_directory};
+use super::file_system::{FileError, make_directories, make_directory, open_directory};
 use super::mount::Swap;
 use super::plan::{Group, Plan, Source, Volume};
 use super::{VolumeError, atomic, host_path, mount, nfs, ownership, secrets, tree};
@@ -122,26 +123,27 @@ fn local(volume: &Volume, path: &Path, group: Option<Group>, directory: &Path) -
 /// See [`super::tear_down`]. It goes on past an error and tells the first.
 pub(super) fn tear_down(directory: &Path) -> Result<(), VolumeError> {
     let mut first = None;
-    let mut note = |volume: &str, done: Result<(), FileError>| {
+    let mut note = |done: Result<(), FileError>| {
         if let Err(error) = done {
-            first.get_or_insert(VolumeError { volume: volume.into(), message: error.to_string() });
+            first.get_or_insert(VolumeError { volume: "(all)".into(), message: error.to_string() });
         }
     };
-    // Mounts go first and at once: a server that does not answer is not asked for what is to be removed.
-    for name in names(&directory.join("volumes")) {
-        note(&name, mount::detach(&directory.join("volumes").join(&name)));
+    // Mounts go first and at once: a server that does not answer is not asked for what is to be removed. Whatever is there instead of
+    // the directory is removed below.
+    if let Ok(own) = open_directory(directory) {
+        note(mount::detach_entries(own.as_fd(), &directory.join("volumes"), 0));
+        note(mount::detach_entries(own.as_fd(), &directory.join("sub-paths"), 2));
     }
-    note("(all)", super::sub_path::detach_all(directory));
     if let Some((root, of_pod)) = secrets(directory) {
-        note("(all)", remove_secrets(&root, &of_pod));
+        note(remove_secrets(&root, &of_pod));
     }
     // With what else the agent put there for the Pod.
-    note("(all)", tree::remove(directory));
+    note(tree::remove(directory));
     first.map_or(Ok(()), Err)
 }
 
 /// What is in a directory; nothing if it is not there.
-pub(super) fn names(directory: &Path) -> Vec<String> {
+fn names(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }

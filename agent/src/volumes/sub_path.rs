@@ -9,7 +9,6 @@ use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fchmod, fstat, mkdirat, o
 use rustix::io::Errno;
 
 use super::file_system::{FileError, On as _, make_directories};
-use super::prepare::names;
 use super::{mount, tree};
 
 /// Renames in a volume while a path is looked up make the kernel give up; so often it is asked again.
@@ -103,20 +102,4 @@ pub(super) fn bind(
     }
     mount::bind(source.as_fd(), &target)?;
     Ok(target)
-}
-
-/// Unmounts all binds of a Pod.
-pub(super) fn detach_all(directory: &Path) -> Result<(), FileError> {
-    let mut first = Ok(());
-    let top = directory.join("sub-paths");
-    for volume in names(&top) {
-        for container in names(&top.join(&volume)) {
-            let above = top.join(&volume).join(&container);
-            for index in names(&above) {
-                let done = mount::detach(&above.join(index));
-                first = first.and(done);
-            }
-        }
-    }
-    first
 }

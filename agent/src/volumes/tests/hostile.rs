@@ -116,6 +116,26 @@ fn nothing_but_the_volume_is_removed() {
 }
 
 #[test]
+fn a_link_in_place_of_a_directory_is_not_followed_to_what_others_mounted() {
+    let Some(machine) = Machine::new() else { return };
+    let outside = machine.path("outside");
+    for place in ["volumes/mounted", "mounted/main/0"] {
+        fs::create_dir_all(outside.join(place)).expect("directory");
+        rustix::mount::mount_bind("/usr", outside.join(place)).expect("bind");
+    }
+    let mounts = mount_table().len();
+    let whole = pod("u1", &json!({"emptyDir": {}}), &json!({}), &json!({}));
+    let parts = pod("u2", &json!({"emptyDir": {}}), &json!({}), &json!({}));
+    fs::create_dir_all(machine.directory(&parts)).expect("directory");
+    symlink(&outside, machine.directory(&whole)).expect("link");
+    symlink(outside.join("volumes"), machine.directory(&parts).join("volumes")).expect("link");
+    symlink(&outside, machine.directory(&parts).join("sub-paths")).expect("link");
+    machine.tear_down(&whole);
+    machine.tear_down(&parts);
+    assert_eq!(mount_table().len(), mounts);
+}
+
+#[test]
 fn a_tree_deeper_than_any_path_is_removed() {
     let Some(machine) = Machine::new() else { return };
     let pod = pod("u1", &json!({"emptyDir": {}}), &json!({}), &json!({}));
