@@ -171,3 +171,75 @@ fn a_service_that_cannot_be_is_an_error() {
         assert!(outcome.stderr.contains(path), "{path}: {}", outcome.stderr);
     }
 }
+
+/// One request of the node's own; what it said instead of an answer.
+fn ask(cluster: &Cluster, url: &str) -> Result<String, String> {
+    let done = cluster.node.run(&["busybox", "wget", "-q", "-O-", url]);
+    if done.status.success() { Ok(done.stdout) } else { Err(done.stderr) }
+}
+
+#[test]
+fn what_was_stands_until_a_new_agent_knows_its_pods() {
+    use rustix::process::Signal;
+    let cluster = cluster!();
+    cluster.apply(WEB);
+    let before = ready(&cluster, 3);
+    cluster.ready("client");
+    reaches(&cluster, "http://web/");
+    let service = cluster.object("service", "web").expect("a Service");
+    let url = format!("http://{}/", service["spec"]["clusterIP"].as_str().unwrap());
+    cluster.end(Signal::KILL);
+    // A runtime that is slow, or starts later: for as long as it says nothing, nobody knows how Pods are.
+    let (socket, away) = (cluster.node.path(crate::node::SOCKET), cluster.node.path("/run/rcrun/away.sock"));
+    std::fs::rename(&socket, &away).expect("rename");
+    cluster.start(&[]);
+    for _ in 0..50 {
+        ask(&cluster, &url).expect("an answer while the runtime says nothing");
+    }
+    let endpoints = cluster.object("endpoints", "web").expect("Endpoints");
+    assert_eq!(addresses(&endpoints), before);
+    let names = cluster.node.run(&["busybox", "nslookup", "pods.default.svc.cluster.local", "10.96.0.10"]);
+    assert!(names.stdout.contains(&before[0]), "{}{}", names.stdout, names.stderr);
+    let dashed = format!("{}.default.pod.cluster.local", before[0].replace('.', "-"));
+    let name = cluster.node.run(&["busybox", "nslookup", &dashed, "10.96.0.10"]);
+    assert!(
+        !format!("{}{}", name.stdout, name.stderr).contains("NXDOMAIN"),
+        "{}{}",
+        name.stdout,
+        name.stderr
+    );
+    std::fs::rename(&away, &socket).expect("rename");
+    assert_eq!(ready(&cluster, 3), before);
+    ask(&cluster, &url).expect("an answer");
+    // It follows what happens from now on.
+    cluster.ok(&["scale", "deploy", "web", "--replicas=1"]);
+    ready(&cluster, 1);
+}
+
+#[test]
+fn an_agent_that_is_killed_again_and_again_costs_no_request() {
+    let cluster = cluster!();
+    cluster.apply(&WEB.replace("[sleep, \"1000\"]", "[sh, -c, \"mkdir /tmp/log; exec sleep 1000\"]"));
+    ready(&cluster, 3);
+    cluster.ready("client");
+    let service = cluster.object("service", "web").expect("a Service");
+    let url = format!("http://{}/", service["spec"]["clusterIP"].as_str().unwrap());
+    reaches(&cluster, &url);
+    let script = format!(
+        "for n in 1 2 3; do while :; do busybox wget -q -O- {url} >/dev/null 2>>/tmp/log/why && echo >>/tmp/log/fine || echo >>/tmp/log/failed; done & done"
+    );
+    cluster.ok(&["exec", "client", "--", "sh", "-c", &script]);
+    let count = |file: &str| -> usize {
+        let command = format!("cat /tmp/log/{file} 2>/dev/null | wc -l");
+        cluster.ok(&["exec", "client", "--", "sh", "-c", &command]).trim().parse().expect("a number")
+    };
+    for _ in 0..5 {
+        let before = count("fine");
+        cluster.end(rustix::process::Signal::KILL);
+        cluster.start(&[]);
+        ready(&cluster, 3);
+        wait_for("more requests", 60, || (count("fine") > before + 100).then_some(()));
+    }
+    let why = cluster.ok(&["exec", "client", "--", "cat", "/tmp/log/why"]);
+    assert_eq!(count("failed"), 0, "of {} requests: {why}", count("fine"));
+}

@@ -7,6 +7,11 @@ pub fn phase(pod: &Pod) -> &str {
     pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
 }
 
+/// Whether nothing is known of it yet: it is new, or the agent is.
+pub fn is_unknown(pod: &Pod) -> bool {
+    phase(pod).is_empty()
+}
+
 /// Whether it has ended for good: nothing of it will run any more.
 pub fn is_finished(pod: &Pod) -> bool {
     matches!(phase(pod), "Succeeded" | "Failed")

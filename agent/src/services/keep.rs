@@ -10,7 +10,7 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::conntrack::{self, Asked};
-use super::endpoints::pod_addresses;
+use super::endpoints::{are_of_before, pod_addresses};
 use super::flushed::Flushed;
 use super::load::Kernel;
 use super::rules::{Facts, rules};
@@ -25,6 +25,8 @@ use crate::store::{Change, Store};
 const GATHER: Duration = Duration::from_millis(5);
 /// Between two rule sets.
 const PACE: Duration = Duration::from_millis(100);
+/// Before Pods of which nothing is known are looked at again, if no change says more.
+const AGAIN: Duration = Duration::from_secs(1);
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// Until the process ends.
@@ -38,6 +40,10 @@ pub(super) async fn keep(store: Arc<Store>, settings: &Settings, counters: &Coun
     let (mut kernel, mut asked, mut backoff) = (Kernel::default(), None, BACKOFF.0);
     let mut flushed = Flushed::watch();
     let ((), mut changes) = store.watch(|_| ());
+    // The rules that an agent before this one made stand until it is known how the Pods are that they lead to.
+    while store.read(are_of_before) {
+        let _ = timeout(AGAIN, changed(&mut changes)).await;
+    }
     loop {
         facts.bridged = bridged();
         let began = Instant::now();

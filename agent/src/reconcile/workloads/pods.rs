@@ -7,18 +7,13 @@ use k8s_openapi::api::core::v1::{ContainerState, Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-pub(super) use crate::objects::pod::{is_finished, phase};
+pub(super) use crate::objects::pod::{is_finished, is_unknown, phase};
 
 /// The annotation by which a Pod is deleted before others, or after them.
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
 /// Seconds after its start before a Pod that ended as a whole is replaced: one that fails at once would be made without end.
 pub(super) const REPLACED_AFTER: i64 = 10;
-
-/// Whether nothing is known of it yet: it is new, or the agent is.
-pub(super) fn is_unknown(pod: &Pod) -> bool {
-    phase(pod).is_empty()
-}
 
 /// Whether its deletion has begun.
 pub(super) fn is_deleted(pod: &Pod) -> bool {

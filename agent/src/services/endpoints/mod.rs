@@ -1,6 +1,6 @@
 //! A Service's Endpoints: the addresses of the Pods that it selects, as Kubernetes' endpoints controller keeps them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{
@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use k8s_openapi::jiff::Timestamp;
 
-use crate::objects::pod::is_finished;
+use crate::objects::pod::{is_finished, is_unknown};
 use crate::objects::{Key, Kind, Object, Objects, Typed, selector};
 use crate::reconcile::{Action, Decision};
 
@@ -40,6 +40,10 @@ fn keep(service: &Service, desired: &Objects) -> Option<Action> {
     let Some(found) = desired.find::<Endpoints>(service.namespace(), service.name()) else {
         return Some(Action::Create(wanted.wrap()));
     };
+    // Those of before stand until the agent, which has just started, has asked the runtime: nobody is to lose a Pod by that.
+    if selected(service, spec, desired).any(|pod| is_unknown(pod) && named_in(found, pod)) {
+        return None;
+    }
     let same = found.subsets.as_deref().unwrap_or_default() == wanted.subsets.as_deref().unwrap_or_default()
         && found.metadata.labels == wanted.metadata.labels
         && found.metadata.owner_references == wanted.metadata.owner_references;
@@ -73,10 +77,16 @@ fn wanted(service: &Service, spec: &ServiceSpec, desired: &Objects) -> Endpoints
         owner_references: Some(vec![owner]),
         ..ObjectMeta::default()
     };
-    let pods = desired
-        .list_in::<Pod>(service.namespace())
-        .filter(|pod| selector::has_all(spec.selector.as_ref(), pod.metadata.labels.as_ref()));
-    Endpoints { metadata, subsets: Some(subsets(service, spec, pods)) }
+    Endpoints { metadata, subsets: Some(subsets(service, spec, selected(service, spec, desired))) }
+}
+
+fn selected<'a>(
+    service: &'a Service,
+    spec: &'a ServiceSpec,
+    desired: &'a Objects,
+) -> impl Iterator<Item = &'a Pod> {
+    let pods = desired.list_in::<Pod>(service.namespace());
+    pods.filter(|pod| selector::has_all(spec.selector.as_ref(), pod.metadata.labels.as_ref()))
 }
 
 /// Pods that have the same ports for the Service.
@@ -226,7 +236,7 @@ pub fn dependents(changed: &Object, desired: &Objects) -> Vec<Key> {
             });
             // Where its labels have changed, those that still have it.
             let named =
-                desired.list_in::<Endpoints>(pod.namespace()).filter(|endpoints| names(endpoints, pod));
+                desired.list_in::<Endpoints>(pod.namespace()).filter(|endpoints| named_in(endpoints, pod));
             let named =
                 named.map(|endpoints| Key::new(Kind::Service, endpoints.namespace(), endpoints.name()));
             let mut keys: Vec<_> = selected.map(Typed::key).chain(named).collect();
@@ -238,7 +248,23 @@ pub fn dependents(changed: &Object, desired: &Objects) -> Vec<Key> {
     }
 }
 
-fn names(endpoints: &Endpoints, pod: &Pod) -> bool {
+/// Whether some are of before the agent's start, and not yet known to be right: see [`keep`].
+pub(super) fn are_of_before(objects: &Objects) -> bool {
+    let unknown: BTreeSet<_> =
+        objects.list::<Pod>().filter(|pod| is_unknown(pod)).map(|pod| pod.uid()).collect();
+    let is_of_one = |address: &EndpointAddress| {
+        let uid = address.target_ref.as_ref().and_then(|target| target.uid.as_deref());
+        uid.is_some_and(|uid| unknown.contains(uid))
+    };
+    !unknown.is_empty()
+        && objects.list::<Endpoints>().any(|endpoints| {
+            let subsets = endpoints.subsets.iter().flatten();
+            subsets.flat_map(|subset| subset.addresses.iter().flatten()).any(is_of_one)
+        })
+}
+
+/// Whether an address of theirs is the Pod's.
+fn named_in(endpoints: &Endpoints, pod: &Pod) -> bool {
     let subsets = endpoints.subsets.iter().flatten();
     let mut addresses = subsets.flat_map(|s| s.addresses.iter().chain(&s.not_ready_addresses).flatten());
     addresses.any(|address| {

@@ -170,3 +170,32 @@ fn a_pod_concerns_the_services_that_select_it_or_name_it() {
     );
     assert_eq!(dependents(made, &all), [web], "somebody changed the Endpoints");
 }
+
+#[test]
+fn endpoints_of_before_stand_until_their_pods_are_known() {
+    let spec = json!({"clusterIP": "10.96.0.1", "ports": ports()});
+    let unknown = |name: &str| {
+        let mut pod = pod(name, "web", true, &[]);
+        Pod::of_mut(&mut pod).unwrap().status = None;
+        pod
+    };
+    let known = pod("b", "web", true, &["10.88.0.3"]);
+    let before = [pod("a", "web", true, &["10.88.0.2"]), known.clone()];
+    let all = objects([service("web", spec.clone())].into_iter().chain(before));
+    let key = Key::new(Kind::Service, "default", "web");
+    let made = match reconcile(&key, &all, Timestamp::UNIX_EPOCH).actions.remove(0) {
+        Action::Create(made) => made,
+        other => panic!("{other:?}"),
+    };
+    let with = |pods: &[Object]| {
+        let all = [service("web", spec.clone()), made.clone()].into_iter().chain(pods.iter().cloned());
+        let all = objects(all);
+        (are_of_before(&all), reconcile(&key, &all, Timestamp::UNIX_EPOCH).actions)
+    };
+    assert_eq!(with(&[unknown("a"), unknown("b")]), (true, vec![]));
+    assert_eq!(with(&[unknown("a"), known.clone()]), (true, vec![]));
+    // One that is gone, or known not to be ready, leaves; one that is new keeps nobody.
+    assert_eq!(with(&[known.clone(), unknown("c")]).1.len(), 1);
+    assert!(!with(&[known.clone(), unknown("c")]).0);
+    assert_eq!(with(&[pod("a", "web", false, &["10.88.0.2"]), known]).1.len(), 1);
+}

@@ -11,6 +11,7 @@ use super::super::endpoints::pod_addresses;
 use super::super::frontend::{Protocol, cluster_ips};
 use super::super::rules::Network;
 use super::Answer;
+use crate::objects::pod::is_unknown;
 use crate::objects::{Objects, Typed as _};
 
 /// Seconds that an answer may be remembered, also one that there is nothing.
@@ -186,7 +187,14 @@ impl Asked<'_> {
         let pods = self.objects.list_in::<Pod>(namespace);
         let found =
             pods.flat_map(|pod| pod_addresses(pod).collect::<Vec<_>>()).find(|ip| dashed(*ip) == address);
-        found.map_or_else(|| self.unknown(), |ip| self.addresses([ip]))
+        match found {
+            Some(ip) => self.addresses([ip]),
+            // The agent has just started, and a client would remember that there is no such name.
+            None if self.objects.list_in::<Pod>(namespace).any(is_unknown) => {
+                Reply::Here(Answer::nothing(ResponseCode::ServFail))
+            }
+            None => self.unknown(),
+        }
     }
 
     fn service(&self, service: &Service, rest: &[&str]) -> Reply {
