@@ -32,6 +32,7 @@ mod containerd;
 mod fixtures;
 mod ingress;
 mod leftovers;
+mod network;
 #[allow(dead_code)]
 #[path = "../cri/node.rs"]
 mod node;
@@ -40,6 +41,7 @@ mod observability;
 mod podlife;
 mod pods;
 mod programs;
+mod service_kinds;
 mod services;
 mod spec;
 mod volumes;
