@@ -47,8 +47,15 @@ impl Cluster {
 
     /// Starts the agent, and waits until it answers.
     pub fn start(&self, args: &[&str]) {
+        self.start_by(&[], args);
+    }
+
+    /// The same by another program: `env PATH=...`.
+    pub fn start_by(&self, by: &[&str], args: &[&str]) {
         let own = ["--log-level", "debug", "--ingress-http", "0.0.0.0:80", "--ingress-https", "0.0.0.0:443"];
-        let mut agent = self.program(&[&own, args].concat()).limit(3600).spawn();
+        let program = programs::agent();
+        let command = [by, &[program.to_str().expect("UTF-8")], &own, args].concat();
+        let mut agent = self.node.command(&command).limit(3600).spawn();
         support::wait_for("the agent's answer", 20, || {
             if let Some(status) = agent.child.try_wait().expect("wait") {
                 panic!("rcrun-agent ended with {status}: {}", agent.stderr());
@@ -56,6 +63,15 @@ impl Cluster {
             self.program(&["get", "namespaces"]).wait().status.success().then_some(())
         });
         *self.agent() = Some(agent);
+    }
+
+    /// Waits for an Event in the namespace default, of all words of this line.
+    #[track_caller]
+    pub fn tells(&self, words: &[&str]) {
+        support::wait_for(&format!("an event with {words:?}"), 60, || {
+            let events = self.ok(&["get", "events"]);
+            events.lines().any(|line| words.iter().all(|word| line.contains(word))).then_some(())
+        });
     }
 
     fn agent(&self) -> MutexGuard<'_, Option<Running>> {

@@ -44,5 +44,6 @@ mod programs;
 mod service_kinds;
 mod services;
 mod spec;
+mod trouble;
 mod volumes;
 mod workloads;
