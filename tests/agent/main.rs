@@ -30,6 +30,7 @@ mod cluster;
 mod containerd;
 #[path = "../images/fixtures/mod.rs"]
 mod fixtures;
+mod images;
 mod ingress;
 mod leftovers;
 mod network;

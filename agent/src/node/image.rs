@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Pod;
 use tonic::{Code, Status};
 
 use crate::cri::api;
+use crate::reconcile::EventType;
 use crate::reconcile::pod::{Outcome, pulling};
 use crate::spec;
 
@@ -88,6 +89,13 @@ impl super::Node {
                 Ok(None) => {}
                 Err(status) => return of_status("ImageInspectError", &status),
             }
+        }
+        let missing = self.store.read(|objects| spec::missing_pull_secrets(pod, objects).join(", "));
+        if !missing.is_empty() {
+            let message = format!(
+                "Unable to retrieve some image pull secrets ({missing}); attempting to pull the image may not succeed."
+            );
+            self.notice(pod, (EventType::Warning, "FailedToRetrieveImagePullSecret", message));
         }
         self.pull_with(pod, name, &handler, secrets).await
     }

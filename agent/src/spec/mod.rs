@@ -40,7 +40,7 @@ pub use environment::environment;
 pub use expand::expand;
 pub use hostname::hosts_file;
 pub use identity::{HASH, MANAGED, annotation, hash, label};
-pub use pull_secrets::pull_secrets;
+pub use pull_secrets::{missing_pull_secrets, pull_secrets};
 pub use qos::qos_class;
 pub use sandbox::sandbox;
 pub use termination::termination_message;

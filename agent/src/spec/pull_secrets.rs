@@ -47,6 +47,13 @@ pub fn pull_secrets(pod: &Pod, image: &str, objects: &Objects) -> Vec<AuthConfig
     logins.into_iter().map(|(_, auth)| auth).collect()
 }
 
+/// Those of a Pod's imagePullSecrets that are not there.
+pub fn missing_pull_secrets<'a>(pod: &'a Pod, objects: &Objects) -> Vec<&'a str> {
+    let names = pod.spec.as_ref().and_then(|spec| spec.image_pull_secrets.as_deref()).unwrap_or_default();
+    let names = names.iter().map(|name| name.name.as_str()).filter(|name| !name.is_empty());
+    names.filter(|name| objects.find::<Secret>(pod.namespace(), name).is_none()).collect()
+}
+
 fn logins_of(secret: &Secret) -> BTreeMap<String, Login> {
     let data =
         |key: &str| secret.data.as_ref().and_then(|data| data.get(key)).map(|bytes| bytes.0.as_slice());
