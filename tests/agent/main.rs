@@ -41,6 +41,7 @@ mod objects;
 mod observability;
 mod podlife;
 mod pods;
+mod probes;
 mod programs;
 mod service_kinds;
 mod services;
