@@ -28,6 +28,7 @@ mod cli;
 #[allow(dead_code)]
 mod cluster;
 mod containerd;
+mod features;
 #[path = "../images/fixtures/mod.rs"]
 mod fixtures;
 mod images;

@@ -2,7 +2,7 @@
 
 use tonic::Status;
 
-use crate::api::admission::Features;
+use crate::api::admission::{Features, HandlerFeatures};
 use crate::cri::api;
 
 /// Asks the runtime. `node`: the node's name. Its name, and what admission may take.
@@ -10,14 +10,18 @@ pub async fn ask(node: &super::Node) -> Result<(String, Features), Status> {
     let mut runtime = node.runtime.runtime();
     let version = runtime.version(api::VersionRequest::default()).await?.into_inner();
     let status = runtime.status(api::StatusRequest { verbose: false }).await?.into_inner();
-    // Those of the handler that Pods without a RuntimeClass get.
-    let of_default = status.runtime_handlers.iter().find(|handler| handler.name.is_empty());
-    let handler = of_default.and_then(|handler| handler.features).unwrap_or_default();
+    let handlers = status.runtime_handlers.into_iter().map(|handler| {
+        let features = handler.features.unwrap_or_default();
+        let features = HandlerFeatures {
+            user_namespaces: features.user_namespaces,
+            recursive_read_only: features.recursive_read_only_mounts,
+        };
+        (handler.name, features)
+    });
     let features = Features {
         node: node.settings.node.name.clone(),
-        user_namespaces: handler.user_namespaces,
         image_volumes: has_image_volumes(&version.runtime_name, &version.runtime_version),
-        recursive_read_only: handler.recursive_read_only_mounts,
+        handlers: handlers.collect(),
     };
     Ok((version.runtime_name, features))
 }

@@ -172,10 +172,14 @@ impl Node {
             termination: termination_file(&self.state, &job.uid, name, attempt),
             logs: log_directory(&self.settings.logs, &job.namespace, &job.name, &job.uid).join(name),
             volumes: volumes::directory(&self.state, &job.uid),
+            recursive: self
+                .ranges
+                .features()
+                .is_some_and(|features| features.of(&handler).recursive_read_only),
         };
-        let (pod_, container_) = (pod.clone(), container.clone());
+        let container_ = container.clone();
         let (mut mounts, hosts_file, termination) = blocking(move || {
-            let mounts = files.make(&pod_, &container_, &plan, &env)?;
+            let mounts = files.make(&container_, &plan, &env)?;
             Ok((mounts, files.hosts.is_some().then_some(files.hosts_at), files.termination))
         })
         .await
@@ -341,12 +345,13 @@ struct Files {
     termination: PathBuf,
     logs: PathBuf,
     volumes: PathBuf,
+    /// Whether mounts may be read-only with all below them.
+    recursive: bool,
 }
 
 impl Files {
     fn make(
         &self,
-        pod: &Pod,
         container: &Container,
         plan: &volumes::Plan,
         env: &std::collections::BTreeMap<String, String>,
@@ -363,7 +368,8 @@ impl Files {
         {
             made(&self.hosts_at, std::fs::write(&self.hosts_at, text))?;
         }
-        volumes::mounts(pod, container, plan, &self.volumes, env).map_err(|error| error.to_string())
+        volumes::mounts(container, plan, &self.volumes, env, self.recursive)
+            .map_err(|error| error.to_string())
     }
 }
 

@@ -16,6 +16,7 @@ pub(super) fn mounts(
     plan: &Plan,
     directory: &Path,
     environment: &BTreeMap<String, String>,
+    recursive: bool,
 ) -> Result<Vec<VolumeMount>, VolumeError> {
     let mounts = container.volume_mounts.iter().flatten().enumerate();
     mounts
@@ -24,6 +25,10 @@ pub(super) fn mounts(
                 Some(volume) => of_mount(mount, volume, directory, environment, &container.name, index),
                 None => Err("the Pod has no such volume".into()),
             };
+            let made = made.and_then(|made| {
+                let recursive_readonly = is_recursive(mount, made.readonly, recursive)?;
+                Ok(VolumeMount { recursive_readonly, ..made })
+            });
             made.map_err(|message| VolumeError { volume: mount.name.clone(), message })
         })
         .collect()
@@ -44,11 +49,6 @@ fn of_mount(
     };
     let parts = sub_path::parts(&sub_path)?;
     let readonly = volume.read_only || mount.read_only == Some(true);
-    let recursive_readonly = match mount.recursive_read_only.as_deref() {
-        None | Some("Disabled") => false,
-        Some("IfPossible") => readonly,
-        Some(_) => true,
-    };
     let mut made = VolumeMount {
         host_path: PathBuf::new(),
         container_path: match mount.mount_path.starts_with('/') {
@@ -56,7 +56,7 @@ fn of_mount(
             false => format!("/{}", mount.mount_path),
         },
         readonly,
-        recursive_readonly,
+        recursive_readonly: false,
         propagation: mount.mount_propagation.clone(),
         image: None,
         image_sub_path: String::new(),
@@ -80,6 +80,20 @@ fn of_mount(
         }
     }
     Ok(made)
+}
+
+/// Whether what is mounted below is to be read-only as well.
+fn is_recursive(mount: &PodMount, readonly: bool, possible: bool) -> Result<bool, String> {
+    match mount.recursive_read_only.as_deref() {
+        None | Some("Disabled") => Ok(false),
+        Some("IfPossible") => Ok(readonly && possible),
+        // At apply it was possible, or not known.
+        Some(_) if !possible => {
+            Err("recursiveReadOnly: the runtime does not report recursive read-only mounts; use IfPossible"
+                .into())
+        }
+        Some(_) => Ok(true),
+    }
 }
 
 /// A part of a volume of files, as they are now: such a mount does not change any more.
@@ -117,6 +131,25 @@ fn expand(text: &str, environment: &BTreeMap<String, String>) -> Result<String, 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn read_only_is_recursive_where_the_runtime_says_that_it_can_be() {
+        let mount = |kind: &str| PodMount { recursive_read_only: Some(kind.into()), ..PodMount::default() };
+        for (kind, readonly, possible, wanted) in [
+            ("Disabled", true, true, Ok(false)),
+            ("IfPossible", true, true, Ok(true)),
+            ("IfPossible", true, false, Ok(false)),
+            ("IfPossible", false, true, Ok(false)),
+            ("Enabled", true, true, Ok(true)),
+        ] {
+            assert_eq!(
+                is_recursive(&mount(kind), readonly, possible),
+                wanted,
+                "{kind} {readonly} {possible}"
+            );
+        }
+        assert!(is_recursive(&mount("Enabled"), true, false).is_err());
+    }
 
     #[test]
     fn variables_are_expanded_as_in_kubernetes() {

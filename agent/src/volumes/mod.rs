@@ -58,16 +58,15 @@ pub fn tear_down(directory: &Path) -> Result<(), VolumeError> {
 }
 
 /// The mounts of a container, subPaths resolved without leaving their volume; made anew with each start of it. `environment` is the
-/// container's, for subPathExpr. Blocks.
+/// container's, for subPathExpr; `recursive`: whether the runtime makes all below a mount read-only. Blocks.
 pub fn mounts(
-    pod: &Pod,
     container: &Container,
     plan: &Plan,
     directory: &Path,
     environment: &BTreeMap<String, String>,
+    recursive: bool,
 ) -> Result<Vec<VolumeMount>, VolumeError> {
-    let _ = pod;
-    container::mounts(container, plan, directory, environment)
+    container::mounts(container, plan, directory, environment, recursive)
 }
 
 /// A volume that holds more than its sizeLimit allows, for which the Pod is evicted. Blocks; walks through the volumes of

@@ -3,12 +3,13 @@
 //! Before the runtime has answered the name is not known: what says a node's name is taken then.
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PodSpec};
+use k8s_openapi::api::node::v1::RuntimeClass;
 
 use super::{Features, Ranges, Refusal};
-use crate::objects::{Object, Typed, validate};
+use crate::objects::{Object, Objects, Typed, validate};
 
 /// Puts a Pod on this node, and refuses what its runtime cannot do, in Pods and in templates of them.
-pub(super) fn complete(ranges: &Ranges, object: &mut Object) -> Result<(), Refusal> {
+pub(super) fn complete(objects: &Objects, ranges: &Ranges, object: &mut Object) -> Result<(), Refusal> {
     let features = ranges.features();
     if let Object::PersistentVolume(volume) = &*object {
         return is_here(volume, features.as_ref());
@@ -18,7 +19,7 @@ pub(super) fn complete(ranges: &Ranges, object: &mut Object) -> Result<(), Refus
         Refusal::new(422, format!("{}: {path}.{field}: {why}", object.key()))
     };
     let node = features.as_ref().map(|features| features.node.clone()).filter(|node| !node.is_empty());
-    can(spec, features.as_ref()).map_err(refused)?;
+    can(spec, objects, features.as_ref()).map_err(refused)?;
     if let (Some(wanted), Some(node)) = (&spec.node_name, &node)
         && wanted != node
     {
@@ -57,29 +58,46 @@ fn is_here(volume: &PersistentVolume, features: Option<&Features>) -> Result<(),
     Ok(())
 }
 
-fn can(spec: &PodSpec, features: Option<&Features>) -> Result<(), (String, String)> {
-    let has = |feature: fn(&Features) -> bool| features.is_some_and(feature);
-    let why = |what: &str| match features {
-        Some(_) => format!("the runtime does not report {what}"),
-        None => format!("whether the runtime has {what} is not known yet: try again when it answers"),
+fn can(spec: &PodSpec, objects: &Objects, features: Option<&Features>) -> Result<(), (String, String)> {
+    // A class that is not there may be anything: its Pods do not start before it is.
+    let class = spec.runtime_class_name.as_deref().filter(|name| !name.is_empty());
+    let handler = match class.map(|name| objects.find::<RuntimeClass>("", name)) {
+        None => "",
+        Some(Some(class)) => class.handler.as_str(),
+        Some(None) => return images(spec, features),
     };
-    if spec.host_users == Some(false) && !has(|features| features.user_namespaces) {
-        return Err(("hostUsers".into(), why("user namespaces")));
-    }
-    for (at, volume) in spec.volumes.iter().flatten().enumerate() {
-        if volume.image.is_some() && !has(|features| features.image_volumes) {
-            return Err((format!("volumes[{at}].image"), why("image volumes")));
-        }
+    let of_handler = features.map(|features| features.of(handler)).unwrap_or_default();
+    if spec.host_users == Some(false) && !of_handler.user_namespaces {
+        return Err(("hostUsers".into(), why(features, handler, "user namespaces")));
     }
     for (name, at, container) in validate::containers(spec) {
         for (mount, volume) in container.volume_mounts.iter().flatten().enumerate() {
-            if volume.recursive_read_only.as_deref() == Some("Enabled")
-                && !has(|features| features.recursive_read_only)
-            {
+            if volume.recursive_read_only.as_deref() == Some("Enabled") && !of_handler.recursive_read_only {
                 let field = format!("{name}[{at}].volumeMounts[{mount}].recursiveReadOnly");
-                return Err((field, why("recursive read-only mounts")));
+                return Err((field, why(features, handler, "recursive read-only mounts")));
             }
         }
     }
-    Ok(())
+    images(spec, features)
+}
+
+fn images(spec: &PodSpec, features: Option<&Features>) -> Result<(), (String, String)> {
+    if features.is_some_and(|features| features.image_volumes) {
+        return Ok(());
+    }
+    let mut volumes = spec.volumes.iter().flatten();
+    match volumes.position(|volume| volume.image.is_some()) {
+        Some(at) => Err((format!("volumes[{at}].image"), why(features, "", "image volumes"))),
+        None => Ok(()),
+    }
+}
+
+fn why(features: Option<&Features>, handler: &str, what: &str) -> String {
+    match (features, handler) {
+        (None, _) => {
+            format!("whether the runtime has {what} is not known yet: try again when it answers")
+        }
+        (Some(_), "") => format!("the runtime does not report {what}"),
+        (Some(_), handler) => format!("the runtime's handler {handler} does not report {what}"),
+    }
 }

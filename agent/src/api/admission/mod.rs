@@ -14,6 +14,7 @@ mod ports;
 mod put;
 mod quota;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -33,12 +34,26 @@ use addresses::Network;
 pub struct Features {
     /// The node's name; "" before it is known.
     pub node: String,
-    /// Pods with `hostUsers: false`.
-    pub user_namespaces: bool,
     /// Volumes that are images.
     pub image_volumes: bool,
+    /// What its handlers can, by their names; "" is that of Pods without a RuntimeClass.
+    pub handlers: BTreeMap<String, HandlerFeatures>,
+}
+
+/// What a handler of the runtime can.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HandlerFeatures {
+    /// Pods with `hostUsers: false`.
+    pub user_namespaces: bool,
     /// Mounts with `recursiveReadOnly`.
     pub recursive_read_only: bool,
+}
+
+impl Features {
+    /// What a handler can: nothing, if the runtime does not report one of this name.
+    pub fn of(&self, handler: &str) -> HandlerFeatures {
+        self.handlers.get(handler).copied().unwrap_or_default()
+    }
 }
 
 /// What objects are admitted by that is the machine's: where a Service's addresses and ports are taken from, and what the runtime can. Copies

@@ -127,7 +127,7 @@ fn complete(objects: &Objects, ranges: &Ranges, wanted: &mut Object) -> Result<(
     // What is limited requests as much by default, before the namespace has a say.
     defaults::complete(wanted);
     limits::complete(objects, wanted);
-    host::complete(ranges, wanted)?;
+    host::complete(objects, ranges, wanted)?;
     limits::check(objects, wanted)
 }
 

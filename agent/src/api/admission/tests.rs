@@ -241,7 +241,21 @@ fn what_the_runtime_cannot_is_refused() {
     world.ranges.set_features(Features { node: "node".into(), ..Features::default() });
     let message = world.refused(manifest.clone());
     assert_eq!(message, "pod default/p: spec.hostUsers: the runtime does not report user namespaces");
-    world.ranges.set_features(Features { node: "node".into(), user_namespaces: true, ..Features::default() });
+    let can = HandlerFeatures { user_namespaces: true, recursive_read_only: true };
+    let handlers = [(String::new(), can), ("old".to_owned(), HandlerFeatures::default())];
+    let features = Features { node: "node".into(), handlers: handlers.into(), ..Features::default() };
+    world.ranges.set_features(features);
+    // Of a RuntimeClass, it is the handler's word that counts.
+    let class = json!({"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "c"}, "handler": "old"});
+    world.apply(class).unwrap();
+    let mut classy = manifest.clone();
+    classy["metadata"]["name"] = "classy".into();
+    classy["spec"]["runtimeClassName"] = "c".into();
+    let message = world.refused(classy);
+    assert!(
+        message.contains("spec.hostUsers: the runtime's handler old does not report user names"),
+        "{message}"
+    );
     let (object, _) = world.apply(manifest.clone()).unwrap();
     assert_eq!(object.to_value()["spec"]["nodeName"], "node");
     assert_eq!(world.apply(manifest).unwrap().1, Applied::Unchanged);

@@ -82,7 +82,7 @@ impl Machine {
     fn mounts(&self, pod: &Pod) -> Result<Vec<VolumeMount>, VolumeError> {
         let container: &Container = &pod.spec.as_ref().expect("a spec").containers[0];
         let environment: BTreeMap<String, String> = [("NAME".to_owned(), "part".to_owned())].into();
-        super::mounts(pod, container, &self.plan(pod)?, &self.directory(pod), &environment)
+        super::mounts(container, &self.plan(pod)?, &self.directory(pod), &environment, true)
     }
 
     fn tear_down(&self, pod: &Pod) {
