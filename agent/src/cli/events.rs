@@ -4,7 +4,6 @@ use serde_json::Value;
 
 use super::client::Result;
 use super::columns;
-use super::columns::last_seen;
 use super::target;
 use super::value::Look as _;
 use super::watch::{Event, Query, Watch};
@@ -89,7 +88,7 @@ impl Events {
         headings: bool,
         widths: &mut Vec<usize>,
     ) -> Result<()> {
-        events.sort_by(|one, other| last_seen(one).cmp(last_seen(other)));
+        columns::in_order(&mut events);
         let mut table = columns::table(Kind::Event, &events, false, (session.now)());
         if self.all_namespaces {
             table.prepend(

@@ -96,7 +96,11 @@ impl Get {
 
     async fn fetch(&self, session: &Session<'_>, target: &Target) -> Result<Vec<Value>> {
         let Some(key) = target.key(self.scope.name()) else {
-            return self.query(target).list(&session.client).await;
+            let mut objects = self.query(target).list(&session.client).await?;
+            if target.kind == Kind::Event {
+                columns::in_order(&mut objects);
+            }
+            return Ok(objects);
         };
         if self.all_namespaces && target.kind.namespaced() {
             return Err(Error::usage("a resource cannot be retrieved by name across all namespaces"));
@@ -209,6 +213,9 @@ impl Get {
                     current = true;
                     if self.watch_only {
                         continue;
+                    }
+                    if target.kind == Kind::Event {
+                        columns::in_order(&mut first);
                     }
                     std::mem::take(&mut first)
                 }

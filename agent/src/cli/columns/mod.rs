@@ -6,7 +6,7 @@ mod network;
 mod volumes;
 mod workloads;
 
-pub use core::{count, last_seen};
+pub use core::{count, in_order, last_seen};
 pub use network::addresses as endpoint_addresses;
 pub use volumes::modes;
 

@@ -73,3 +73,18 @@ fn selectors_in_words() {
     assert_eq!(selector(&of), "a=b,c in (d,e),!f");
     assert_eq!(selector(&json!({})), "<none>");
 }
+
+#[test]
+fn events_of_one_second_are_in_the_order_in_which_they_were_told() {
+    let event = |name: &str, time: &str, revision: &str| json!({"metadata": {"name": name, "resourceVersion": revision}, "lastTimestamp": time});
+    let mut events = [
+        event("pulled", "2026-03-01T10:00:05Z", "101"),
+        event("created", "2026-03-01T10:00:05Z", "1000"),
+        event("scheduled", "2026-03-01T10:00:05Z", "99"),
+        event("late", "2026-03-01T10:00:06Z", "7"),
+        event("unknown", "", "5000"),
+    ];
+    in_order(&mut events);
+    let names: Vec<_> = events.iter().map(|event| event.text("/metadata/name")).collect();
+    assert_eq!(names, ["unknown", "scheduled", "pulled", "created", "late"]);
+}

@@ -10,7 +10,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
 use super::client::{Error, Result};
-use super::columns::{count, last_seen};
+use super::columns::{count, in_order, last_seen};
 use super::events::about;
 use super::target;
 use super::value::{Look as _, or};
@@ -89,7 +89,7 @@ async fn events(session: &Session<'_>, kind: Kind, object: &Value) -> Result<Vec
     let fields = about(&key, object.text("/metadata/uid"));
     let query = Query { kind: Kind::Event, namespace, labels: String::new(), fields };
     let mut events = query.list(&session.client).await?;
-    events.sort_by(|one, other| last_seen(one).cmp(last_seen(other)));
+    in_order(&mut events);
     Ok(events)
 }
 
