@@ -98,6 +98,15 @@ fn manifests_come_and_go_with_their_files() {
         "{}",
         outcome.stderr
     );
+    // It comes back, as what is there says; and who deletes it is told.
+    let before = cluster.ready("web");
+    let deleted = cluster.verb(&["delete", "pod", "web"]).success();
+    assert_eq!(deleted.stdout, "pod \"web\" deleted from default namespace\n");
+    let warning = "Warning: pod \"web\" comes from web.yaml in the manifests' directory, and is made again from it: remove the file, or take it out there\n";
+    assert_eq!(deleted.stderr, warning);
+    cluster.wait("pod", "web", "made again", |pod| {
+        pod["metadata"]["uid"] != before["metadata"]["uid"] && crate::cluster::is_ready(pod)
+    });
     fs::write(directory.join("bad.yaml"), "kind: [\n").expect("write");
     crate::support::wait_for("the event of the broken file", 60, || {
         cluster.ok(&["get", "events"]).contains("bad.yaml: line 1").then_some(())

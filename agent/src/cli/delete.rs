@@ -9,6 +9,7 @@ use super::target::{self, prefix};
 use super::value::Look as _;
 use super::watch::{Event, Query, Watch};
 use super::{Scope, Session};
+use crate::api::admission::ORIGIN;
 use crate::objects::{Key, Kind, yaml};
 
 /// `delete`.
@@ -90,6 +91,14 @@ impl Delete {
             match session.client.json(Method::DELETE, &path, "").await {
                 Ok(object) => {
                     self.print(session, &key, grace == "0")?;
+                    if let Some(file) =
+                        object.pointer("/metadata/annotations").and_then(|all| all.get(ORIGIN)?.as_str())
+                    {
+                        eprintln!(
+                            "Warning: {} comes from {file} in the manifests' directory, and is made again from it: remove the file, or take it out there",
+                            named(&key)
+                        );
+                    }
                     going.push((key, object.text("/metadata/uid").to_owned()));
                 }
                 Err(error) if error.is_not_found() && (self.ignore_not_found || self.all) => {}
@@ -201,18 +210,21 @@ impl Delete {
     }
 
     fn print(&self, session: &mut Session<'_>, key: &Key, at_once: bool) -> Result<()> {
-        let kind = prefix(key.kind);
         if self.output.as_deref() == Some("name") {
-            writeln!(session.out, "{kind}/{}", key.name)?;
+            writeln!(session.out, "{}/{}", prefix(key.kind), key.name)?;
             return Ok(());
         }
         let word = if at_once { "force deleted" } else { "deleted" };
         match key.namespace.as_str() {
-            "" => writeln!(session.out, "{kind} \"{}\" {word}", key.name)?,
-            namespace => writeln!(session.out, "{kind} \"{}\" {word} from {namespace} namespace", key.name)?,
+            "" => writeln!(session.out, "{} {word}", named(key))?,
+            namespace => writeln!(session.out, "{} {word} from {namespace} namespace", named(key))?,
         }
         Ok(())
     }
+}
+
+fn named(key: &Key) -> String {
+    format!("{} \"{}\"", prefix(key.kind), key.name)
 }
 
 /// Waits until an object is gone, or another one has its name.
