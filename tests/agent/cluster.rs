@@ -65,6 +65,14 @@ impl Cluster {
         *self.agent() = Some(agent);
     }
 
+    /// Waits until the agent knows what the runtime can, by a Pod that is refused anyway.
+    pub fn knows_its_runtime(&self) {
+        let pod = "{apiVersion: v1, kind: Pod, metadata: {name: wrong}, spec: {hostUsers: false, containers: [{name: '!', image: i}]}}";
+        support::wait_for("what the runtime can", 20, || {
+            (!self.try_apply(pod).exits_with(1).stderr.contains("is not known yet")).then_some(())
+        });
+    }
+
     /// Waits for an Event in the namespace default, of all words of this line.
     #[track_caller]
     pub fn tells(&self, words: &[&str]) {

@@ -1,7 +1,7 @@
 //! What depends on the runtime: an error at apply where it does not report it, and done where it does.
 
 use crate::cluster::Cluster;
-use crate::support::{require, wait_for};
+use crate::support::require;
 
 fn pod(name: &str, container: &str, spec: &str) -> String {
     format!(
@@ -12,6 +12,7 @@ fn pod(name: &str, container: &str, spec: &str) -> String {
 
 /// Whether a mount below a read-only volume can be written to, as the three kinds of recursiveReadOnly have it.
 fn recursive(cluster: &Cluster) {
+    cluster.knows_its_runtime();
     let below = "mkdir -p /dev/shm/top/below && mount -t tmpfs tmpfs /dev/shm/top/below";
     cluster.node.run(&["sh", "-c", below]).success();
     let mount = |kind: &str| {
@@ -45,6 +46,7 @@ fn read_only_is_recursive_on_containerd_where_it_can_be() {
 #[test]
 fn what_the_runtime_does_not_report_is_an_error_that_names_the_field() {
     let cluster = cluster!();
+    cluster.knows_its_runtime();
     let image = "volumes: [{name: v, image: {reference: 'busybox:1'}}],";
     for (container, spec, path) in [
         ("", "hostUsers: false,", "spec.hostUsers: the runtime does not report user namespaces"),
@@ -81,9 +83,7 @@ fn features_are_those_of_the_handler_of_the_runtime_class() {
     });
     cluster.node.restart();
     cluster.start(&[]);
-    wait_for("the runtime's features", 20, || {
-        cluster.log().contains("PodSandbox").then_some(()).or(Some(()))
-    });
+    cluster.knows_its_runtime();
     cluster.apply("apiVersion: node.k8s.io/v1\nkind: RuntimeClass\nmetadata: {name: old}\nhandler: old\n");
     let mount = "volumeMounts: [{name: v, mountPath: /v, readOnly: true, recursiveReadOnly: Enabled}]";
     let volume = "volumes: [{name: v, emptyDir: {}}],";
@@ -98,6 +98,7 @@ fn features_are_those_of_the_handler_of_the_runtime_class() {
 #[test]
 fn user_namespaces_and_image_volumes_work_on_containerd() {
     let cluster = require!(Cluster::on_containerd());
+    cluster.knows_its_runtime();
     let image = "volumes: [{name: v, image: {reference: 'docker.io/library/busybox:1', pullPolicy: Never}}],";
     cluster.apply(&pod("image", "volumeMounts: [{name: v, mountPath: /v}]", image));
     cluster.ready("image");

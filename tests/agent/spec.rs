@@ -183,6 +183,7 @@ fn user_namespaces_where_the_runtime_has_them() {
             "hostUsers: false, volumes: [{name: d, emptyDir: {}}],",
         )
     });
+    cluster.knows_its_runtime();
     let applied = cluster.try_apply(&both.concat());
     if !applied.status.success() {
         assert!(applied.stderr.contains("spec.hostUsers"), "{}", applied.stderr);

@@ -37,6 +37,7 @@ const AGAIN: Duration = Duration::from_secs(30);
 pub async fn follow(store: Arc<Store>, ranges: Ranges, directory: &Path) -> anyhow::Result<()> {
     let mut changes = store.watch(|_| ()).1;
     let mut watch = Watch::new(directory).with_context(|| format!("cannot watch {}", directory.display()))?;
+    let mut features = ranges.watch_features();
     let mut follower = Follower {
         files: Files::new(directory),
         sync: Sync::new(store, ranges),
@@ -56,6 +57,8 @@ pub async fn follow(store: Arc<Store>, ranges: Ranges, directory: &Path) -> anyh
                 }
             }
             () = relevant(&mut changes) => follower.objects_changed = true,
+            // Some manifests cannot be judged before the runtime has said what it can.
+            Ok(()) = features.changed() => follower.objects_changed = true,
             () = until(deadline) => follower.objects_changed = true,
         }
     }

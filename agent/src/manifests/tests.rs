@@ -182,3 +182,16 @@ async fn what_went_while_nobody_looked_goes() {
     followed.until_map("one", None).await;
     followed.until_map("two", Some("x")).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_needs_more_of_the_runtime_waits_until_that_is_known() {
+    use crate::api::admission::{Features, HandlerFeatures};
+    let followed = Followed::new(directory);
+    let pod = "{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {hostUsers: false, containers: [{name: c, image: i}]}}";
+    followed.write("pod.yaml", pod);
+    followed.until_told("whether the runtime has user namespaces is not known yet").await;
+    let key = Key::new(Kind::Pod, "default", "p");
+    let handlers = [(String::new(), HandlerFeatures { user_namespaces: true, ..HandlerFeatures::default() })];
+    followed.ranges.set_features(Features { handlers: handlers.into(), ..Features::default() });
+    followed.until("the Pod is there", |objects| objects.get(&key).is_some()).await;
+}

@@ -15,8 +15,9 @@ pub(super) fn complete(objects: &Objects, ranges: &Ranges, object: &mut Object) 
         return is_here(volume, features.as_ref());
     }
     let Some((path, spec)) = validate::pod_spec(object) else { return Ok(()) };
+    let status = if features.is_some() { 422 } else { 503 };
     let refused = |(field, why): (String, String)| {
-        Refusal::new(422, format!("{}: {path}.{field}: {why}", object.key()))
+        Refusal::new(status, format!("{}: {path}.{field}: {why}", object.key()))
     };
     let node = features.as_ref().map(|features| features.node.clone()).filter(|node| !node.is_empty());
     can(spec, objects, features.as_ref()).map_err(refused)?;

@@ -17,9 +17,10 @@ mod quota;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
+use tokio::sync::watch;
 
 pub use apply::apply;
 pub use change::{create, patch, replace};
@@ -67,7 +68,7 @@ pub struct Ranges {
     /// NodePorts.
     pub node_ports: RangeInclusive<u16>,
     network: Network,
-    features: Arc<RwLock<Option<Features>>>,
+    features: watch::Sender<Option<Features>>,
     gate: Arc<Mutex<()>>,
 }
 
@@ -82,25 +83,29 @@ impl Ranges {
         };
         let ports = ports()
             .with_context(|| format!("--node-ports {node_ports}: two ports as 30000-32767 are wanted"))?;
-        let features = Arc::default();
         Ok(Self {
             services: services.into(),
             dns,
             node_ports: ports,
             network,
-            features,
+            features: watch::Sender::default(),
             gate: Arc::default(),
         })
     }
 
     /// Says what the runtime can, as soon as it is known. Until then Pods that need one of these are refused.
     pub fn set_features(&self, features: Features) {
-        *self.features.write().unwrap_or_else(PoisonError::into_inner) = Some(features);
+        self.features.send_if_modified(|known| known.replace(features.clone()) != Some(features));
     }
 
     /// What the runtime can, if it is known.
     pub fn features(&self) -> Option<Features> {
-        self.features.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.features.borrow().clone()
+    }
+
+    /// Tells when that changes: after it, what was refused may be taken.
+    pub fn watch_features(&self) -> watch::Receiver<Option<Features>> {
+        self.features.subscribe()
     }
 
     /// Held while an object is admitted.
@@ -136,7 +141,7 @@ pub enum Applied {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
-    /// As an HTTP status: 400, 403 (quota), 404 (namespace), 409, 422 (invalid).
+    /// As an HTTP status: 400, 403 (quota), 404 (namespace), 409, 422 (invalid), 503 (what the runtime can is not known yet).
     pub status: u16,
     /// One line.
     pub message: String,
