@@ -98,6 +98,14 @@ fn cluster_ip(objects: &Objects, ranges: &Ranges, key: &Key, spec: &mut ServiceS
     let invalid = |why: String| Refusal::new(422, format!("{key}: spec.clusterIP: {why}"));
     let first = spec.cluster_ips.as_ref().and_then(|addresses| addresses.first().cloned());
     let asked = spec.cluster_ip.clone().filter(|address| !address.is_empty()).or(first);
+    let family = if ranges.network.base.is_ipv4() { "IPv4" } else { "IPv6" };
+    // A headless Service has names alone, of any family that its Pods have.
+    let mut other = spec.ip_families.iter().flatten().filter(|asked| *asked != family);
+    if let Some(other) = other.next().filter(|_| asked.as_deref() != Some("None")) {
+        let why =
+            format!("{key}: spec.ipFamilies: {other}: Services have {family} here, of {}", ranges.services);
+        return Err(Refusal::new(422, why));
+    }
     let address = match asked.as_deref() {
         Some("None") => "None".to_owned(),
         Some(text) => {
@@ -121,7 +129,6 @@ fn cluster_ip(objects: &Objects, ranges: &Ranges, key: &Key, spec: &mut ServiceS
             found.ok_or_else(|| invalid(format!("no address of {} is free", ranges.services)))?.to_string()
         }
     };
-    let family = if ranges.network.base.is_ipv4() { "IPv4" } else { "IPv6" };
     spec.cluster_ip = Some(address.clone());
     spec.cluster_ips = Some(vec![address]);
     spec.ip_families.get_or_insert_with(|| vec![family.into()]);

@@ -75,6 +75,10 @@ pub struct Ranges {
 impl Ranges {
     /// Of the command line: `10.96.0.0/16`, `30000-32767`.
     pub fn new(services: &str, node_ports: &str, dns: Option<IpAddr>) -> anyhow::Result<Self> {
+        anyhow::ensure!(
+            !services.contains(','),
+            "--service-range {services}: one range is wanted, of IPv4 or IPv6: Services have one address"
+        );
         let network = Network::parse(services).with_context(|| format!("--service-range {services}"))?;
         let ports = || {
             let (first, last) = node_ports.split_once('-')?;

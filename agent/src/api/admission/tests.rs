@@ -141,6 +141,13 @@ fn services_get_addresses_and_ports_of_their_own() {
         spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         spec
     };
+    let other = world.refused(service("other", spec(json!({"ipFamilies": ["IPv6"]}))));
+    assert_eq!(
+        other,
+        "service default/other: spec.ipFamilies: IPv6: Services have IPv4 here, of 10.96.0.0/28"
+    );
+    let names = json!({"clusterIP": "None", "ipFamilies": ["IPv4", "IPv6"]});
+    world.apply(service("names", spec(names))).unwrap();
     let mut seen = std::collections::BTreeSet::new();
     for n in 0..13 {
         let (object, _) = world.apply(service(&format!("s{n}"), spec(json!({})))).unwrap();
@@ -341,6 +348,7 @@ fn ranges_that_are_none_are_errors() {
         ("10.96.0.0/30", "1-2"),
         ("10.96.0.0/99", "1-2"),
         ("x/16", "1-2"),
+        ("10.96.0.0/16,fd00:96::/112", "1-2"),
         ("10.96.0.0/16", "2-1"),
         ("10.96.0.0/16", "0-1"),
         ("10.96.0.0/16", "1-99999"),
