@@ -42,6 +42,8 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let runtime = Runtime::at(&settings.cri)?;
     let counters = Arc::new(Counters::default());
     let cluster_dns = optional("cluster-dns", &settings.cluster_dns)?;
+    // Before anything is done, for another agent may be there.
+    let listener = api::bind(&settings.socket)?;
     let ranges = Ranges::new(&settings.service_range, &settings.node_ports, cluster_dns)?;
     let facts = NodeFacts::of_host(settings.node_name.clone(), settings.node_address.clone())?;
     let addresses = facts.addresses.clone();
@@ -76,8 +78,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     // Each on a task of its own, so that none waits for another. The first that ends, ends the agent.
     let mut parts = JoinSet::new();
     parts.spawn(node::run(node));
-    let socket = settings.socket.clone();
-    parts.spawn(async move { api::serve(api, &socket).await });
+    parts.spawn(api::serve(api, listener));
     parts.spawn(services::run(store.clone(), of_services, counters.clone()));
     if let Some(directory) = settings.manifests.clone() {
         let (store, ranges) = (store.clone(), ranges.clone());

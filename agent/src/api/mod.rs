@@ -5,8 +5,9 @@
 pub mod admission;
 pub mod server;
 
-use std::path::Path;
 use std::sync::Arc;
+
+use tokio::net::UnixListener;
 
 use crate::cri::Runtime;
 use crate::store::Store;
@@ -21,7 +22,9 @@ pub struct Api {
     pub ranges: admission::Ranges,
 }
 
-/// Serves until the process ends. The socket is made with mode 0600; one that nobody listens on is replaced.
-pub async fn serve(api: Arc<Api>, socket: &Path) -> anyhow::Result<()> {
-    server::serve(api, socket).await
+pub use server::bind;
+
+/// Serves until the process ends, on a socket that is [bound](bind).
+pub async fn serve(api: Arc<Api>, listener: UnixListener) -> anyhow::Result<()> {
+    server::serve(api, listener).await
 }

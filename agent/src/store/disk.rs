@@ -20,22 +20,32 @@ pub struct DiskError {
     source: io::Error,
 }
 
+/// Longer names than these would make longer files' names than there may be, with an ending.
+const LONGEST_WITH_ENDING: usize = 250;
+/// Ends the file's name of a longer one. No object's name has it.
+const LONG: char = '~';
+/// Where the next text of an object is written; there is one writer.
+const NEXT: &str = ".next";
+
 pub(super) struct Disk {
     directory: PathBuf,
+    /// Locked as long as this agent lives.
+    _owned: File,
 }
 
 impl Disk {
     /// With all objects that are there, and the newest revision of them.
     pub(super) fn open(directory: &Path) -> Result<(Self, Objects, u64), DiskError> {
-        let disk = Self { directory: directory.join("objects") };
-        disk.make_directory(&disk.directory)?;
+        make_directory(directory)?;
+        let disk = Self { directory: directory.join("objects"), _owned: own(directory)? };
+        make_directory(&disk.directory)?;
         let mut objects = Objects::default();
         for kind in Kind::ALL.iter().copied() {
             for namespace in names(&disk.directory.join(kind.plural()))? {
                 let place = disk.directory.join(kind.plural()).join(&namespace);
                 for name in names(&place)? {
                     let path = place.join(&name);
-                    if !name.ends_with(".json") {
+                    if !name.ends_with(".json") && !name.ends_with(LONG) {
                         // A write that a crash cut off.
                         failed("remove", &path, fs::remove_file(&path))?;
                         continue;
@@ -58,14 +68,13 @@ impl Disk {
         Ok((disk, objects, newest))
     }
 
-    fn make_directory(&self, path: &Path) -> Result<(), DiskError> {
-        failed("make", path, DirBuilder::new().recursive(true).mode(0o700).create(path))
-    }
-
     fn path(&self, key: &Key) -> PathBuf {
         // No namespace is called so.
         let namespace = if key.namespace.is_empty() { "_" } else { &key.namespace };
-        self.directory.join(key.kind.plural()).join(namespace).join(format!("{}.json", key.name))
+        let name = &key.name;
+        let file =
+            if name.len() > LONGEST_WITH_ENDING { format!("{name}{LONG}") } else { format!("{name}.json") };
+        self.directory.join(key.kind.plural()).join(namespace).join(file)
     }
 
     pub(super) fn write(&self, object: &Object, durability: Durability) -> Result<(), DiskError> {
@@ -74,8 +83,8 @@ impl Disk {
         }
         let path = self.path(&object.key());
         let directory = path.parent().unwrap_or(&self.directory);
-        self.make_directory(directory)?;
-        let temporary = path.with_extension("new");
+        make_directory(directory)?;
+        let temporary = directory.join(NEXT);
         let bytes = object.to_value().to_string();
         let written = (|| {
             let mut file =
@@ -107,6 +116,24 @@ impl Disk {
 
 fn parse(kind: Kind, bytes: &[u8]) -> Result<Object, serde_json::Error> {
     Object::from_value(kind, serde_json::from_slice(bytes)?)
+}
+
+fn make_directory(path: &Path) -> Result<(), DiskError> {
+    failed("make", path, DirBuilder::new().recursive(true).mode(0o700).create(path))
+}
+
+/// Two agents with the same objects would undo each other's work.
+fn own(directory: &Path) -> Result<File, DiskError> {
+    let opened = failed("open", directory, File::open(directory))?;
+    let locked = rustix::fs::flock(&opened, rustix::fs::FlockOperation::NonBlockingLockExclusive);
+    let locked = locked.map_err(|error| match error {
+        rustix::io::Errno::WOULDBLOCK => {
+            io::Error::other("another agent has it: end it, or give another --state")
+        }
+        error => error.into(),
+    });
+    failed("lock", directory, locked)?;
+    Ok(opened)
 }
 
 fn failed<T>(operation: &'static str, path: &Path, result: io::Result<T>) -> Result<T, DiskError> {
@@ -157,8 +184,40 @@ mod tests {
     use super::*;
 
     fn map(name: &str) -> Object {
-        let value = json!({"metadata": {"name": name, "namespace": "default"}, "data": {"a": "b"}});
+        let value = json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": "default", "resourceVersion": "7"}});
         Object::from_value(Kind::ConfigMap, value).unwrap()
+    }
+
+    fn names_in(directory: &Path) -> Vec<String> {
+        let (_, objects, revision) = Disk::open(directory).unwrap();
+        assert_eq!(revision, 7);
+        objects.iter().map(|(key, _)| key.name.clone()).collect()
+    }
+
+    #[test]
+    fn every_name_that_there_may_be_is_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let names =
+            ["a".to_owned(), "b.json".to_owned(), "c.new".to_owned(), "d".repeat(250), "e".repeat(253)];
+        let (disk, ..) = Disk::open(directory.path()).unwrap();
+        names.iter().for_each(|name| disk.write(&map(name), Durability::Written).unwrap());
+        drop(disk);
+        assert_eq!(names_in(directory.path()), names);
+        let (disk, ..) = Disk::open(directory.path()).unwrap();
+        disk.remove(&map(&names[4]).key()).unwrap();
+        drop(disk);
+        assert_eq!(names_in(directory.path()), names[..4]);
+    }
+
+    #[test]
+    fn two_agents_do_not_share_a_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = Disk::open(directory.path()).unwrap();
+        let error = Disk::open(directory.path()).err().unwrap().to_string();
+        assert!(error.contains("cannot lock") && error.contains("another agent has it"), "{error}");
+        drop(first);
+        Disk::open(directory.path()).unwrap();
     }
 
     #[test]
@@ -172,6 +231,7 @@ mod tests {
         fs::write(place.join("empty.json"), "").unwrap();
         fs::write(place.join("zeros.json"), [0; 100]).unwrap();
         fs::write(place.join("cut.new"), "{").unwrap();
+        drop(disk);
         let (_, objects, _) = Disk::open(directory.path()).unwrap();
         assert_eq!(objects.iter().map(|(key, _)| key.name.as_str()).collect::<Vec<_>>(), ["whole"]);
         assert_eq!(names(&place).unwrap(), ["whole.json"]);

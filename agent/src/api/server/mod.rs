@@ -17,7 +17,6 @@ pub(crate) mod tests;
 mod watch;
 mod write;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,12 +25,13 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::UnixStream;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
 use super::Api;
 use answer::{Answer, Failure};
 use path::{Route, Sub};
+pub use socket::bind;
 
 /// Connections at a time; more wait to be accepted.
 const CONNECTIONS: usize = 256;
@@ -43,8 +43,7 @@ const BUFFER: usize = 64 << 10;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// See [`super::serve`].
-pub async fn serve(api: Arc<Api>, socket: &Path) -> anyhow::Result<()> {
-    let listener = socket::bind(socket)?;
+pub async fn serve(api: Arc<Api>, listener: UnixListener) -> anyhow::Result<()> {
     let owner = rustix::process::geteuid().as_raw();
     let free = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
@@ -53,7 +52,7 @@ pub async fn serve(api: Arc<Api>, socket: &Path) -> anyhow::Result<()> {
             Ok((stream, _)) => stream,
             Err(error) => {
                 // No descriptors or no memory, most likely: others give some back.
-                tracing::warn!("cannot accept a connection on {}: {error}", socket.display());
+                tracing::warn!("cannot accept a connection on the socket: {error}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }

@@ -36,11 +36,8 @@ impl Server {
         let runtime = Runtime::at("unix:///nonexistent/cri.sock").unwrap();
         let api = Arc::new(Api { store, runtime, ranges });
         let (served, socket) = (Arc::clone(&api), directory.path().join("agent.sock"));
-        let listening = socket.clone();
-        let task = tokio::spawn(async move { serve(served, &listening).await.unwrap() });
-        while !socket.exists() {
-            tokio::task::yield_now().await;
-        }
+        let listener = bind(&socket).unwrap();
+        let task = tokio::spawn(async move { serve(served, listener).await.unwrap() });
         Self { directory, api, task }
     }
 
