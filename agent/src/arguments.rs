@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser};
-use rcrun_agent::cli::Command;
+use rcrun_agent::cli::{Command, Scope};
 
 /// Runs Pods from Kubernetes manifests on this machine, through a CRI socket.
 ///
@@ -14,6 +14,9 @@ use rcrun_agent::cli::Command;
 pub struct Arguments {
     #[command(flatten)]
     pub settings: Settings,
+    // Before a verb as well as after it.
+    #[command(flatten)]
+    pub scope: Scope,
     #[command(subcommand)]
     pub command: Option<Command>,
 }

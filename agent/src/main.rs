@@ -7,17 +7,26 @@ mod service;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use clap::error::ErrorKind;
 
 use arguments::Arguments;
+use rcrun_agent::cli::say;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) if is_mistake(&error) => {
+            say(usage(&error));
+            return ExitCode::FAILURE;
+        }
+        Err(help) => help.exit(),
+    };
     let done = match arguments.command {
         None => service::run(&arguments.settings).map(|()| ExitCode::SUCCESS),
         Some(command) => rcrun_agent::cli::run(command, &arguments.settings.socket),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("rcrun-agent: {}", one_line(&error));
+        say(format_args!("rcrun-agent: {}", one_line(&error)));
         ExitCode::FAILURE
     })
 }
@@ -32,4 +41,21 @@ fn one_line(error: &anyhow::Error) -> String {
         }
     }
     line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn is_mistake(error: &clap::Error) -> bool {
+    error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+}
+
+/// What is wrong with a command line, on one line.
+fn usage(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let verb = std::env::args_os().nth(1).and_then(|verb| verb.into_string().ok());
+    let verb = verb.filter(|verb| verb.starts_with(|c: char| c.is_ascii_lowercase()));
+    let what =
+        text.lines().take_while(|line| !line.trim_start().starts_with("tip:") && !line.starts_with("Usage:"));
+    let what = what.take_while(|line| !line.starts_with("For more")).collect::<Vec<_>>().join(" ");
+    let what = what.split_whitespace().collect::<Vec<_>>().join(" ");
+    let known = verb.filter(|_| error.kind() != ErrorKind::InvalidSubcommand);
+    format!("{what}: see rcrun-agent {}--help", known.map(|verb| verb + " ").unwrap_or_default())
 }

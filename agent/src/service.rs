@@ -1,5 +1,6 @@
 //! The agent: puts its parts together and runs them until a signal.
 
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -26,6 +27,8 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     // Libraries tell of each packet.
     let told = Targets::new().with_default(tracing::Level::WARN).with_target("rcrun_agent", level);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    // What nobody reads is no reason to end.
+    let lines = lines.with_ansi(std::io::stderr().is_terminal()).log_internal_errors(false);
     tracing_subscriber::registry().with(lines.with_filter(told)).init();
     memory::share_one_heap();
     // What blocks is short: files of volumes.
@@ -39,11 +42,11 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
 
 async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let store = Arc::new(Store::open(&settings.state)?);
+    // Before anything is done, for another agent may be there.
+    let listener = api::bind(&settings.socket)?;
     let runtime = Runtime::at(&settings.cri)?;
     let counters = Arc::new(Counters::default());
     let cluster_dns = optional("cluster-dns", &settings.cluster_dns)?;
-    // Before anything is done, for another agent may be there.
-    let listener = api::bind(&settings.socket)?;
     let ranges = Ranges::new(&settings.service_range, &settings.node_ports, cluster_dns)?;
     let facts = NodeFacts::of_host(settings.node_name.clone(), settings.node_address.clone())?;
     let addresses = facts.addresses.clone();

@@ -212,3 +212,56 @@ fn usage_is_shown() {
     assert!(cluster.ok(&["top", "node"]).contains("Mi"));
     cluster.verb(&["top", "pods", "none"]).refused(&["none"]);
 }
+
+#[test]
+fn what_kubectl_s_users_write_is_understood() {
+    let cluster = cluster!();
+    cluster.apply(
+        r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: side, namespace: kube-system, annotations: {note: "\e[31mred"}}
+spec: {restartPolicy: Never, containers: [{name: c, image: "busybox:1", command: ["true"]}]}
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: pi}
+spec:
+  template: {spec: {restartPolicy: Never, containers: [{name: c, image: "busybox:1", command: [echo, "3.14"]}]}}
+"#,
+    );
+    assert_eq!(cluster.ok(&["-n", "kube-system", "get", "pods", "-o", "name"]), "pod/side\n");
+    assert_eq!(cluster.ok(&["get", "pods", "-n", "kube-system", "-o", "name"]), "pod/side\n");
+    assert_eq!(cluster.ok(&["get", "jobs", "-n", "", "-o", "name"]), "job.batch/pi\n");
+    wait_for("the log of the Job", 20, || {
+        (cluster.verb(&["logs", "job/pi"]).stdout == "3.14\n").then_some(())
+    });
+    let outcome = cluster.verb(&["describe", "jobs/pi", "svc/none"]).exits_with(1);
+    assert!(
+        outcome.stdout.starts_with("Name:") && outcome.stderr.contains("services \"none\" not found"),
+        "{outcome}"
+    );
+    // No object reaches another path or a terminal by what it is called.
+    cluster.verb(&["get", "pod", "a?watch=1"]).refused(&["pods \"a?watch=1\" not found"]);
+    cluster.verb(&["get", "pods", "-n", "../default", "pi"]).refused(&["pods \"pi\" not found"]);
+    cluster.verb(&["get", "pod", ""]).refused(&["name may not be empty"]);
+    let described = cluster.ok(&["-n", "kube-system", "describe", "pod", "side"]);
+    assert!(described.contains("note: \\u{1b}[31mred"), "{described}");
+    cluster
+        .verb(&["get", "jobs", "--sort-by=.spec.none"])
+        .refused(&["find any field with path", ".spec.none"]);
+}
+
+#[test]
+fn a_verb_whose_words_nobody_reads_just_ends() {
+    let cluster = cluster!();
+    let program = crate::programs::agent();
+    let program = program.to_str().expect("UTF-8");
+    for verb in ["get pods none none", "apply -f /none", "describe pod none"] {
+        // Nobody has the reading end when the verb begins.
+        let script =
+            format!("( read _; {program} {verb} 2>&1; echo $? >/run/node/status ) < <(sleep 0.2) | true");
+        cluster.node.command(&["bash", "-c", &script]).wait();
+        assert_eq!(std::fs::read_to_string(cluster.node.file("status")).expect("a status"), "1\n", "{verb}");
+    }
+}

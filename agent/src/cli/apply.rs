@@ -1,5 +1,6 @@
 //! `apply` and `create`.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use hyper::Method;
 use serde_json::Value;
 
 use super::client::{Error, Result, with_query};
+use super::plain::say;
 use super::target::prefix;
 use super::value::Look as _;
 use super::{Scope, Session};
@@ -59,6 +61,10 @@ impl Files {
 
 fn of_path(path: &Path, error: &io::Error) -> Error {
     match error.kind() {
+        io::ErrorKind::NotFound if ["http:", "https:"].iter().any(|scheme| path.starts_with(scheme)) => {
+            let url = path.display();
+            Error::usage(format!("\"{url}\" is not fetched: curl {url} | rcrun-agent apply -f -"))
+        }
         io::ErrorKind::NotFound => Error::usage(format!("the path \"{}\" does not exist", path.display())),
         _ => Error::usage(format!("cannot read \"{}\": {error}", path.display())),
     }
@@ -123,16 +129,16 @@ async fn put(
     create: &str,
 ) -> Result<()> {
     let mut failed = false;
-    let namespace = scope.namespace.as_deref().unwrap_or_default();
+    let namespace = scope.given().unwrap_or_default();
     let path = with_query("/apply", [("namespace", namespace), ("create", create)]);
     let texts = files.read()?;
-    let mut objects = 0;
+    let (mut objects, mut from) = (0, BTreeMap::new());
     for (name, text) in texts {
         let answer = match session.client.bytes(Method::POST, &path, text).await {
             Ok(answer) => answer,
             Err(Error::Server { reason, message, .. }) => {
                 // Of the text as a whole: it is no YAML, for one.
-                eprintln!("Error from server ({reason}): error when {doing} \"{name}\": {message}");
+                say(format_args!("Error from server ({reason}): error when {doing} \"{name}\": {message}"));
                 failed = true;
                 continue;
             }
@@ -144,11 +150,19 @@ async fn put(
             objects += 1;
             if line.has("/error") {
                 failed = true;
-                eprintln!("{}", refusal(&line, doing, &name));
+                say(refusal(&line, doing, &name));
             } else {
                 let kind = Kind::parse(line.text("/kind"));
                 let kind = kind.map_or_else(|| line.text("/kind").to_owned(), prefix);
                 writeln!(session.out, "{kind}/{} {}", line.text("/name"), line.text("/result"))?;
+                let key = (kind, line.text("/namespace").to_owned(), line.text("/name").to_owned());
+                let (kind, object) = (key.0.clone(), key.2.clone());
+                if let Some(other) = from.insert(key, name.clone()) {
+                    failed = true;
+                    say(format_args!(
+                        "error: {kind}/{object} is in two places, \"{other}\" and \"{name}\": it is what the latter says"
+                    ));
+                }
             }
         }
     }

@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::client::{self, Error, Result};
+use super::plain::say;
 use super::streams::{self, Sink};
 use super::terminal::{self, Raw};
 use super::value::Look as _;
@@ -83,13 +84,13 @@ impl Of {
     async fn run(self, session: &mut Session<'_>, verb: &str, command: &[String]) -> Result<ExitCode> {
         let tty = self.tty && std::io::stdin().is_terminal();
         if self.tty && !tty {
-            eprintln!("Unable to use a TTY - input is not a terminal or the right kind of file");
+            say("Unable to use a TTY - input is not a terminal or the right kind of file");
         }
         let (path, container) = self.path(session, verb, command, tty).await?;
         let answer = session.client.json(Method::POST, &path, "").await?;
         let (sink, mut source) = streams::connect(answer.text("/url"), PROTOCOLS).await?;
         if verb == "attach" && tty && !self.quiet {
-            eprintln!("If you don't see a command prompt, try pressing enter.");
+            say("If you don't see a command prompt, try pressing enter.");
         }
         let raw = tty.then(Raw::set).flatten();
         let mut ended = ended(&self)?;
@@ -136,7 +137,7 @@ impl Of {
         let annotated = pod.text("/metadata/annotations/kubectl.kubernetes.io~1default-container");
         if self.container.is_none() && annotated.is_empty() && main.len() > 1 && !self.quiet {
             let first = main.first().map(|container| container.text("/name")).unwrap_or_default();
-            eprintln!("Defaulted container \"{first}\" out of: {}", names.join(", "));
+            say(format_args!("Defaulted container \"{first}\" out of: {}", names.join(", ")));
         }
         let flag = |flag: bool| if flag { "true" } else { "" };
         let container = self.container.clone().unwrap_or_default();
@@ -167,7 +168,7 @@ impl Of {
         match code {
             Some(code) => {
                 if !self.quiet {
-                    eprintln!("command terminated with exit code {code}");
+                    say(format_args!("command terminated with exit code {code}"));
                 }
                 // As a shell has it: the low eight bits.
                 Ok(ExitCode::from((code & 0xff) as u8))

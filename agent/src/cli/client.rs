@@ -7,10 +7,14 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, utf8_percent_encode};
 use serde_json::Value;
 use tokio::net::UnixStream;
 
 use crate::objects::{Key, Kind};
+
+/// What is not part of a name as it stands.
+const RESERVED: &AsciiSet = &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
 
 /// Why a verb failed.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +82,7 @@ pub struct Client {
 pub fn collection(kind: Kind, namespace: Option<&str>) -> String {
     let root = if kind.api_version().contains('/') { "/apis/" } else { "/api/" };
     let namespace = match namespace {
-        Some(namespace) if kind.namespaced() => format!("/namespaces/{namespace}"),
+        Some(namespace) if kind.namespaced() => format!("/namespaces/{}", segment(namespace)),
         _ => String::new(),
     };
     format!("{root}{}{namespace}/{}", kind.api_version(), kind.plural())
@@ -86,7 +90,12 @@ pub fn collection(kind: Kind, namespace: Option<&str>) -> String {
 
 /// The path of an object.
 pub fn object(key: &Key) -> String {
-    format!("{}/{}", collection(key.kind, Some(&key.namespace)), key.name)
+    format!("{}/{}", collection(key.kind, Some(&key.namespace)), segment(&key.name))
+}
+
+/// What somebody wrote as one part of a path, whatever it is.
+fn segment(text: &str) -> impl std::fmt::Display {
+    utf8_percent_encode(text, RESERVED)
 }
 
 /// A path with a query; pairs without a value are left out.
@@ -191,5 +200,20 @@ impl Lines {
                 None => return Ok(None),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stay_one_part_of_a_path() {
+        let path = |namespace, name| object(&Key::new(Kind::Pod, namespace, name));
+        assert_eq!(path("default", "web-0.a"), "/api/v1/namespaces/default/pods/web-0.a");
+        assert_eq!(
+            path("a/b", "c?watch=1#\u{e4} %"),
+            "/api/v1/namespaces/a%2Fb/pods/c%3Fwatch%3D1%23%C3%A4%20%25"
+        );
     }
 }

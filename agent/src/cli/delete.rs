@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::apply::Files;
 use super::client::{self, Error, Result, with_query};
+use super::plain::say;
 use super::target::{self, prefix};
 use super::value::Look as _;
 use super::watch::{Event, Query, Watch};
@@ -77,8 +78,8 @@ impl Delete {
         };
         let keys = self.keys(session).await?;
         if grace == Some(0) && keys.iter().any(|key| key.kind == Kind::Pod) {
-            eprintln!(
-                "Warning: Immediate deletion does not wait for confirmation that the running resource has been terminated."
+            say(
+                "Warning: Immediate deletion does not wait for confirmation that the running resource has been terminated.",
             );
         }
         let grace = grace.map(|grace| grace.to_string()).unwrap_or_default();
@@ -103,7 +104,7 @@ impl Delete {
                 }
                 Err(error) if error.is_not_found() && (self.ignore_not_found || self.all) => {}
                 Err(error @ Error::Server { .. }) => {
-                    eprintln!("{error}");
+                    say(error);
                     failed = true;
                 }
                 Err(error) => return Err(error),

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::client::Result;
 use super::columns;
+use super::plain::say;
 use super::target;
 use super::value::Look as _;
 use super::watch::{Event, Query, Watch};
@@ -54,8 +55,8 @@ impl Events {
             events.retain(wanted);
             if events.is_empty() {
                 match self.all_namespaces {
-                    true => eprintln!("No events found."),
-                    false => eprintln!("No events found in {} namespace.", self.scope.name()),
+                    true => say("No events found."),
+                    false => say(format_args!("No events found in {} namespace.", self.scope.name())),
                 }
                 return Ok(());
             }

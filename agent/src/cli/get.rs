@@ -6,6 +6,7 @@ use super::client::{Error, Result};
 use super::columns;
 use super::jsonpath::Template;
 use super::output::{Form, name};
+use super::plain::say;
 use super::table::Table;
 use super::target::{self, Target, prefix};
 use super::value::{Look as _, pairs};
@@ -69,7 +70,7 @@ impl Get {
                 Ok(objects) => groups.push((target.kind, objects)),
                 // The others are shown all the same.
                 Err(error @ Error::Server { .. }) if targets.len() > 1 => {
-                    eprintln!("{error}");
+                    say(error);
                     failed = true;
                 }
                 Err(error) => return Err(error),
@@ -140,8 +141,8 @@ impl Get {
         if tables.is_empty() && !(single && self.ignore_not_found) {
             let of_all = self.all_namespaces || targets.iter().all(|target| !target.kind.namespaced());
             match of_all {
-                true => eprintln!("No resources found"),
-                false => eprintln!("No resources found in {} namespace.", self.scope.name()),
+                true => say("No resources found"),
+                false => say(format_args!("No resources found in {} namespace.", self.scope.name())),
             }
         }
         let many = tables.len() > 1;
@@ -250,6 +251,11 @@ fn sort(objects: &mut [Value], path: &str) -> Result<()> {
     let path = path.trim_start_matches('{').trim_end_matches('}');
     let template = Template::parse(&format!("{{{}{path}}}", if path.starts_with('.') { "" } else { "." }))?;
     let mut failed = None;
+    let has = |object: &Value| template.found(object).is_ok_and(|found| found.is_some());
+    if !objects.is_empty() && !objects.iter().any(has) {
+        let message = format!("couldn't find any field with path \"{{{path}}}\" in the list of objects");
+        return Err(Error::usage(message));
+    }
     objects.sort_by_cached_key(|object| {
         let text = template.text(object).unwrap_or_else(|error| {
             failed = Some(error);

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::client::{self, Error, Result, with_query};
+use super::plain::say;
 use super::value::Look as _;
 use super::wait::Span;
 use super::{Scope, Session, pods, target};
@@ -78,7 +79,7 @@ impl Logs {
         if !self.follow || sources.len() == 1 {
             for source in &sources {
                 match copy(session, source).await {
-                    Err(error @ Error::Server { .. }) if self.ignore_errors => eprintln!("{error}"),
+                    Err(error @ Error::Server { .. }) if self.ignore_errors => say(error),
                     copied => copied?,
                 }
             }
@@ -122,7 +123,7 @@ impl Logs {
             }
             let pods = pods::by_labels(session, namespace, self.selector.clone()).await?;
             if pods.is_empty() {
-                eprintln!("No resources found in {namespace} namespace.");
+                say(format_args!("No resources found in {namespace} namespace."));
             }
             return Ok((pods, self.container.clone()));
         }
@@ -140,7 +141,7 @@ impl Logs {
         let mut pods = pods::of(session, &target, namespace).await?;
         if pods.len() > 1 && !self.all_pods {
             let name = pods.first().map(|pod| pod.text("/metadata/name").to_owned()).unwrap_or_default();
-            eprintln!("Found {} pods, using pod/{name}", pods.len());
+            say(format_args!("Found {} pods, using pod/{name}", pods.len()));
             pods.truncate(1);
         }
         Ok((pods, container))

@@ -16,6 +16,7 @@ mod jsonpath;
 mod label;
 mod logs;
 mod output;
+mod plain;
 mod pods;
 mod podwords;
 mod portforward;
@@ -41,6 +42,7 @@ use std::process::ExitCode;
 use k8s_openapi::jiff::Timestamp;
 
 use client::{Client, Error, Result};
+pub use plain::say;
 
 /// What a verb works with.
 pub struct Session<'a> {
@@ -52,14 +54,19 @@ pub struct Session<'a> {
 /// Of which namespace.
 #[derive(clap::Args, Debug, Clone, Default)]
 pub struct Scope {
-    /// The namespace [default: default]
-    #[arg(short, long, value_name = "NAME", env = "RCRUN_AGENT_NAMESPACE")]
+    /// Of verbs: the namespace [default: default]
+    #[arg(short, long, global = true, value_name = "NAME", env = "RCRUN_AGENT_NAMESPACE")]
     namespace: Option<String>,
 }
 
 impl Scope {
     fn name(&self) -> &str {
-        self.namespace.as_deref().unwrap_or("default")
+        self.given().unwrap_or("default")
+    }
+
+    /// None: none was named, for which "" stands too.
+    fn given(&self) -> Option<&str> {
+        self.namespace.as_deref().filter(|namespace| !namespace.is_empty())
     }
 }
 
@@ -126,7 +133,7 @@ pub fn run(command: Command, socket: &Path) -> anyhow::Result<ExitCode> {
         // Nobody reads any more, as of `| head`.
         Err(Error::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("{error}");
+            say(error);
             ExitCode::FAILURE
         }
     })

@@ -19,8 +19,10 @@ pub async fn of(session: &Session<'_>, target: &Target, namespace: &str) -> Resu
         return Ok(vec![object]);
     }
     let labels = match target.kind {
+        // Its Pods are those that it owns: see below.
+        Kind::Job => String::new(),
         Kind::Service => pairs(&object, "/spec/selector", ""),
-        Kind::Deployment | Kind::ReplicaSet | Kind::StatefulSet | Kind::DaemonSet | Kind::Job => {
+        Kind::Deployment | Kind::ReplicaSet | Kind::StatefulSet | Kind::DaemonSet => {
             match object.pointer("/spec/selector").map(columns::selector) {
                 Some(selector) if selector != "<none>" => selector,
                 _ => String::new(),
@@ -28,7 +30,7 @@ pub async fn of(session: &Session<'_>, target: &Target, namespace: &str) -> Resu
         }
         kind => return Err(Error::usage(format!("cannot find the Pods of a {kind}"))),
     };
-    if labels.is_empty() {
+    if labels.is_empty() && target.kind != Kind::Job {
         return Err(Error::usage(format!("{}/{} selects no Pods", prefix(target.kind), key.name)));
     }
     let mut pods = by_labels(session, namespace, labels).await?;
@@ -36,7 +38,8 @@ pub async fn of(session: &Session<'_>, target: &Target, namespace: &str) -> Resu
         let uid = object.text("/metadata/uid");
         pods.retain(|pod| {
             let owners = pod.items("/metadata/ownerReferences");
-            owners.is_empty() || owners.iter().any(|owner| owner.text("/uid") == uid)
+            (owners.is_empty() && target.kind != Kind::Job)
+                || owners.iter().any(|owner| owner.text("/uid") == uid)
         });
     }
     if pods.is_empty() {

@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use super::client::{self, Client, Error, Result, with_query};
+use super::plain::say;
 use super::streams;
 use super::target::{self, Target};
 use super::value::Look as _;
@@ -110,14 +111,14 @@ impl PortForward {
             let url = match url(&session.client, &key, remote).await {
                 Ok(url) => url,
                 Err(error) => {
-                    eprintln!("error: lost connection to pod");
+                    say("error: lost connection to pod");
                     return Err(error);
                 }
             };
             let lost = lost.clone();
             tokio::spawn(async move {
                 if let Err(error) = forward(stream, &url, remote).await {
-                    eprintln!("an error occurred forwarding {local} -> {remote}: {error}");
+                    say(format_args!("an error occurred forwarding {local} -> {remote}: {error}"));
                 }
                 drop(lost);
             });

@@ -113,13 +113,13 @@ impl Patch {
         let wrong = |why: String| Error::usage(format!("unable to parse the patch: {why}"));
         let patch: Value = match serde_json::from_str(&self.patch) {
             Ok(patch) => patch,
+            Err(_) if !self.patch.contains(':') => return Err(wrong("it is no map of fields".into())),
             Err(_) => {
                 let documents = crate::objects::yaml::documents(&self.patch);
-                let documents = documents.map_err(|error| wrong(error.to_string()))?;
-                let [(_, patch)] = documents.as_slice() else {
-                    return Err(wrong("it is not one document".into()));
-                };
-                patch.clone()
+                match documents.map_err(|error| wrong(error.to_string()))?.as_slice() {
+                    [(_, patch)] => patch.clone(),
+                    _ => return Err(wrong("it is not one document".into())),
+                }
             }
         };
         let before = session.client.get(&key).await?;

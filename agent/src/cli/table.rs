@@ -1,5 +1,7 @@
 //! Columns of text.
 
+use super::plain::line_of;
+
 /// Between columns.
 const GAP: usize = 3;
 /// Of a column with its gap.
@@ -38,7 +40,10 @@ impl Table {
 
     /// As text. `widths` remembers the columns' widths, so that rows of a later text stand below those of this one.
     pub fn text(&self, headings: bool, widths: &mut Vec<usize>) -> String {
-        let lines = || headings.then_some(&self.headings).into_iter().chain(&self.rows);
+        let lines = || {
+            let lines = headings.then_some(&self.headings).into_iter().chain(&self.rows);
+            lines.map(|line| line.iter().map(|cell| line_of(cell)))
+        };
         widths.resize(self.headings.len(), NARROWEST);
         for line in lines() {
             for (width, cell) in widths.iter_mut().zip(line) {
@@ -47,9 +52,9 @@ impl Table {
         }
         let mut text = String::new();
         for line in lines() {
-            for (at, (cell, width)) in line.iter().zip(widths.iter()).enumerate() {
-                text.push_str(cell);
-                if at + 1 < line.len() {
+            for (at, (cell, width)) in line.zip(widths.iter()).enumerate() {
+                text.push_str(&cell);
+                if at + 1 < widths.len() {
                     text.extend(std::iter::repeat_n(' ', width - cell.chars().count()));
                 }
             }

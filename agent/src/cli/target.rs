@@ -43,7 +43,7 @@ pub fn kind(word: &str) -> Result<Kind> {
 pub fn parse(words: &[String]) -> Result<Vec<Target>> {
     let Some(first) = words.first() else {
         return Err(Error::usage(
-            "You must specify the type of resource to get. \"rcrun-agent api-resources\" lists those that there are",
+            "You must specify the type of resource. \"rcrun-agent api-resources\" lists those that there are",
         ));
     };
     if words.iter().any(|word| word.contains('/')) {
@@ -57,6 +57,9 @@ pub fn parse(words: &[String]) -> Result<Vec<Target>> {
         }
     }
     let names = words.get(1..).unwrap_or_default();
+    if names.iter().any(String::is_empty) {
+        return Err(Error::usage("resource name may not be empty"));
+    }
     if names.is_empty() {
         return Ok(kinds.into_iter().map(|kind| Target { kind, name: None }).collect());
     }
@@ -122,7 +125,7 @@ mod tests {
         );
         assert_eq!(targets("deployments.apps,cm").unwrap().len(), 2);
         assert_eq!(targets("all").unwrap().len(), ALL.len());
-        for bad in ["nodes", "pods/", "pod/a b", "pod/a/b", "foo/a"] {
+        for bad in ["nodes", "pods/", "pod/a b", "pod/a/b", "foo/a", "pod "] {
             assert!(targets(bad).is_err(), "{bad}");
         }
     }

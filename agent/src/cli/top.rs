@@ -8,6 +8,7 @@ use hyper::Method;
 use serde_json::Value;
 
 use super::client::{Error, Result, with_query};
+use super::plain::say;
 use super::table::Table;
 use super::value::Look as _;
 use super::{Scope, Session};
@@ -94,8 +95,8 @@ impl Pods {
         }
         if rows.is_empty() {
             match self.all_namespaces {
-                true => eprintln!("No resources found"),
-                false => eprintln!("No resources found in {namespace} namespace."),
+                true => say("No resources found"),
+                false => say(format_args!("No resources found in {namespace} namespace.")),
             }
             return Ok(());
         }

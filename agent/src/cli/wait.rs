@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::client::{Error, Result};
 use super::jsonpath::Template;
+use super::plain::say;
 use super::target::{self, prefix};
 use super::value::Look as _;
 use super::watch::{Event, Query, Watch};
@@ -186,7 +187,7 @@ impl Wait {
             match Span(left).limit(reached(session, &key, &until), over).await {
                 Ok(()) => writeln!(session.out, "{name} {word}")?,
                 Err(error @ (Error::Usage(_) | Error::Server { .. })) => {
-                    eprintln!("{error}");
+                    say(error);
                     failed = true;
                 }
                 Err(error) => return Err(error),

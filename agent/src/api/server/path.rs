@@ -1,5 +1,9 @@
 //! What a request is about: pure, from its path and its query.
 
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
 use super::answer::Failure;
 use crate::objects::{Key, Kind};
 
@@ -108,7 +112,12 @@ impl Route {
     /// Of `/api/v1/namespaces/default/pods/web/log`, for one.
     pub fn parse(path: &str, query: &str) -> Result<Self, Failure> {
         let query = Query::parse(query);
-        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        let parts: Vec<Cow<'_, str>> = path
+            .split('/')
+            .filter(|part| !part.is_empty())
+            .map(|part| percent_decode_str(part).decode_utf8_lossy())
+            .collect();
+        let parts: Vec<&str> = parts.iter().map(Cow::as_ref).collect();
         let route = match parts.as_slice() {
             ["version"] => Some(Self::Version),
             ["healthz" | "readyz" | "livez"] => Some(Self::Health),
@@ -188,6 +197,7 @@ mod tests {
             ("/api/v1/namespaces/x/persistentvolumes", None),
             ("/api/v1/persistentvolumes/a", object(Kind::PersistentVolume, "", "a", Sub::None)),
             ("/api/v1/namespaces/x/pods/a/log/b", None),
+            ("/api/v1/namespaces/x/pods/a%2F..%20b", object(Kind::Pod, "x", "a/.. b", Sub::None)),
             ("/api/v1", None),
             ("/", None),
         ] {

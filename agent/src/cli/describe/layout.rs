@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::super::plain::lines_of;
 use super::super::value::Look as _;
 
 /// Between columns.
@@ -77,7 +78,8 @@ impl Text {
                 // A value of many lines stays below itself.
                 let (before, below) = (
                     line.chars().count(),
-                    cell.trim_end().replace('\n', &format!("\n{}", " ".repeat(line.chars().count()))),
+                    lines_of(cell.trim_end())
+                        .replace('\n', &format!("\n{}", " ".repeat(line.chars().count()))),
                 );
                 line.push_str(&below);
                 if at + 1 < cells.len() {

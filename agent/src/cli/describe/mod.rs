@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::client::{Error, Result};
 use super::columns::{count, in_order, last_seen};
 use super::events::about;
+use super::plain::say;
 use super::target;
 use super::value::{Look as _, or};
 use super::watch::Query;
@@ -39,7 +40,7 @@ pub struct Describe {
 
 impl Describe {
     pub async fn run(self, session: &mut Session<'_>) -> Result<()> {
-        let mut objects = Vec::new();
+        let (mut objects, mut failed) = (Vec::new(), false);
         for target in target::parse(&self.what)? {
             let kind = target.kind;
             if let Some(key) = target.key(self.scope.name()) {
@@ -49,7 +50,9 @@ impl Describe {
                         let mut like = self.query(kind).list(&session.client).await?;
                         like.retain(|object| object.text("/metadata/name").starts_with(&key.name));
                         if like.is_empty() {
-                            return Err(error);
+                            // The others are shown all the same.
+                            say(error);
+                            failed = true;
                         }
                         objects.extend(like.into_iter().map(|object| (kind, object)));
                     }
@@ -60,10 +63,10 @@ impl Describe {
             let all = self.query(kind).list(&session.client).await?;
             objects.extend(all.into_iter().map(|object| (kind, object)));
         }
-        if objects.is_empty() {
+        if objects.is_empty() && !failed {
             match self.all_namespaces {
-                true => eprintln!("No resources found"),
-                false => eprintln!("No resources found in {} namespace.", self.scope.name()),
+                true => say("No resources found"),
+                false => say(format_args!("No resources found in {} namespace.", self.scope.name())),
             }
             return Ok(());
         }
@@ -74,7 +77,7 @@ impl Describe {
             let between = if at > 0 { "\n\n" } else { "" };
             write!(session.out, "{between}{text}")?;
         }
-        Ok(())
+        if failed { Err(Error::Said) } else { Ok(()) }
     }
 
     fn query(&self, kind: Kind) -> Query {
@@ -149,7 +152,8 @@ fn describe(kind: Kind, object: &Value, more: &[Value], events: &[Value], now: T
         Kind::Secret => other::secret(&mut text, object),
         Kind::Namespace => other::namespace(&mut text, object, more),
         Kind::PersistentVolume | Kind::PersistentVolumeClaim => other::volume(&mut text, object),
-        Kind::ResourceQuota | Kind::LimitRange | Kind::RuntimeClass | Kind::Event => {
+        Kind::ResourceQuota => other::quota(&mut text, object),
+        Kind::LimitRange | Kind::RuntimeClass | Kind::Event => {
             other::anything(&mut text, object);
         }
     }
@@ -165,6 +169,7 @@ fn metadata(text: &mut Text, object: &Value) {
         // As long as the object itself, and nothing new.
         annotations.retain(|name, _| {
             name != crate::api::admission::APPLIED
+                && name != crate::reconcile::workloads::CURRENT_TEMPLATE
                 && name != "kubectl.kubernetes.io/last-applied-configuration"
         });
     }

@@ -49,7 +49,7 @@ pub fn namespace(text: &mut Text, namespace: &Value, more: &[Value]) {
     for quota in quotas {
         text.line(0, "\nResource Quotas");
         text.field(1, "Name", quota.text("/metadata/name"));
-        amounts(text, quota);
+        amounts(text, 1, quota);
     }
     let ranges: Vec<&Value> = more.iter().filter(|object| object.text("/kind") == "LimitRange").collect();
     if ranges.is_empty() {
@@ -62,13 +62,19 @@ pub fn namespace(text: &mut Text, namespace: &Value, more: &[Value]) {
     }
 }
 
-fn amounts(text: &mut Text, quota: &Value) {
-    text.row(1, &["Resource", "Used", "Hard"]);
-    text.row(1, &["--------", "---", "---"]);
+/// A ResourceQuota.
+pub fn quota(text: &mut Text, quota: &Value) {
+    metadata(text, quota);
+    amounts(text, 0, quota);
+}
+
+fn amounts(text: &mut Text, level: usize, quota: &Value) {
+    text.row(level, &["Resource", "Used", "Hard"]);
+    text.row(level, &["--------", "----", "----"]);
     let hard = if quota.has("/status/hard") { "/status/hard" } else { "/spec/hard" };
     for (resource, hard) in quota.fields(hard) {
         let used = quota.pointer("/status/used").and_then(|used| used.get(resource)?.as_str()).unwrap_or("0");
-        text.row(1, &[resource, used, hard.as_str().unwrap_or_default()]);
+        text.row(level, &[resource, used, hard.as_str().unwrap_or_default()]);
     }
 }
 

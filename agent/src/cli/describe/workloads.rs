@@ -59,9 +59,23 @@ pub fn controller(text: &mut Text, kind: Kind, object: &Value, sets: &[Value]) {
         _ => text.field(0, "Replicas", format!("{} current / {wanted} desired", of("/status/replicas"))),
     }
     template_into(text, &object["spec"]["template"]);
+    claims(text, object);
     conditions(text, object);
     if kind == Kind::Deployment {
         replica_sets(text, object, sets);
+    }
+}
+
+fn claims(text: &mut Text, object: &Value) {
+    let templates = object.items("/spec/volumeClaimTemplates");
+    if !templates.is_empty() {
+        text.line(0, "Volume Claims:");
+    }
+    for template in templates {
+        text.field(1, "Name", template.text("/metadata/name"));
+        text.field(1, "StorageClass", template.text("/spec/storageClassName"));
+        text.field(1, "Capacity", template.plain("/spec/resources/requests/storage"));
+        text.field(1, "Access Modes", columns::modes(template, "/spec/accessModes"));
     }
 }
 

@@ -29,6 +29,7 @@ use crate::objects::{Key, Kind, Object, Objects, Typed, selector};
 pub use deployment::history::{history, rollback};
 pub use progress::rollout_status;
 pub use schedule::check_schedule;
+pub use statefulset::CURRENT as CURRENT_TEMPLATE;
 
 /// Decides for one of them.
 pub fn reconcile(key: &Key, desired: &Objects, now: Timestamp) -> Decision {

@@ -14,7 +14,7 @@ use crate::objects::{Objects, Typed};
 use crate::reconcile::{Action, Decision, EventType};
 
 /// The annotation with the template, as JSON, that Pods below a partition keep. Kubernetes has ControllerRevisions for it.
-const CURRENT: &str = "rcrun.dev/current-template";
+pub const CURRENT: &str = "rcrun.dev/current-template";
 
 /// What is decided on.
 struct Members<'a> {
