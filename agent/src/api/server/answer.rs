@@ -14,9 +14,6 @@ use crate::api::admission::Refusal;
 use crate::objects::{Key, Kind};
 use crate::store::StoreError;
 
-/// Pieces of a stream that wait for a slow client.
-const QUEUE: usize = 16;
-
 type Pieces = ReceiverStream<Result<Frame<Bytes>, Infallible>>;
 
 /// An answer.
@@ -126,9 +123,9 @@ pub fn text(text: impl Into<Bytes>) -> Answer {
     of("text/plain", Either::Left(Full::new(text.into())))
 }
 
-/// An answer that goes on as long as somebody writes and the client reads.
-pub fn stream(content_type: &'static str) -> (Sender, Answer) {
-    let (sender, receiver) = mpsc::channel(QUEUE);
+/// An answer that goes on as long as somebody writes and the client reads, for whom so many pieces wait.
+pub fn stream(content_type: &'static str, pieces: usize) -> (Sender, Answer) {
+    let (sender, receiver) = mpsc::channel(pieces);
     (Sender(sender), of(content_type, Either::Right(StreamBody::new(ReceiverStream::new(receiver)))))
 }
 

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -33,21 +33,24 @@ use answer::{Answer, Failure};
 use path::{Route, Sub};
 pub use socket::bind;
 
-/// Connections at a time; more wait to be accepted.
+/// Connections at a time.
 const CONNECTIONS: usize = 256;
+/// Those beyond that are told so, as many at a time; others are closed.
+const REFUSALS: usize = 32;
 /// Bytes of a request's body.
 const BODY: usize = 10 << 20;
 /// Bytes of a request's head, and of what is buffered of its body.
 const BUFFER: usize = 64 << 10;
-/// How long a client may take for a request's head, and then for its body.
+/// How long a client may take for a request's head, which no program needs.
+const HEAD: Duration = Duration::from_secs(10);
+/// How long for its body.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// See [`super::serve`].
 pub async fn serve(api: Arc<Api>, listener: UnixListener) -> anyhow::Result<()> {
     let owner = rustix::process::geteuid().as_raw();
-    let free = Arc::new(Semaphore::new(CONNECTIONS));
+    let (free, refusals) = (Arc::new(Semaphore::new(CONNECTIONS)), Arc::new(Semaphore::new(REFUSALS)));
     loop {
-        let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return Ok(()) };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -60,24 +63,42 @@ pub async fn serve(api: Arc<Api>, listener: UnixListener) -> anyhow::Result<()> 
         if !socket::may_enter(&stream, owner) {
             continue;
         }
-        let api = Arc::clone(&api);
-        tokio::spawn(async move {
-            let _permit = permit;
-            connection(api, stream).await;
-        });
+        // Nobody who asks waits behind clients that watch for days, or that say nothing.
+        if let Ok(permit) = Arc::clone(&free).try_acquire_owned() {
+            let api = Arc::clone(&api);
+            tokio::spawn(async move {
+                let _permit = permit;
+                connection(Some(api), stream).await;
+            });
+        } else if let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() {
+            tokio::spawn(async move {
+                let _permit = permit;
+                let _ = tokio::time::timeout(Duration::from_secs(1), connection(None, stream)).await;
+            });
+        }
     }
 }
 
-async fn connection(api: Arc<Api>, stream: UnixStream) {
+/// Answers requests; without an API each is refused.
+async fn connection(api: Option<Arc<Api>>, stream: UnixStream) {
     let service = service_fn(move |request| {
-        let api = Arc::clone(&api);
+        let api = api.clone();
         async move {
-            Ok::<_, std::convert::Infallible>(answer(&api, request).await.unwrap_or_else(Failure::answer))
+            let answer = match &api {
+                Some(api) => answer(api, request).await,
+                None => Err(Failure::new(
+                    503,
+                    format!(
+                        "{CONNECTIONS} connections to the agent are open, and it takes no more: end some"
+                    ),
+                )),
+            };
+            Ok::<_, std::convert::Infallible>(answer.unwrap_or_else(Failure::answer))
         }
     });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
+        .header_read_timeout(HEAD)
         .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = served.await {
@@ -123,12 +144,14 @@ async fn answer(api: &Arc<Api>, request: Request<Incoming>) -> Result<Answer, Fa
 
 /// All of a request's body, within limits of size and time.
 async fn body(request: Request<Incoming>) -> Result<Bytes, Failure> {
+    let too_long = || Failure::new(413, "the request's body is longer than 10 MiB: apply less at a time");
+    if request.body().size_hint().lower() > BODY as u64 {
+        return Err(too_long());
+    }
     let read = tokio::time::timeout(PATIENCE, Limited::new(request.into_body(), BODY).collect());
     match read.await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            Err(Failure::new(413, "the request's body is longer than 10 MiB: apply less at a time"))
-        }
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_long()),
         Ok(Err(error)) => Err(Failure::new(400, format!("cannot read the request's body: {error}"))),
         Err(_) => Err(Failure::new(408, format!("the request's body did not come within {PATIENCE:?}"))),
     }

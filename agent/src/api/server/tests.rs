@@ -202,3 +202,31 @@ async fn a_client_that_says_nothing_is_let_go() {
     let read = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut answer);
     tokio::time::timeout(PATIENCE * 3, read).await.expect("an end").unwrap();
 }
+
+#[tokio::test]
+async fn clients_beyond_the_limit_are_told_and_nobody_waits() {
+    let server = Server::start().await;
+    let mut silent = Vec::new();
+    for _ in 0..CONNECTIONS {
+        silent.push(UnixStream::connect(server.socket()).await.unwrap());
+    }
+    let (code, body) = server.ask("GET", "/version", "").await;
+    let body = String::from_utf8_lossy(&body);
+    assert!(code == 503 && body.contains("256 connections to the agent are open"), "{code} {body}");
+    silent.clear();
+    while server.ask("GET", "/version", "").await.0 != 200 {}
+}
+
+#[tokio::test]
+async fn what_is_too_long_is_refused_before_it_is_sent() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let server = Server::start().await;
+    let mut stream = UnixStream::connect(server.socket()).await.unwrap();
+    stream
+        .write_all(b"POST /apply HTTP/1.1\r\nHost: agent\r\nContent-Length: 99999999999\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = vec![0; 64];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 413"), "{}", String::from_utf8_lossy(&answer));
+}

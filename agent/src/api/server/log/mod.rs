@@ -18,6 +18,9 @@ use crate::objects::Key;
 use file::Reader;
 use line::Options;
 
+/// Pieces of a log that wait for a slow client.
+const QUEUE: usize = 16;
+
 /// A container whose log is read.
 struct Source {
     container: follow::Container,
@@ -41,7 +44,7 @@ pub async fn start(api: &Arc<Api>, key: &Key, query: &Query) -> Result<Answer, F
         reader.map_err(|error| Failure::new(500, format!("cannot read the log of container {name}: {error}")))
     })
     .await?;
-    let (sender, answer) = answer::stream("text/plain");
+    let (sender, answer) = answer::stream("text/plain", QUEUE);
     let end = (follow && source.running).then(|| follow::End::new(api, key, source.container, changes));
     tokio::spawn(async move {
         let _ = follow::run(sender, reader, end).await;
