@@ -30,6 +30,15 @@ const BAD: &[(&str, &[&str])] = &[
         &["namespaces \"none\" not found"],
     ),
     ("apiVersion: v1\nkind: Secret\nmetadata: {name: a}\ndata: {key: hunter2!}\n", &["data.key: not base64"]),
+    (
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n",
+        &["configmap a: it is in two places: line 1, which is kept, and line 5, which is not"],
+    ),
+    (
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: a, image: a, ports: [{containerPort: x}]}]}\n",
+        &["spec.containers[0].ports[0].containerPort: a whole number of 32 bits is wanted"],
+    ),
+    ("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: \"a\\nb\"}\n", &["\"a\\nb\" must be at most 253"]),
 ];
 
 #[test]
@@ -41,7 +50,46 @@ fn bad_input_is_refused_in_words_that_say_what_and_where() {
             assert!(outcome.stderr.contains(words), "{}\n{manifest}", outcome.stderr);
         }
         assert!(!outcome.stderr.contains("hunter2"), "{}", outcome.stderr);
+        assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.stderr);
     }
+}
+
+#[test]
+fn files_that_are_none_and_lines_that_are_wrong_are_told_of_on_a_line() {
+    let cluster = cluster!();
+    let map = |name: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\n");
+    let directory = cluster.node.file("twice");
+    fs::create_dir(&directory).expect("mkdir");
+    fs::write(directory.join("a.yaml"), map("a")).expect("write");
+    fs::write(directory.join("b.yaml"), map("a") + "---\n" + &map("b")).expect("write");
+    let outcome = cluster.verb(&["apply", "-f", "/run/node/twice"]).exits_with(1);
+    assert!(outcome.stdout.contains("configmap/b created"), "{outcome}");
+    assert!(
+        outcome.stderr.contains("configmap/a is in two places, \"/run/node/twice/a.yaml\" and"),
+        "{outcome}"
+    );
+    cluster
+        .verb(&["apply", "-f", "https://example.com/x.yaml"])
+        .refused(&["is not fetched: curl https://example.com"]);
+    cluster
+        .verb(&["apply", "-k", "."])
+        .refused(&["unexpected argument '-k'", "see rcrun-agent apply --help"]);
+    cluster.verb(&["patch", "cm", "b", "-p", "nothing"]).refused(&["unable to parse the patch", "no map"]);
+    // As long as a name may be, which is longer than its file's may be.
+    let long = "a".repeat(253);
+    assert_eq!(cluster.apply(&map(&long)), format!("configmap/{long} created\n"));
+    cluster.ok(&["delete", "cm", &long]);
+}
+
+#[test]
+fn one_agent_at_a_time_and_it_says_so_before_it_does_anything() {
+    let cluster = cluster!();
+    cluster.program(&[]).wait().refused(&["cannot lock /var/lib/rcrun-agent", "another agent has it"]);
+    let other = ["--state", "/run/node/other"];
+    cluster
+        .program(&other)
+        .wait()
+        .refused(&["another agent runs: it listens on /run/rcrun-agent/agent.sock"]);
 }
 
 #[test]
@@ -112,6 +160,13 @@ fn manifests_come_and_go_with_their_files() {
         cluster.ok(&["get", "events"]).contains("bad.yaml: line 1").then_some(())
     });
     cluster.ready("web");
+    std::os::unix::fs::symlink("nowhere", directory.join("link.yaml")).expect("symlink");
+    crate::support::wait_for("the event of the dangling link", 60, || {
+        cluster
+            .ok(&["get", "events"])
+            .contains("link.yaml: it is a link to nowhere, which is not there")
+            .then_some(())
+    });
     fs::remove_file(directory.join("web.yaml")).expect("remove");
     cluster.gone("pod", "web");
 }

@@ -91,7 +91,12 @@ impl Files {
 
     fn read_file(&mut self, name: &str) -> bool {
         let text = match read_text(&self.directory.join(name)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.is_gone(name),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let path = self.directory.join(name);
+                let Ok(target) = fs::read_link(&path) else { return self.is_gone(name) };
+                // Somebody wants a file to be there.
+                Err(io::Error::other(format!("it is a link to {}, which is not there", target.display())))
+            }
             text => text,
         };
         self.vanished.remove(name);

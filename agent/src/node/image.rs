@@ -73,10 +73,8 @@ impl super::Node {
         let (handler, secrets) = self
             .store
             .read(|objects| (spec::runtime_handler(pod, objects), spec::pull_secrets(pod, name, objects)));
-        let handler = match handler {
-            Ok(handler) => handler,
-            Err(error) => return failed(error.reason, error.message),
-        };
+        // A class that is not there keeps the sandbox from being made, and is told of there.
+        let handler = handler.unwrap_or_default();
         let policy = policy.unwrap_or("IfNotPresent");
         if policy != "Always" {
             match self.image(name, &handler).await {

@@ -7,6 +7,7 @@ use serde_saphyr::{Options, Spanned};
 pub const LONGEST: usize = 10 * 1024 * 1024;
 /// Deeper than any of Kubernetes' types, and less than what a thread's stack bears.
 const DEEPEST: usize = 64;
+const TOO_DEEP: &str = "it is deeper than 64 levels";
 /// What aliases may become, in nodes and for each anchor in times: a text of a few lines could else be any number of GiB.
 const MOST_REPEATED: usize = 100_000;
 const MOST_ALIASES_OF_AN_ANCHOR: usize = 1000;
@@ -78,7 +79,25 @@ fn error(error: serde_saphyr::Error) -> YamlError {
     // The parser says the place once more.
     let place = error.location().map(|at| format!(" at line {}, column {}", at.line(), at.column()));
     let why = place.and_then(|place| why.strip_suffix(&place).map(ToOwned::to_owned)).unwrap_or(why);
-    YamlError { line, why }
+    YamlError { line, why: in_words(why) }
+}
+
+/// Without what the parser says to programmers.
+fn in_words(why: String) -> String {
+    if let Some((why, _)) = why.split_once(", set DuplicateKeyPolicy") {
+        return why.to_owned();
+    }
+    if why == "recursion limit exceeded" {
+        return TOO_DEEP.into();
+    }
+    match why.strip_prefix("budget breached: ").map(|what| what.split(' ').next().unwrap_or_default()) {
+        Some("Depth") => TOO_DEEP.into(),
+        Some("Nodes" | "Events") => {
+            "it has more values than any manifest needs: a quarter of a million".into()
+        }
+        Some(what) => format!("more than any manifest needs: {what}"),
+        None => why,
+    }
 }
 
 #[cfg(test)]
@@ -117,7 +136,7 @@ mod tests {
         assert_eq!(failed("a: 1\n---\njust text\n").line, 3);
         let twice = failed("a: 1\nb: 2\na: 3\n");
         assert_eq!(twice.line, 3);
-        assert!(twice.why.contains("duplicate"), "{twice}");
+        assert_eq!(twice.why, "duplicate mapping key: a");
         assert!(!twice.to_string().contains('\n'));
     }
 
@@ -134,6 +153,12 @@ mod tests {
             bomb += &format!("a{n}: &a{n} [{of}]\n");
         }
         failed(&bomb);
+        assert_eq!(
+            failed(&format!("a: {}1{}", "[".repeat(65), "]".repeat(65))).why,
+            "it is deeper than 64 levels"
+        );
+        let many = failed(&"- a\n".repeat(300_000));
+        assert!(many.why.contains("a quarter of a million"), "{many}");
         failed(&"[".repeat(100_000));
         failed(&"- ".repeat(100_000));
         failed(&"{a: ".repeat(1000));

@@ -1,5 +1,6 @@
 //! What changes objects: each of them through [`crate::api::admission`], on a thread that may wait for the disk.
 
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::sync::Arc;
 
 use hyper::body::Bytes;
@@ -36,9 +37,18 @@ pub async fn apply(api: &Arc<Api>, query: Query, body: Bytes) -> Result<Answer, 
         // Stable: those of one kind stay in their order.
         order.sort_by_key(|at| manifests.get(*at).map(|(_, manifest)| kind_of(manifest)));
         let mut answers = vec![Value::Null; manifests.len()];
+        let mut places = BTreeMap::new();
         for at in order {
             if let (Some((line, manifest)), Some(answer)) = (manifests.get_mut(at), answers.get_mut(at)) {
-                *answer = apply_one(&api, &query, *line, manifest.take());
+                let manifest = manifest.take();
+                let before = name_of(&query, &manifest).and_then(|key| match places.entry(key) {
+                    Entry::Occupied(before) => Some(*before.get()),
+                    Entry::Vacant(place) => {
+                        place.insert(*line);
+                        None
+                    }
+                });
+                *answer = apply_one(&api, &query, *line, manifest, before);
             }
         }
         let lines: String = answers.iter().map(|answer| format!("{answer}\n")).collect();
@@ -47,11 +57,27 @@ pub async fn apply(api: &Arc<Api>, query: Query, body: Bytes) -> Result<Answer, 
     .await
 }
 
-fn apply_one(api: &Api, query: &Query, line: usize, manifest: Value) -> Value {
+/// The key that a manifest has, if it has a name.
+fn name_of(query: &Query, manifest: &Value) -> Option<Key> {
+    let kind = kind_of(manifest)?;
+    let text =
+        |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let namespace = text("/metadata/namespace").or(query.get("namespace")).unwrap_or("default");
+    Some(Key::new(kind, if kind.namespaced() { namespace } else { "" }, text("/metadata/name")?))
+}
+
+/// `before` is the line of another one of this name, which is kept.
+fn apply_one(api: &Api, query: &Query, line: usize, manifest: Value, before: Option<usize>) -> Value {
     let text =
         |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (kind, name) = (text("/kind"), text("/metadata/name"));
-    let answer = match one(api, query, manifest) {
+    let twice = |before| {
+        let places =
+            format!("it is in two places: line {before}, which is kept, and line {line}, which is not");
+        Failure::new(400, format!("{} {name}: {places}", kind.to_ascii_lowercase()))
+    };
+    let done = before.map_or_else(|| one(api, query, manifest), |before| Err(twice(before)));
+    let answer = match done {
         Ok((object, applied)) => {
             return json!({
                 "kind": object.kind().name(),

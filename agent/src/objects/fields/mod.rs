@@ -45,12 +45,27 @@ pub fn typed(kind: Kind, manifest: Value) -> Result<Object, TypeError> {
         Err(_) => Object::from_value_with_path(kind, manifest).map_err(|(path, why)| TypeError {
             // The parser quotes the value.
             why: match (kind, why.split_once(", expected ")) {
-                (_, Some((_, expected))) => format!("{expected} is wanted"),
+                (_, Some((_, expected))) => format!("{} is wanted", in_words(expected)),
                 (Kind::Secret, None) => "not base64".into(),
                 (_, None) => why,
             },
             path,
         }),
+    }
+}
+
+/// A type of Rust's for people who write YAML.
+fn in_words(expected: &str) -> String {
+    match expected.trim_start_matches("struct ") {
+        "i32" => "a whole number of 32 bits".into(),
+        "i64" => "a whole number".into(),
+        "f64" => "a number".into(),
+        "a sequence" => "a list".into(),
+        "a map" => "a map of names to values".into(),
+        of_fields if of_fields.starts_with(char::is_uppercase) => {
+            format!("a map, the fields of {of_fields},")
+        }
+        other => other.into(),
     }
 }
 

@@ -50,7 +50,14 @@ fn a_wrong_type_has_its_path_and_no_value() {
         "stringData.key: a string is wanted"
     );
     assert_eq!(error(Kind::Secret, json!({"data": {"key": "hunter2!"}})), "data.key: not base64");
-    assert_eq!(error(Kind::Pod, json!({"spec": "x"})), "spec: PodSpec is wanted");
+    assert_eq!(error(Kind::Pod, json!({"spec": "x"})), "spec: a map, the fields of PodSpec, is wanted");
+    let replicas = |value: Value| error(Kind::Deployment, json!({"spec": {"replicas": value}}));
+    assert_eq!(replicas(json!("three")), "spec.replicas: a whole number of 32 bits is wanted");
+    assert_eq!(replicas(json!(99_999_999_999_u64)), "spec.replicas: a whole number of 32 bits is wanted");
+    assert_eq!(
+        error(Kind::Pod, json!({"spec": {"containers": {"name": "a"}}})),
+        "spec.containers: a list is wanted"
+    );
 }
 
 #[test]

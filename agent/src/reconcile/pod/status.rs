@@ -257,7 +257,9 @@ fn pull_words(
         return plain();
     }
     let image = member.spec.image.as_deref().unwrap_or_default();
-    let message = format!("Back-off pulling image \"{image}\": {}: {}", failure.reason, failure.message);
+    // A runtime's message may begin with its reason.
+    let why = failure.message.strip_prefix(&format!("{}: ", failure.reason)).unwrap_or(&failure.message);
+    let message = format!("Back-off pulling image \"{image}\": {}: {why}", failure.reason);
     ("ImagePullBackOff".into(), message)
 }
 
