@@ -170,3 +170,18 @@ fn manifests_come_and_go_with_their_files() {
     fs::remove_file(directory.join("web.yaml")).expect("remove");
     cluster.gone("pod", "web");
 }
+
+#[test]
+fn a_pod_may_have_the_longest_name() {
+    let cluster = cluster!();
+    let name = "a".repeat(253);
+    cluster.apply(&format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  terminationGracePeriodSeconds: 0\n  \
+         containers: [{{name: c, image: \"busybox:1\", command: [sh, -c, \"hostname; exec sleep 1000\"]}}]\n"
+    ));
+    cluster.ready(&name);
+    crate::support::wait_for("the log", 20, || {
+        (cluster.verb(&["logs", &name]).stdout == format!("{}\n", "a".repeat(63))).then_some(())
+    });
+    cluster.ok(&["delete", "pod", &name, "--timeout=30s"]);
+}

@@ -14,6 +14,8 @@ use tonic::transport::{Channel, Endpoint};
 
 /// Lists of many containers are long.
 const LONGEST_MESSAGE: usize = 64 << 20;
+/// NAME_MAX of the kernel.
+const LONGEST_FILE_NAME: usize = 255;
 
 /// Calls to a CRI endpoint. A copy is the same connection, which comes again by itself when it breaks.
 #[derive(Clone)]
@@ -44,7 +46,25 @@ impl Runtime {
     }
 }
 
-/// Where a container's log is: below the logs' directory, as kubelet has it.
+/// Where a container's log is: below the logs' directory, as kubelet has it. The Pod's name is cut where it leaves no room in a file's.
 pub fn log_directory(logs: &Path, namespace: &str, pod: &str, uid: &str) -> PathBuf {
+    let room = LONGEST_FILE_NAME.saturating_sub(namespace.len() + uid.len() + 2);
+    let pod = pod.get(..room).unwrap_or(pod);
     logs.join(format!("{namespace}_{pod}_{uid}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_directory_of_logs_has_a_name_that_files_may_have() {
+        let of = |pod: &str| {
+            log_directory(Path::new("/logs"), "default", pod, "0d83f2ab-1f0a-4b1c-9d1a-6f0f2f1b7c11")
+        };
+        assert_eq!(of("web"), Path::new("/logs/default_web_0d83f2ab-1f0a-4b1c-9d1a-6f0f2f1b7c11"));
+        let long = of(&"a".repeat(253));
+        assert_eq!(long.file_name().map(std::ffi::OsStr::len), Some(255));
+        assert!(long.display().to_string().ends_with("a_0d83f2ab-1f0a-4b1c-9d1a-6f0f2f1b7c11"));
+    }
 }
