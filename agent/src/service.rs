@@ -93,6 +93,10 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     if let Some(address) = metrics {
         parts.spawn(metrics::serve(store, runtime, counters, address));
     }
+    parts.spawn(async {
+        memory::give_back().await;
+        Ok(())
+    });
     tokio::select! {
         Some(ended) = parts.join_next() => ended.context("a part of the agent panicked")?,
         _ = terminate.recv() => Ok(()),
