@@ -35,6 +35,7 @@ mod images;
 mod ingress;
 mod leftovers;
 mod network;
+mod limits;
 #[allow(dead_code)]
 #[path = "../cri/node.rs"]
 mod node;

@@ -69,10 +69,19 @@ pub fn mounts(
     container::mounts(container, plan, directory, environment, recursive)
 }
 
-/// A volume that holds more than its sizeLimit allows, for which the Pod is evicted. Blocks; walks through the volumes of
-/// [`Plan::has_limits`].
+/// A volume that holds more than its sizeLimit allows, for which the Pod is evicted. Blocks.
 pub fn exceeded(plan: &Plan, directory: &Path) -> Option<VolumeError> {
     usage::exceeded(plan, directory)
+}
+
+/// What all emptyDirs on disk hold, in bytes. Blocks.
+pub fn disk_usage_of(plan: &Plan, directory: &Path) -> u64 {
+    usage::of_all(plan, directory)
+}
+
+/// What a directory holds, in bytes; 0 where it is not there. Blocks.
+pub fn disk_usage(directory: &Path) -> u64 {
+    usage::bytes(directory)
 }
 
 /// The volumes' directory of a Pod.

@@ -1,4 +1,4 @@
-//! sizeLimit of emptyDirs on disk: measured as `du` does, since not every file system has quotas.
+//! What is on disk, for limits of emptyDirs and of Pods: measured as `du` does, since not every file system has quotas.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -22,8 +22,14 @@ pub(super) fn exceeded(plan: &Plan, directory: &Path) -> Option<VolumeError> {
     })
 }
 
+/// What all directories on disk hold.
+pub(super) fn of_all(plan: &Plan, directory: &Path) -> u64 {
+    let disks = plan.volumes.iter().filter(|volume| matches!(volume.source, Source::Disk { .. }));
+    disks.filter_map(|volume| place(volume, directory)).map(|path| bytes(&path)).fold(0, u64::saturating_add)
+}
+
 /// What a tree takes of the disk. What goes meanwhile is not counted.
-fn bytes(path: &Path) -> u64 {
+pub(super) fn bytes(path: &Path) -> u64 {
     let mut bytes = 0_u64;
     let mut linked = HashSet::new();
     let walked = tree::walk(path, |directory, name, kind| {

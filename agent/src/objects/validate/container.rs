@@ -213,9 +213,9 @@ fn resources(of: &ResourceRequirements, at: &At<'_>, broken: &mut Broken) {
             let lists = at.field(list);
             let at = lists.field(name);
             match name.as_str() {
-                "cpu" | "memory" => {}
-                "ephemeral-storage" if list == "requests" => {}
-                _ => broken.add(&at, "not supported by this agent: there are cpu and memory"),
+                "cpu" | "memory" | "ephemeral-storage" => {}
+                _ => broken
+                    .add(&at, "not supported by this agent: there are cpu, memory and ephemeral-storage"),
             }
             match milli(amount) {
                 None => broken.add(&at, format!("\"{}\" is no amount, as 500m or 64Mi", amount.0)),

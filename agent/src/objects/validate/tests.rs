@@ -54,7 +54,7 @@ fn good_pods_break_no_rule() {
          env: [{name: A, value: b}, {name: B, valueFrom: {fieldRef: {fieldPath: \"metadata.annotations['a/b']\"}}}]\n\
          envFrom: [{prefix: X_, secretRef: {name: s}}]\n\
          volumeMounts: [{name: a, mountPath: /a, subPath: x/y}, {name: b, mountPath: /b}]\n\
-         resources: {limits: {cpu: 1, memory: 64Mi}, requests: {cpu: 500m}}\n\
+         resources: {limits: {cpu: 1, memory: 64Mi, ephemeral-storage: 1Gi}, requests: {cpu: 500m}}\n\
          livenessProbe: {httpGet: {port: http, path: /x}}\nlifecycle: {preStop: {sleep: {seconds: 1}}, stopSignal: SIGINT}",
     );
     assert_eq!(broken(&full), [""; 0]);
@@ -104,8 +104,8 @@ fn bad_pods_say_where() {
         (
             pod("", "resources: {limits: {nvidia.com/gpu: 1}}"),
             &[
-                "spec.containers[0].resources.limits.nvidia.com/gpu: not supported by this agent: there are cpu and memory",
-                "spec.containers[0].resources.requests.nvidia.com/gpu: not supported by this agent: there are cpu and memory",
+                "spec.containers[0].resources.limits.nvidia.com/gpu: not supported by this agent: there are cpu, memory and ephemeral-storage",
+                "spec.containers[0].resources.requests.nvidia.com/gpu: not supported by this agent: there are cpu, memory and ephemeral-storage",
             ],
         ),
         (

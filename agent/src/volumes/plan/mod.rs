@@ -26,11 +26,6 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Whether a volume has a limit that has to be watched: see [`super::exceeded`].
-    pub fn has_limits(&self) -> bool {
-        self.volumes.iter().any(|volume| matches!(volume.source, Source::Disk { limit: Some(_) }))
-    }
-
     /// Image volumes: their names, references and pull policies. Their images have to be there before a container is created.
     pub fn images(&self) -> impl Iterator<Item = (&str, &str, Option<&str>)> {
         self.volumes.iter().filter_map(|volume| match &volume.source {
