@@ -50,6 +50,13 @@ impl Sync {
                 continue;
             }
             let origin = Origin::File(place.file.clone());
+            // By an agent before this one: what others have set since is kept, as it is while one agent runs.
+            if !self.done.contains_key(&key)
+                && admission::is_applied(&store, &origin, "default", manifest.clone())
+            {
+                self.done.insert(key, (place, manifest.clone()));
+                continue;
+            }
             match admission::apply(&store, &ranges, &origin, "default", manifest.clone()) {
                 Ok((_, applied)) => {
                     tracing::info!("{key} {}", format!("{applied:?}").to_lowercase());

@@ -195,3 +195,22 @@ async fn what_needs_more_of_the_runtime_waits_until_that_is_known() {
     followed.ranges.set_features(Features { handlers: handlers.into(), ..Features::default() });
     followed.until("the Pod is there", |objects| objects.get(&key).is_some()).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_starts_again_leaves_what_others_have_set_since() {
+    let mut followed = Followed::new(directory);
+    followed.write("a.yaml", &map("one", "x"));
+    followed.until_map("one", Some("x")).await;
+    followed.task.abort();
+    let _ = (&mut followed.task).await;
+    let key = Key::new(Kind::ConfigMap, "default", "one");
+    let patch = json!({"data": {"a": "by hand"}});
+    crate::api::admission::patch(&followed.store, &followed.ranges, &key, &patch).unwrap();
+    followed.write("b.yaml", &map("two", "x"));
+    followed.task = Followed::spawn(&followed.store, &followed.ranges, followed.place.path());
+    followed.until_map("two", Some("x")).await;
+    followed.until_map("one", Some("by hand")).await;
+    // What the file says anew holds.
+    followed.write("a.yaml", &map("one", "y"));
+    followed.until_map("one", Some("y")).await;
+}

@@ -60,6 +60,24 @@ pub fn apply(
     })
 }
 
+/// Whether this manifest is the last one that was applied to the object, and from the same place. Of Secrets nobody knows.
+pub fn is_applied(store: &Store, origin: &Origin, namespace: &str, manifest: Value) -> bool {
+    let Ok(manifest) = read(namespace, manifest) else { return false };
+    let key = &manifest.key;
+    let is_it = |live: &Object| {
+        let annotations = live.metadata().annotations.as_ref();
+        let said = |name: &str| annotations.and_then(|annotations| annotations.get(name)).map(String::as_str);
+        let from = match origin {
+            Origin::User => None,
+            Origin::File(file) => Some(file.as_str()),
+        };
+        !live.is_deleted()
+            && said(ORIGIN) == from
+            && said(APPLIED) == Some(last_applied(key.kind, &manifest.value).as_str())
+    };
+    key.kind != Kind::Secret && store.read(|objects| objects.get(key).is_some_and(is_it))
+}
+
 /// Reads a manifest: its kind, its fields, their types.
 pub(super) fn read(namespace: &str, mut manifest: Value) -> Result<Manifest, Refusal> {
     let kind = kind(&manifest)?;

@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::Context;
 use tokio::sync::watch;
 
-pub use apply::apply;
+pub use apply::{apply, is_applied};
 pub use change::{create, patch, replace};
 pub use delete::delete;
 pub use limits::complete_pod;
