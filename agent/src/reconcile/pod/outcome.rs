@@ -100,7 +100,8 @@ pub fn record(
         (PodStep::RemoveContainer { id, .. }, _) => pod.forget(id),
         (PodStep::Pull { container }, Outcome::Image { id, pulled }) => {
             pod.images.insert(container.clone(), Image::Present { id });
-            return vec![pulled_notice(object, container, pulled)];
+            // Of a Pod that went meanwhile nobody wants to know.
+            return object.map(|object| pulled_notice(object, container, pulled)).into_iter().collect();
         }
         (PodStep::Start { container, .. }, Outcome::Container(started)) => {
             return start_done(pod, container, started);
@@ -224,7 +225,7 @@ fn failed(
                 None
             };
             pod.images.insert(container.clone(), Image::Failed(again(before.as_ref())));
-            pull_failed(object, container, reason, &message)
+            object.map_or_else(Vec::new, |object| pull_failed(object, container, reason, &message))
         }
         PodStep::Start { container, .. } => {
             let failure = again(pod.start_failures.get(container));
@@ -255,7 +256,7 @@ fn failed(
     }
 }
 
-fn pull_failed(object: Option<&core::Pod>, container: &str, reason: &str, message: &str) -> Vec<Notice> {
+fn pull_failed(object: &core::Pod, container: &str, reason: &str, message: &str) -> Vec<Notice> {
     let error = (EventType::Warning, "Failed", format!("Error: {reason}"));
     if matches!(reason, "ErrImageNeverPull" | "InvalidImageName" | "ImageInspectError") {
         let event = if reason == "ErrImageNeverPull" { "ErrImageNeverPull" } else { "InspectFailed" };
@@ -265,7 +266,7 @@ fn pull_failed(object: Option<&core::Pod>, container: &str, reason: &str, messag
     vec![(EventType::Warning, "Failed", format!("Failed to pull image \"{image}\": {message}")), error]
 }
 
-fn pulled_notice(object: Option<&core::Pod>, container: &str, pulled: Option<std::time::Duration>) -> Notice {
+fn pulled_notice(object: &core::Pod, container: &str, pulled: Option<std::time::Duration>) -> Notice {
     let image = image_of(object, container);
     let message = match pulled {
         Some(took) => format!("Successfully pulled image \"{image}\" in {:.3}s", took.as_secs_f64()),
@@ -274,8 +275,8 @@ fn pulled_notice(object: Option<&core::Pod>, container: &str, pulled: Option<std
     (EventType::Normal, "Pulled", message)
 }
 
-fn image_of<'a>(object: Option<&'a core::Pod>, container: &str) -> &'a str {
-    object.and_then(|pod| spec_of(pod, container)).and_then(|spec| spec.image.as_deref()).unwrap_or_default()
+fn image_of<'a>(object: &'a core::Pod, container: &str) -> &'a str {
+    spec_of(object, container).and_then(|spec| spec.image.as_deref()).unwrap_or_default()
 }
 
 fn spec_of<'a>(pod: &'a core::Pod, name: &str) -> Option<&'a core::Container> {

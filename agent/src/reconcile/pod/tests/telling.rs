@@ -2,6 +2,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
 use super::super::simulator::World;
+use super::super::{Outcome, PodObserved, PodStep, begin, record};
 use super::{many, one, running};
 
 #[test]
@@ -107,4 +108,18 @@ fn times_too_large_are_the_end_of_time() {
     world.change(|pod| pod.metadata.deletion_grace_period_seconds = Some(i64::MAX));
     world.go();
     assert!(world.pod().is_none());
+}
+
+#[test]
+fn nothing_is_told_of_the_image_of_a_pod_that_went_meanwhile() {
+    let mut seen = PodObserved::default();
+    let step = PodStep::Pull { container: "a".into() };
+    for outcome in [
+        Outcome::Failed { reason: "ErrImagePull".into(), message: "no".into() },
+        Outcome::Image { id: "i".into(), pulled: None },
+    ] {
+        begin(&mut seen, &step, Timestamp::UNIX_EPOCH);
+        assert_eq!(record(&mut seen, None, &step, outcome, Timestamp::UNIX_EPOCH), []);
+    }
+    assert!(seen.busy.is_empty());
 }
