@@ -323,13 +323,15 @@ impl Node {
         let directory = volumes::directory(&self.state, &job.uid);
         let logs = log_directory(&self.settings.logs, &job.namespace, &job.name, &job.uid);
         let done = blocking(move || {
-            volumes::tear_down(&directory).map_err(|error| error.to_string())?;
-            match std::fs::remove_dir_all(&logs) {
+            // The directory is the last to go: by it an agent that starts again knows that there is something left.
+            let of_logs = match std::fs::remove_dir_all(&logs) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     Err(format!("cannot remove {}: {error}", logs.display()))
                 }
                 _ => Ok(()),
-            }
+            };
+            volumes::tear_down(&directory).map_err(|error| error.to_string())?;
+            of_logs
         });
         match done.await {
             Ok(()) => Outcome::Done,
