@@ -95,10 +95,10 @@ impl Delete {
                     if let Some(file) =
                         object.pointer("/metadata/annotations").and_then(|all| all.get(ORIGIN)?.as_str())
                     {
-                        eprintln!(
+                        say(format!(
                             "Warning: {} comes from {file} in the manifests' directory, and is made again from it: remove the file, or take it out there",
                             named(&key)
-                        );
+                        ));
                     }
                     going.push((key, object.text("/metadata/uid").to_owned()));
                 }
