@@ -216,17 +216,16 @@ fn what_was_stands_until_a_new_agent_knows_its_pods() {
     ready(&cluster, 1);
 }
 
-#[test]
-fn an_agent_that_is_killed_again_and_again_costs_no_request() {
-    let cluster = cluster!();
+/// Clients ask all the time while the agent is killed and started with these arguments.
+fn killed_again_and_again(cluster: &Cluster, args: &[&str]) {
     cluster.apply(&WEB.replace("[sleep, \"1000\"]", "[sh, -c, \"mkdir /tmp/log; exec sleep 1000\"]"));
-    ready(&cluster, 3);
+    ready(cluster, 3);
     cluster.ready("client");
     let service = cluster.object("service", "web").expect("a Service");
     let url = format!("http://{}/", service["spec"]["clusterIP"].as_str().unwrap());
-    reaches(&cluster, &url);
+    reaches(cluster, &url);
     let script = format!(
-        "for n in 1 2 3; do while :; do busybox wget -q -O- {url} >/dev/null 2>>/tmp/log/why && echo >>/tmp/log/fine || echo >>/tmp/log/failed; done & done"
+        "for n in 1 2 3; do while :; do busybox wget -q -O- {url} >/dev/null 2>>/tmp/log/why && echo >>/tmp/log/fine || echo >>/tmp/log/failed; done >/dev/null 2>&1 & done"
     );
     cluster.ok(&["exec", "client", "--", "sh", "-c", &script]);
     let count = |file: &str| -> usize {
@@ -236,10 +235,21 @@ fn an_agent_that_is_killed_again_and_again_costs_no_request() {
     for _ in 0..5 {
         let before = count("fine");
         cluster.end(rustix::process::Signal::KILL);
-        cluster.start(&[]);
-        ready(&cluster, 3);
+        cluster.start(args);
+        ready(cluster, 3);
         wait_for("more requests", 60, || (count("fine") > before + 100).then_some(()));
     }
     let why = cluster.ok(&["exec", "client", "--", "cat", "/tmp/log/why"]);
     assert_eq!(count("failed"), 0, "of {} requests: {why}", count("fine"));
+}
+
+#[test]
+fn an_agent_that_is_killed_again_and_again_costs_no_request() {
+    killed_again_and_again(&cluster!(), &[]);
+}
+
+#[test]
+fn nor_does_it_on_containerd() {
+    let cluster = crate::support::require!(Cluster::on_containerd());
+    killed_again_and_again(&cluster, &["--cri", crate::containerd::SOCKET]);
 }
