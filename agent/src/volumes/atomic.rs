@@ -147,18 +147,29 @@ impl Volume<'_> {
             match mkdirat(&self.top, &name, Mode::from_raw_mode(0o700)) {
                 Err(Errno::EXIST) => {}
                 made => {
-                    made.on("make", &self.path.join(&name))?;
+                    made.on("make", &self.path.join(DATA))?;
                     break name;
                 }
             }
         };
-        let path = self.path.join(&name);
-        let directory = openat(&self.top, &name, DIRECTORY, Mode::empty()).on("open", &path)?;
+        let written = self.fill(&name, files);
+        if written.is_err()
+            && let Ok(name) = c_string(&name)
+        {
+            // Each try would leave one, on a disk that is full.
+            let _ = tree::remove_at(self.top.as_fd(), &name);
+        }
+        written.map(|()| name)
+    }
+
+    fn fill(&self, name: &str, files: &BTreeMap<String, File>) -> Result<(), FileError> {
+        // As it will be seen. Its own name is another one at each try.
+        let path = self.path.join(DATA);
+        let directory = openat(&self.top, name, DIRECTORY, Mode::empty()).on("open", &path)?;
         for (at, file) in files {
             self.write_one(&directory, &path, at, file)?;
         }
-        self.finish_directory(&directory).on("change the mode of", &path)?;
-        Ok(name)
+        self.finish_directory(&directory).on("change the mode of", &path)
     }
 
     fn finish_directory(&self, directory: &OwnedFd) -> Result<(), Errno> {

@@ -140,3 +140,19 @@ fn no_reader_sees_a_mixture() {
         }
     });
 }
+
+#[test]
+fn a_write_that_fails_leaves_nothing_and_names_what_will_be_seen() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("v");
+    let wanted = |paths: &[&str]| {
+        files(&paths.iter().map(|path| ((*path).to_owned(), ("text".to_owned(), 0o644))).collect())
+    };
+    write(&path, &wanted(&["a"]), None).expect("written");
+    let before = fs::read_dir(&path).expect("read").count();
+    // A file where a directory is needed, as anything that the disk refuses.
+    let error = write(&path, &wanted(&["a", "a/b"]), None).err().expect("refused").to_string();
+    assert!(error.contains("/v/..data/a/b: "), "{error}");
+    assert_eq!(fs::read_dir(&path).expect("read").count(), before);
+    assert_eq!(shown(&path).keys().collect::<Vec<_>>(), ["a"]);
+}
