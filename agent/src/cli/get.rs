@@ -11,7 +11,7 @@ use super::table::Table;
 use super::target::{self, Target, prefix};
 use super::value::{Look as _, pairs};
 use super::watch::{Event, Query, Watch};
-use super::{Scope, Session};
+use super::{Session, Which};
 use crate::objects::Kind;
 
 /// `get`.
@@ -21,13 +21,7 @@ pub struct Get {
     #[arg(value_name = "KIND|KIND/NAME", required = true)]
     what: Vec<String>,
     #[command(flatten)]
-    scope: Scope,
-    /// Of all namespaces
-    #[arg(short = 'A', long)]
-    all_namespaces: bool,
-    /// Only those with these labels: "app=web,tier!=db,env in (a,b)"
-    #[arg(short = 'l', long, value_name = "LABELS", default_value = "", hide_default_value = true)]
-    selector: String,
+    which: Which,
     /// Only those with these fields: "status.phase=Running"
     #[arg(long, value_name = "FIELDS", default_value = "", hide_default_value = true)]
     field_selector: String,
@@ -90,20 +84,19 @@ impl Get {
             Some(name) => format!("metadata.name={name}"),
             None => self.field_selector.clone(),
         };
-        let namespace =
-            (!self.all_namespaces && target.kind.namespaced()).then(|| self.scope.name().to_owned());
-        Query { kind: target.kind, namespace, labels: self.selector.clone(), fields }
+        let namespace = self.which.namespace_of(target.kind);
+        Query { kind: target.kind, namespace, labels: self.which.selector.clone(), fields }
     }
 
     async fn fetch(&self, session: &Session<'_>, target: &Target) -> Result<Vec<Value>> {
-        let Some(key) = target.key(self.scope.name()) else {
+        let Some(key) = target.key(self.which.scope.name()) else {
             let mut objects = self.query(target).list(&session.client).await?;
             if target.kind == Kind::Event {
                 columns::in_order(&mut objects);
             }
             return Ok(objects);
         };
-        if self.all_namespaces && target.kind.namespaced() {
+        if self.which.all_namespaces && target.kind.namespaced() {
             return Err(Error::usage("a resource cannot be retrieved by name across all namespaces"));
         }
         match session.client.get(&key).await {
@@ -139,10 +132,10 @@ impl Get {
         }
         tables.retain(|(_, objects)| !objects.is_empty());
         if tables.is_empty() && !(single && self.ignore_not_found) {
-            let of_all = self.all_namespaces || targets.iter().all(|target| !target.kind.namespaced());
+            let of_all = self.which.all_namespaces || targets.iter().all(|target| !target.kind.namespaced());
             match of_all {
                 true => say("No resources found"),
-                false => say(format_args!("No resources found in {} namespace.", self.scope.name())),
+                false => say(format_args!("No resources found in {} namespace.", self.which.scope.name())),
             }
         }
         let many = tables.len() > 1;
@@ -172,7 +165,7 @@ impl Get {
                 }
             }
         }
-        if self.all_namespaces && kind.namespaced() {
+        if self.which.all_namespaces && kind.namespaced() {
             let namespaces = objects.iter().map(|object| object.text("/metadata/namespace").to_owned());
             table.prepend("NAMESPACE", namespaces);
         }

@@ -41,6 +41,7 @@ use std::process::ExitCode;
 
 use k8s_openapi::jiff::Timestamp;
 
+use crate::objects::Kind;
 use client::{Client, Error, Result};
 pub use plain::say;
 
@@ -67,6 +68,26 @@ impl Scope {
     /// None: none was named, for which "" stands too.
     fn given(&self) -> Option<&str> {
         self.namespace.as_deref().filter(|namespace| !namespace.is_empty())
+    }
+}
+
+/// Which objects of a kind.
+#[derive(clap::Args, Debug, Clone, Default)]
+struct Which {
+    #[command(flatten)]
+    scope: Scope,
+    /// Of all namespaces
+    #[arg(short = 'A', long)]
+    all_namespaces: bool,
+    /// Only those with these labels: "app=web,tier!=db,env in (a,b)"
+    #[arg(short = 'l', long, value_name = "LABELS", default_value = "", hide_default_value = true)]
+    selector: String,
+}
+
+impl Which {
+    /// None: objects of the kind are in no namespace, or those of all are meant.
+    fn namespace_of(&self, kind: Kind) -> Option<String> {
+        (!self.all_namespaces && kind.namespaced()).then(|| self.scope.name().to_owned())
     }
 }
 

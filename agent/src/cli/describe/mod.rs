@@ -16,7 +16,7 @@ use super::plain::say;
 use super::target;
 use super::value::{Look as _, or};
 use super::watch::Query;
-use super::{Scope, Session, age};
+use super::{Session, Which, age};
 use crate::objects::{Key, Kind};
 use layout::Text;
 
@@ -29,13 +29,7 @@ pub struct Describe {
     #[arg(value_name = "KIND|KIND/NAME", required = true)]
     what: Vec<String>,
     #[command(flatten)]
-    scope: Scope,
-    /// Of all namespaces
-    #[arg(short = 'A', long)]
-    all_namespaces: bool,
-    /// Only those with these labels
-    #[arg(short = 'l', long, value_name = "LABELS", default_value = "", hide_default_value = true)]
-    selector: String,
+    which: Which,
 }
 
 impl Describe {
@@ -43,7 +37,7 @@ impl Describe {
         let (mut objects, mut failed) = (Vec::new(), false);
         for target in target::parse(&self.what)? {
             let kind = target.kind;
-            if let Some(key) = target.key(self.scope.name()) {
+            if let Some(key) = target.key(self.which.scope.name()) {
                 match session.client.get(&key).await {
                     Ok(object) => objects.push((kind, object)),
                     Err(error) if error.is_not_found() => {
@@ -64,9 +58,9 @@ impl Describe {
             objects.extend(all.into_iter().map(|object| (kind, object)));
         }
         if objects.is_empty() && !failed {
-            match self.all_namespaces {
+            match self.which.all_namespaces {
                 true => say("No resources found"),
-                false => say(format_args!("No resources found in {} namespace.", self.scope.name())),
+                false => say(format_args!("No resources found in {} namespace.", self.which.scope.name())),
             }
             return Ok(());
         }
@@ -81,8 +75,8 @@ impl Describe {
     }
 
     fn query(&self, kind: Kind) -> Query {
-        let namespace = (!self.all_namespaces && kind.namespaced()).then(|| self.scope.name().to_owned());
-        Query { kind, namespace, labels: self.selector.clone(), fields: String::new() }
+        let namespace = self.which.namespace_of(kind);
+        Query { kind, namespace, labels: self.which.selector.clone(), fields: String::new() }
     }
 }
 
