@@ -241,6 +241,17 @@ spec:
         outcome.stdout.starts_with("Name:") && outcome.stderr.contains("services \"none\" not found"),
         "{outcome}"
     );
+    // A claim that waits says why.
+    cluster.apply(
+        "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: lone}\n\
+         spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}\n",
+    );
+    wait_for("why the claim waits", 20, || {
+        cluster
+            .ok(&["describe", "pvc", "lone"])
+            .contains("no PersistentVolume matches this claim")
+            .then_some(())
+    });
     // No object reaches another path or a terminal by what it is called.
     cluster.verb(&["get", "pod", "a?watch=1"]).refused(&["pods \"a?watch=1\" not found"]);
     cluster.verb(&["get", "pods", "-n", "../default", "pi"]).refused(&["pods \"pi\" not found"]);

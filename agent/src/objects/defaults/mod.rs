@@ -8,8 +8,8 @@ use std::sync::Arc;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{
     ClientIPConfig, Endpoints, LimitRange, Namespace, NamespaceStatus, PersistentVolume,
-    PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeClaimStatus, PersistentVolumeStatus,
-    Secret, Service, SessionAffinityConfig,
+    PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeStatus, Secret, Service,
+    SessionAffinityConfig,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
@@ -92,8 +92,7 @@ fn persistent_volume(volume: &mut PersistentVolume) {
 }
 
 fn persistent_volume_claim(claim: &mut PersistentVolumeClaim) {
-    let status = claim.status.get_or_insert_with(PersistentVolumeClaimStatus::default);
-    fill_text(&mut status.phase, "Pending");
+    // Its phase is said when it is looked at, with the reason.
     claim.spec.iter_mut().for_each(claim_spec);
 }
 
