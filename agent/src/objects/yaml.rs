@@ -165,6 +165,51 @@ mod tests {
         failed(&" ".repeat(LONGEST + 1));
     }
 
+    #[test]
+    fn an_error_does_not_tell_what_may_be_a_secret() {
+        for value in [
+            "*hunter2",
+            "&hunter2",
+            "!hunter2",
+            "@hunter2",
+            "`hunter2",
+            "%hunter2",
+            "hunter2: x",
+            "\"\\hunter2\"",
+            "'hunter2",
+            "[hunter2",
+            "{hunter2",
+            "|hunter2",
+            ">hunter2",
+            "- hunter2",
+            "? hunter2",
+            "hunter2 #\n bad",
+            "!!int hunter2",
+            "!!bool hunter2",
+            "\"hunter2\" more",
+            "&hunter2 *hunter2",
+            "*hunter2 : x",
+            "!<hunter2> x",
+            "!hunter2!x y",
+            "\"hunter2\\ud800\"",
+            "!!binary hunter2",
+            "!!float hunter2",
+            "!!null hunter2",
+            "!!map hunter2",
+            "!!seq hunter2",
+        ] {
+            for text in [
+                format!("stringData:\n  password: {value}\n  b: 1\n"),
+                format!("- {value}\n"),
+                value.to_owned(),
+            ] {
+                if let Err(error) = documents(&text) {
+                    assert!(!error.to_string().contains("hunter2"), "{text}: {error}");
+                }
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn no_text_panics(text in "[-a-c:{}\\[\\]&*!|>'\"%@,?# \n0-9]{0,200}") {
