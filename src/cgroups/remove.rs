@@ -92,8 +92,8 @@ fn remove_marked(root: BorrowedFd<'_>, mut path: CgroupPath) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::cgroup::tests::{Own, Shell};
     use super::super::Controllers;
+    use super::super::cgroup::tests::{Own, Shell};
     use super::*;
 
     fn create(hierarchy: &Hierarchy, path: &CgroupPath) -> Cgroup {

@@ -34,8 +34,8 @@ mod fixtures;
 mod images;
 mod ingress;
 mod leftovers;
-mod network;
 mod limits;
+mod network;
 #[allow(dead_code)]
 #[path = "../cri/node.rs"]
 mod node;

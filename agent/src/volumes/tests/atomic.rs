@@ -151,7 +151,7 @@ fn a_write_that_fails_leaves_nothing_and_names_what_will_be_seen() {
     write(&path, &wanted(&["a"]), None).expect("written");
     let before = fs::read_dir(&path).expect("read").count();
     // A file where a directory is needed, as anything that the disk refuses.
-    let error = write(&path, &wanted(&["a", "a/b"]), None).err().expect("refused").to_string();
+    let error = write(&path, &wanted(&["a", "a/b"]), None).expect_err("refused").to_string();
     assert!(error.contains("/v/..data/a/b: "), "{error}");
     assert_eq!(fs::read_dir(&path).expect("read").count(), before);
     assert_eq!(shown(&path).keys().collect::<Vec<_>>(), ["a"]);
