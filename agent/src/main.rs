@@ -11,8 +11,12 @@ use clap::error::ErrorKind;
 
 use arguments::Arguments;
 use rcrun_agent::cli::say;
+use rcrun_agent::volumes;
 
 fn main() -> ExitCode {
+    if let Some(exit) = for_nfs() {
+        return exit;
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) if is_mistake(&error) => {
@@ -29,6 +33,19 @@ fn main() -> ExitCode {
         say(format_args!("rcrun-agent: {}", one_line(&error)));
         ExitCode::FAILURE
     })
+}
+
+/// This program as the agent starts it itself, for mounts that may take for ever. None: it is not.
+fn for_nfs() -> Option<ExitCode> {
+    let mut words = std::env::args_os().skip(1);
+    let request = words.next().filter(|verb| verb == volumes::NFS).and_then(|_| words.next())?;
+    match volumes::serve_nfs(&request.to_string_lossy()) {
+        Ok(()) => Some(ExitCode::SUCCESS),
+        Err(why) => {
+            println!("{why}");
+            Some(ExitCode::FAILURE)
+        }
+    }
 }
 
 /// The error and its causes, outermost first, on one line.

@@ -36,6 +36,7 @@ mod ingress;
 mod leftovers;
 mod limits;
 mod network;
+mod nfs;
 #[allow(dead_code)]
 #[path = "../cri/node.rs"]
 mod node;

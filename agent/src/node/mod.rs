@@ -4,6 +4,7 @@
 //! asks the runtime, once at the start, when one of its events says that something ended, and now and then. Whatever is lost when the
 //! process ends is found again there: containers carry their Pod's uid, their attempt and the hash of their spec.
 
+mod blocking;
 pub mod events;
 mod evict;
 mod facts;

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, Pod, Volume};
 use tonic::{Code, Status};
 
-use super::{Node, hook, observe, probe};
+use super::{Node, blocking, hook, observe, probe};
 use crate::cri::{api, log_directory};
+use crate::objects::Typed as _;
 use crate::reconcile::observed::{ProbeKind, Sandbox};
 use crate::reconcile::pod::{Outcome, PodStep};
 use crate::{spec, volumes};
@@ -32,6 +33,11 @@ pub struct Job {
     pub step: PodStep,
 }
 
+/// What takes longer waits for something, and should not keep others from starting.
+const TURN: Duration = Duration::from_secs(10);
+/// For the runtime to make or start a container, as kubelet has it: one that binds what is on a server may wait for that for ever.
+const LONGEST_START: Duration = Duration::from_secs(120);
+
 /// What a container writes its last words to.
 pub fn termination_file(state: &Path, uid: &str, container: &str, attempt: u32) -> PathBuf {
     volumes::directory(state, uid).join("containers").join(container).join(attempt.to_string())
@@ -44,6 +50,25 @@ pub fn hosts_file(state: &Path, uid: &str) -> PathBuf {
 
 fn failed(reason: &str, message: impl Into<String>) -> Outcome {
     Outcome::Failed { reason: reason.into(), message: message.into() }
+}
+
+/// A request that does not wait for ever.
+fn limited<T>(message: T) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    request.set_timeout(LONGEST_START);
+    request
+}
+
+/// What the runtime says of a request that was limited, to `what` a container.
+fn said(what: &str, status: &Status) -> String {
+    match status.code() {
+        // tonic's own word for it is the first.
+        Code::Cancelled | Code::DeadlineExceeded => {
+            let limit = LONGEST_START.as_secs();
+            format!("the runtime did not {what} it within {limit} s; it may wait for a server of its volumes")
+        }
+        _ => status.message().to_owned(),
+    }
 }
 
 /// What is not there any more needs nothing more.
@@ -59,10 +84,17 @@ impl Node {
     /// Does a step. Nothing it calls waits for ever: the runtime's calls end with the runtime.
     pub async fn perform(&self, job: Job) -> Outcome {
         let starts = matches!(job.step, PodStep::RunSandbox { .. } | PodStep::Start { .. });
-        // Never closed; held until the step is done.
-        let _turn = if starts { self.starts.acquire().await.ok() } else { None };
+        // Never closed.
+        let turn = if starts { self.starts.acquire().await.ok() } else { None };
         // Of many that wait for their turn none takes the memory of one that works.
-        Box::pin(self.perform_now(&job)).await
+        let mut step = Box::pin(self.perform_now(&job));
+        if turn.is_some()
+            && let Ok(outcome) = tokio::time::timeout(TURN, &mut step).await
+        {
+            return outcome;
+        }
+        drop(turn);
+        step.await
     }
 
     async fn perform_now(&self, job: &Job) -> Outcome {
@@ -111,10 +143,34 @@ impl Node {
         };
         let revision = plan.revision;
         let directory = volumes::directory(&self.state, uid);
-        match blocking(move || volumes::prepare(&plan, &directory)).await {
+        let served = plan.served();
+        let work = move || volumes::prepare(&plan, &directory).map_err(|error| error.to_string());
+        match self.of_volumes(served, uid, "", work).await {
             Ok(()) => Outcome::Volumes(revision),
-            Err(error) => failed("FailedMount", error.to_string()),
+            Err(message) => failed("FailedMount", message),
         }
+    }
+
+    /// Work on a Pod's volumes, for one of its containers or for none. `served` is what a server may be asked for.
+    async fn of_volumes<T: Send + 'static>(
+        &self,
+        served: Option<String>,
+        uid: &str,
+        container: &str,
+        work: impl FnOnce() -> Result<T, String> + Send + 'static,
+    ) -> Result<T, String> {
+        let Some(served) = served else { return blocking::short(work).await };
+        let (store, uid, directory) =
+            (self.store.clone(), uid.to_owned(), volumes::directory(&self.state, uid));
+        let what = format!("{uid} {container}");
+        // The Pod may be gone by then, and what is made for it would stay.
+        let late = move || {
+            let is_there = store.read(|objects| objects.list::<Pod>().any(|pod| pod.uid() == uid));
+            if !is_there && let Err(error) = volumes::tear_down(&directory) {
+                tracing::warn!("{error}");
+            }
+        };
+        blocking::patient(what, &served, work, late).await
     }
 
     async fn run_sandbox(&self, pod: &Pod, attempt: u32) -> Outcome {
@@ -178,12 +234,13 @@ impl Node {
                 .is_some_and(|features| features.of(&handler).recursive_read_only),
         };
         let container_ = container.clone();
-        let (mut mounts, hosts_file, termination) = blocking(move || {
+        let served = plan.served();
+        let make = move || {
             let mounts = files.make(&container_, &plan, &env)?;
             Ok((mounts, files.hosts.is_some().then_some(files.hosts_at), files.termination))
-        })
-        .await
-        .map_err(|message: String| failed(CONFIG, message))?;
+        };
+        let made = self.of_volumes(served, &job.uid, name, make).await;
+        let (mut mounts, hosts_file, termination) = made.map_err(|message| failed(CONFIG, message))?;
         self.images_of_volumes(pod, &mut mounts).await?;
         let config = self.store.read(|objects| {
             let inputs = spec::ContainerInputs {
@@ -198,7 +255,7 @@ impl Node {
             spec::container(pod, container, &inputs, &self.settings)
         });
         let config = config.map_err(|error| failed(error.reason, error.message))?;
-        self.create_and_start(pod, sandbox, config).await.inspect_err(|_| self.forget_image(&id))
+        Box::pin(self.create_and_start(pod, sandbox, config)).await.inspect_err(|_| self.forget_image(&id))
     }
 
     async fn create_and_start(
@@ -215,13 +272,13 @@ impl Node {
             config: Some(config),
             sandbox_config: Some(sandbox_config),
         };
-        let created = runtime.create_container(request).await;
+        let created = runtime.create_container(limited(request)).await;
         let id = created
-            .map_err(|status| failed("CreateContainerError", status.message()))?
+            .map_err(|status| failed("CreateContainerError", said("create", &status)))?
             .into_inner()
             .container_id;
         let request = api::StartContainerRequest { container_id: id.clone() };
-        let started = runtime.start_container(request).await;
+        let started = runtime.start_container(limited(request)).await;
         let request = api::ContainerStatusRequest { container_id: id.clone(), verbose: false };
         let status = runtime.container_status(request).await.map(|answer| answer.into_inner().status);
         match (started, status) {
@@ -232,7 +289,7 @@ impl Node {
             (Err(status), _) => {
                 // Not to be found as a container that was created and never started.
                 let _ = runtime.remove_container(api::RemoveContainerRequest { container_id: id }).await;
-                Err(failed("RunContainerError", status.message()))
+                Err(failed("RunContainerError", said("start", &status)))
             }
             (Ok(_), Ok(Some(status))) => {
                 Ok(Outcome::Container(observe::container(&status, &sandbox.id, &self.state)))
@@ -322,7 +379,12 @@ impl Node {
     async fn tear_down(&self, job: &Job) -> Outcome {
         let directory = volumes::directory(&self.state, &job.uid);
         let logs = log_directory(&self.settings.logs, &job.namespace, &job.name, &job.uid);
-        let done = blocking(move || {
+        let may_be_served =
+            |volume: &&Volume| volume.nfs.is_some() || volume.persistent_volume_claim.is_some();
+        let spec = job.pod.as_ref().and_then(|pod| pod.spec.as_ref());
+        let served = spec.and_then(|spec| spec.volumes.iter().flatten().find(may_be_served));
+        let served = served.map(|volume| format!("volume {}", volume.name));
+        let done = self.of_volumes(served, &job.uid, "", move || {
             // The directory is the last to go: by it an agent that starts again knows that there is something left.
             let of_logs = match std::fs::remove_dir_all(&logs) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -387,14 +449,5 @@ fn addresses(node: &Node, pod: &Pod, sandbox: Option<&Sandbox>) -> Vec<IpAddr> {
     match spec::host_network(pod) {
         true => node.settings.node.addresses.clone(),
         false => sandbox.map(|sandbox| sandbox.addresses.clone()).unwrap_or_default(),
-    }
-}
-
-async fn blocking<T: Send + 'static, E: Send + 'static>(
-    work: impl FnOnce() -> Result<T, E> + Send + 'static,
-) -> Result<T, E> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
 }

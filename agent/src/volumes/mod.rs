@@ -30,6 +30,8 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 use crate::objects::Objects;
 use crate::spec::VolumeMount;
 
+/// The process that mounts and unmounts nfs volumes: this program with that argument and a request.
+pub use nfs::{VERB as NFS, serve as serve_nfs};
 pub use plan::Plan;
 
 /// Why a volume is not there; a reason as kubelet's (`FailedMount`). No secrets.
@@ -47,12 +49,13 @@ pub fn plan(pod: &Pod, objects: &Objects) -> Result<Plan, VolumeError> {
     plan::of(pod, objects)
 }
 
-/// Makes or updates them. What is there already stays. Blocks: on nfs for as long as the server takes, a minute at most.
+/// Makes or updates them. What is there already stays. Blocks: on nfs for as long as the server takes, half a minute at most.
 pub fn prepare(plan: &Plan, directory: &Path) -> Result<(), VolumeError> {
     prepare::prepare(plan, directory)
 }
 
-/// Unmounts and removes all volumes of a Pod, and its directory. Nothing is followed out of it; what others gave (hostPath, nfs, claims) keeps its files. Blocks.
+/// Unmounts and removes all volumes of a Pod, and its directory. Nothing is followed out of it; what others gave (hostPath, nfs, claims) keeps its files. Blocks: on nfs
+/// for as long as the server takes, ten seconds at most.
 pub fn tear_down(directory: &Path) -> Result<(), VolumeError> {
     prepare::tear_down(directory)
 }

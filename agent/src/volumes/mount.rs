@@ -3,7 +3,7 @@
 use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Dir, Mode, ResolveFlags, StatxAttributes, StatxFlags, openat2};
 use rustix::io::Errno;
@@ -27,6 +27,36 @@ pub(super) fn is_mounted(path: &Path) -> Result<bool, FileError> {
         Err(Errno::STALE | Errno::IO | Errno::HOSTDOWN | Errno::TIMEDOUT) => Ok(true),
         Err(error) => Err(error).on("look at", path),
     }
+}
+
+/// What servers' file systems are mounted on, below a directory.
+pub(super) fn of_servers(directory: &Path) -> Result<Vec<PathBuf>, FileError> {
+    const TABLE: &str = "/proc/thread-self/mountinfo";
+    let table = std::fs::read(TABLE).on("read", Path::new(TABLE))?;
+    let paths = table.split(|byte| *byte == b'\n').filter_map(|line| {
+        // 36 35 98:0 /root /mount/point options shared:1 - nfs4 server:/path options
+        let mut words = line.split(|byte| *byte == b' ');
+        let path = unescaped(words.nth(4)?);
+        let kind = words.skip_while(|word| *word != b"-").nth(1)?;
+        (matches!(kind, b"nfs" | b"nfs4") && path.starts_with(directory)).then_some(path)
+    });
+    Ok(paths.collect())
+}
+
+/// A path as in mountinfo: blanks and backslashes there are octal.
+fn unescaped(path: &[u8]) -> PathBuf {
+    use std::os::unix::ffi::OsStringExt as _;
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let [first, tail @ ..] = rest {
+        let octal =
+            tail.get(..3).filter(|_| *first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => (bytes.push(byte), rest = &tail[3..]).1,
+            None => (bytes.push(*first), rest = tail).1,
+        }
+    }
+    std::ffi::OsString::from_vec(bytes).into()
 }
 
 /// A tmpfs for secrets is never swapped out where the kernel can say so (6.4).
@@ -130,4 +160,14 @@ fn detach_all(unmount: impl Fn() -> Result<(), Errno>) -> Result<usize, Errno> {
         }
     }
     Err(Errno::BUSY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_the_mount_table_may_have_blanks() {
+        assert_eq!(unescaped(br"/a\040b\134c\0"), Path::new(r"/a b\c\0"));
+    }
 }

@@ -122,7 +122,8 @@ fn local(volume: &Volume, path: &Path, group: Option<Group>, directory: &Path) -
 
 /// See [`super::tear_down`]. It goes on past an error and tells the first.
 pub(super) fn tear_down(directory: &Path) -> Result<(), VolumeError> {
-    let mut first = None;
+    let served = if names(&directory.join("volumes")).is_empty() { Ok(()) } else { detach_served(directory) };
+    let mut first = served.err().map(|message| VolumeError { volume: "(all)".into(), message });
     let mut note = |done: Result<(), FileError>| {
         if let Err(error) = done {
             first.get_or_insert(VolumeError { volume: "(all)".into(), message: error.to_string() });
@@ -140,6 +141,12 @@ pub(super) fn tear_down(directory: &Path) -> Result<(), VolumeError> {
     // With what else the agent put there for the Pod.
     note(tree::remove(directory));
     first.map_or(Ok(()), Err)
+}
+
+/// Unmounts what is on servers, parts of it too: the end of the last mount of a file system asks its server.
+fn detach_served(directory: &Path) -> Result<(), String> {
+    let paths = mount::of_servers(directory).map_err(|error| error.to_string())?;
+    if paths.is_empty() { Ok(()) } else { nfs::detach(paths) }
 }
 
 /// What is in a directory; nothing if it is not there.

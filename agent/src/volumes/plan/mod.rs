@@ -26,6 +26,14 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The first volume that is on a server, for which whoever looks at it may have to wait.
+    pub fn served(&self) -> Option<String> {
+        self.volumes.iter().find_map(|volume| match &volume.source {
+            Source::Nfs { server, path, .. } => Some(format!("volume {}: nfs {server}:{path}", volume.name)),
+            _ => None,
+        })
+    }
+
     /// Image volumes: their names, references and pull policies. Their images have to be there before a container is created.
     pub fn images(&self) -> impl Iterator<Item = (&str, &str, Option<&str>)> {
         self.volumes.iter().filter_map(|volume| match &volume.source {

@@ -3,7 +3,6 @@
 mod atomic;
 mod hostile;
 mod kinds;
-mod nfs;
 mod planning;
 
 use std::collections::BTreeMap;
@@ -89,8 +88,9 @@ impl Machine {
         super::tear_down(&self.directory(pod)).expect("torn down");
         assert!(!self.directory(pod).exists());
         assert!(!self.state().join("secrets").join(pod.uid()).exists());
-        let pods = format!("{}/pods", self.state().display());
-        let left: Vec<_> = mount_table().into_iter().filter(|path| path.starts_with(&pods)).collect();
+        let of_pod = self.directory(pod);
+        let left: Vec<_> =
+            mount_table().into_iter().filter(|path| Path::new(path).starts_with(&of_pod)).collect();
         assert!(left.is_empty(), "{left:?}");
     }
 }

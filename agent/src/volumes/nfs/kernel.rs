@@ -1,4 +1,4 @@
-//! nfs: a file system of a server, mounted by the kernel without mount.nfs.
+//! The mount itself, as mount.nfs would have it made. Each part of it may wait for the server, some of them for ever.
 //!
 //! NFS 4.2, 4.1 and 4.0 are tried in this order unless the options name a version; with `nfsvers=3` the kernel asks the server's
 //! portmapper itself. nfs(5) has the options; those that mount.nfs alone understands are dropped or translated.
@@ -14,8 +14,9 @@ use rustix::mount::{
     fsmount, fsopen,
 };
 
-use super::file_system::{make_directories, make_directory};
-use super::mount::{attach, is_mounted};
+use super::super::file_system::{FileError, make_directories, make_directory};
+use super::super::mount::attach;
+use super::Mount;
 
 const PORT: u16 = 2049;
 /// For a server to take a connection.
@@ -32,23 +33,13 @@ struct Options {
     attributes: MountAttrFlags,
 }
 
-/// Mounts `server:path`, unless something is mounted there already.
-pub(super) fn mount(
-    server: &str,
-    path: &str,
-    options: &[String],
-    read_only: bool,
-    target: &Path,
-) -> Result<(), String> {
-    let text = |error: super::file_system::FileError| error.to_string();
-    if is_mounted(target).map_err(text)? {
-        return Ok(());
-    }
-    let failed = |why: String| format!("nfs {server}:{path}: {why}");
-    let mut options = parse(options).map_err(failed)?;
-    options.attributes.set(MountAttrFlags::MOUNT_ATTR_RDONLY, read_only);
-    let context = open().map_err(failed)?;
-    let (address, local) = reach(server, options.port.unwrap_or(PORT), &options).map_err(failed)?;
+/// Mounts it.
+pub(super) fn mount(request: &Mount) -> Result<(), String> {
+    let Mount { server, path, target, .. } = request;
+    let mut options = parse(&request.options)?;
+    options.attributes.set(MountAttrFlags::MOUNT_ATTR_RDONLY, request.read_only);
+    let context = open()?;
+    let (address, local) = reach(server, options.port.unwrap_or(PORT), &options)?;
     let versions: &[&str] = match &options.version {
         Some(version) if version == "4" => &["4.2", "4.1", "4.0"],
         Some(version) => &[version.as_str()],
@@ -58,15 +49,9 @@ pub(super) fn mount(
     let mut context = Some(context);
     let mut last = String::new();
     for version in versions {
-        let opened = context.take().map_or_else(open, Ok).map_err(failed)?;
+        let opened = context.take().map_or_else(open, Ok)?;
         match configure(&opened, &source, version, address, local, &options) {
-            Ok(mount) => {
-                if let Some(above) = target.parent() {
-                    make_directories(above).map_err(text)?;
-                }
-                make_directory(target, 0o700).map_err(text)?;
-                return attach(&mount, target).map_err(text);
-            }
+            Ok(mount) => return put(&mount, target).map_err(|error| error.to_string()),
             Err(error) => {
                 last = format!("version {version}: {}", explained(error, &opened));
                 // Only these say that the server, or this kernel, does not know the version.
@@ -76,7 +61,15 @@ pub(super) fn mount(
             }
         }
     }
-    Err(failed(last))
+    Err(last)
+}
+
+fn put(mount: &OwnedFd, target: &Path) -> Result<(), FileError> {
+    if let Some(above) = target.parent() {
+        make_directories(above)?;
+    }
+    make_directory(target, 0o700)?;
+    attach(mount, target)
 }
 
 fn open() -> Result<OwnedFd, String> {
