@@ -106,13 +106,13 @@ fn grpc_servers_are_asked_how_they_are() {
     let server = tonic::transport::Server::builder().add_service(health.clone());
     let server = cluster.node.tokio.spawn(server.serve_with_incoming(incoming));
     cluster.apply(&pods(&[
-        ("ready", "readinessProbe: {grpc: {port: 50051}, periodSeconds: 1, failureThreshold: 1}"),
-        ("web", "readinessProbe: {grpc: {port: 50051, service: web}, periodSeconds: 1, failureThreshold: 1}"),
+        ("ready", "readinessProbe: {grpc: {port: 50051}, periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 30}"),
+        ("web", "readinessProbe: {grpc: {port: 50051, service: web}, periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 30}"),
         ("other", "readinessProbe: {grpc: {port: 50051, service: other}, periodSeconds: 1}"),
         ("nobody", "readinessProbe: {grpc: {port: 50052}, periodSeconds: 1}"),
         (
             "live",
-            "startupProbe: {grpc: {port: 50051}, periodSeconds: 1}, livenessProbe: {grpc: {port: 50051}, periodSeconds: 1, failureThreshold: 1}",
+            "startupProbe: {grpc: {port: 50051}, periodSeconds: 1}, livenessProbe: {grpc: {port: 50051}, periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 30}",
         ),
     ]));
     for name in ["ready", "web", "live"] {

@@ -233,7 +233,7 @@ spec:
     spec:
       terminationGracePeriodSeconds: 0
       containers:
-      - {name: db, image: "busybox:1", command: [sleep, "1000"], readinessProbe: {exec: {command: [test, "!", -e, /tmp/ill]}, periodSeconds: 1, failureThreshold: 1}}
+      - {name: db, image: "busybox:1", command: [sleep, "1000"], readinessProbe: {exec: {command: [test, "!", -e, /tmp/ill]}, periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 30}}
 "#;
     let headless = "clusterIP: None, selector: {app: db}, ports: [{name: sql, port: 5432}]";
     cluster.apply(

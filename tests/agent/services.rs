@@ -22,7 +22,7 @@ spec:
         image: busybox:1
         command: [sh, -c, "mkdir -p /tmp/www; hostname >/tmp/www/index.html; touch /tmp/ready; exec httpd -f -p 8080 -h /tmp/www"]
         ports: [{name: http, containerPort: 8080}]
-        readinessProbe: {exec: {command: [cat, /tmp/ready]}, periodSeconds: 1, failureThreshold: 1}
+        readinessProbe: {exec: {command: [cat, /tmp/ready]}, periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 30}
 ---
 apiVersion: v1
 kind: Service
