@@ -2,11 +2,16 @@
 
 use std::io;
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
+use tokio::time::timeout;
 
 use super::rules::{Names, Rules, TABLE};
+
+/// Rules are loaded in milliseconds, on an emulated machine in seconds.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Why the kernel has other rules.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +23,8 @@ pub(super) enum LoadError {
     Run(io::Error),
     #[error("nft refused the rules of Services: {0}")]
     Refused(String),
+    #[error("nft did not end within {} s and was killed; the rules of Services are those of before", .0.as_secs())]
+    Hangs(Duration),
 }
 
 /// What is in the kernel.
@@ -25,6 +32,7 @@ pub(super) enum LoadError {
 pub(super) struct Kernel {
     /// None: it is not known.
     loaded: Option<Rules>,
+    nft: Nft,
 }
 
 impl Kernel {
@@ -35,11 +43,12 @@ impl Kernel {
         }
         let before = match self.loaded.take() {
             Some(loaded) => loaded.names,
-            None => found().await?,
+            None => self.nft.found().await?,
         };
-        // Somebody else may have changed or flushed the table meanwhile, or another version of the agent made it.
-        if apply(&rules.replacing(&before)).await.is_err() {
-            apply(&rules.afresh()).await?;
+        match self.nft.apply(&rules.replacing(&before)).await {
+            // Somebody else may have changed or flushed the table meanwhile, or another version of the agent made it.
+            Err(LoadError::Refused(_)) => self.nft.apply(&rules.afresh()).await?,
+            done => done?,
         }
         self.loaded = Some(rules);
         Ok(true)
@@ -51,40 +60,89 @@ impl Kernel {
     }
 }
 
-/// What an agent before this one left.
-async fn found() -> Result<Names, LoadError> {
-    let words = ["-t", "list", "table"].into_iter().chain(TABLE.split(' '));
-    // There is no table: then there are no names.
-    let listing = nft(words, None).await?;
-    Ok(Names::read(&String::from_utf8_lossy(&listing.stdout)))
+/// The program.
+struct Nft {
+    program: &'static str,
+    limit: Duration,
 }
 
-async fn apply(script: &str) -> Result<(), LoadError> {
-    let done = nft(["-f", "-"], Some(script)).await?;
-    if done.status.success() {
-        return Ok(());
+impl Default for Nft {
+    fn default() -> Self {
+        Self { program: "nft", limit: LIMIT }
     }
-    let errors = String::from_utf8_lossy(&done.stderr);
-    let first = errors.lines().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
-    Err(LoadError::Refused(first.trim().to_owned()))
 }
 
-async fn nft<'a>(words: impl IntoIterator<Item = &'a str>, input: Option<&str>) -> Result<Output, LoadError> {
-    let mut command = Command::new("nft");
-    command
-        .args(words)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    let spawned = command.spawn().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => LoadError::Missing,
-        _ => LoadError::Run(error),
-    });
-    let mut child = spawned?;
-    if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
-        // It reads all before it says anything; one that ends before has a reason to tell.
-        let _ = stdin.write_all(input.as_bytes()).await;
+impl Nft {
+    /// What an agent before this one left.
+    async fn found(&self) -> Result<Names, LoadError> {
+        let words = ["-t", "list", "table"].into_iter().chain(TABLE.split(' '));
+        // There is no table: then there are no names.
+        let listing = self.run(words, None).await?;
+        Ok(Names::read(&String::from_utf8_lossy(&listing.stdout)))
     }
-    child.wait_with_output().await.map_err(LoadError::Run)
+
+    async fn apply(&self, script: &str) -> Result<(), LoadError> {
+        let done = self.run(["-f", "-"], Some(script)).await?;
+        if done.status.success() {
+            return Ok(());
+        }
+        let errors = String::from_utf8_lossy(&done.stderr);
+        let first = errors.lines().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
+        Err(LoadError::Refused(first.trim().to_owned()))
+    }
+
+    async fn run<'a>(
+        &self,
+        words: impl IntoIterator<Item = &'a str>,
+        input: Option<&str>,
+    ) -> Result<Output, LoadError> {
+        let mut command = Command::new(self.program);
+        command
+            .args(words)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let spawned = command.spawn().map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => LoadError::Missing,
+            _ => LoadError::Run(error),
+        });
+        let mut child = spawned?;
+        let ended = async {
+            if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
+                // It reads all before it says anything; one that ends before has a reason to tell.
+                let _ = stdin.write_all(input.as_bytes()).await;
+            }
+            child.wait_with_output().await
+        };
+        match timeout(self.limit, ended).await {
+            Ok(output) => output.map_err(LoadError::Run),
+            Err(_) => Err(LoadError::Hangs(self.limit)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rules::{Facts, rules};
+    use super::*;
+    use crate::objects::Objects;
+
+    #[tokio::test]
+    async fn a_program_that_never_ends_is_not_waited_for() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let program = directory.path().join("nft");
+        // Listing works; what is loaded is not even read. Written by another process: one that another test starts meanwhile would hold
+        // it open for writing.
+        let script =
+            r#"printf '#!/bin/sh\n[ "$1" = -f ] && exec sleep 1000\nexit 1\n' >"$0" && chmod 755 "$0""#;
+        let made = std::process::Command::new("sh").args(["-c", script]).arg(&program).status();
+        assert!(made.expect("sh").success());
+        let program: &'static str = program.to_str().expect("UTF-8").to_owned().leak();
+        let nft = Nft { program, limit: Duration::from_secs(2) };
+        let mut kernel = Kernel { loaded: None, nft };
+        let rules = rules(&Objects::default(), &Facts::default());
+        let error = kernel.load(rules).await.expect_err("it hangs").to_string();
+        assert!(error.contains("nft did not end within 2 s"), "{error}");
+    }
 }
