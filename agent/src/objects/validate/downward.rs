@@ -55,7 +55,7 @@ pub(super) fn resource(field: &ResourceFieldSelector, at: &At<'_>, broken: &mut 
 pub(super) fn files(files: &[DownwardAPIVolumeFile], list: &At<'_>, broken: &mut Broken) {
     for (index, file) in files.iter().enumerate() {
         let at = list.item(index);
-        broken.rule(&at.field("path"), &file.path, names::path_below);
+        broken.rule(&at.field("path"), &file.path, names::path_in_volume);
         broken.range(&at.field("mode"), file.mode, 0, 0o777);
         broken.exactly_one(
             &at,

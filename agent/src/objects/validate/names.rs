@@ -114,6 +114,12 @@ pub fn path_below(text: &str) -> Rule {
     )
 }
 
+/// The same of a file in a volume, where names that begin with ".." are for what the volume is made of.
+pub fn path_in_volume(text: &str) -> Rule {
+    path_below(text)?;
+    when(!text.starts_with(".."), "must not begin with \"..\"")
+}
+
 /// An absolute path without "..".
 pub fn absolute_path(text: &str) -> Rule {
     when(
@@ -148,6 +154,7 @@ mod tests {
             (config_key, &["a", ".a", "a..b", "A_b-c"], &["", ".", "..", "..a", "a/b", "a b"]),
             (environment, &["A", "a.b-c", "A B"], &["", "A=B", "ä", "\n"]),
             (path_below, &["a", "a/b", "..a", ""], &["/a", "..", "a/../b"]),
+            (path_in_volume, &["a", "a/..b"], &["/a", "..data", "..a/b"]),
             (absolute_path, &["/", "/a", "/a/..b"], &["", "a", "/a/..", "/../b", "/a\0"]),
         ] {
             good.iter().for_each(|text| assert_eq!(rule(text), Ok(()), "{text}"));

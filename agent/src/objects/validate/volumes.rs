@@ -106,7 +106,7 @@ fn items(items: Option<&[KeyToPath]>, list: &At<'_>, broken: &mut Broken) {
     for (index, item) in items.unwrap_or_default().iter().enumerate() {
         let at = list.item(index);
         broken.rule(&at.field("key"), &item.key, names::config_key);
-        broken.rule(&at.field("path"), &item.path, names::path_below);
+        broken.rule(&at.field("path"), &item.path, names::path_in_volume);
         mode(item.mode, &at.field("mode"), broken);
     }
 }
