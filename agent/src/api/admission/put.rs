@@ -78,6 +78,7 @@ fn create(store: &Store, ranges: &Ranges, mut wanted: Object) -> Result<Object, 
         complete(objects, ranges, &mut wanted)?;
         judged(&key, validate::check(&wanted))?;
         ports::may_put(objects, &wanted)?;
+        quota::has_room(objects, &wanted)?;
         quota::may_put(objects, None, &wanted)?;
         addresses::assign(objects, ranges, None, &mut wanted)
     };

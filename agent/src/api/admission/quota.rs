@@ -3,8 +3,34 @@
 use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
 
 use super::{Refusal, limits, ports};
+use crate::objects::pod::is_finished;
 use crate::objects::quantity::{Format, of_milli, parse};
 use crate::objects::{Object, Objects, Typed, usage, validate};
+
+/// Pods that this machine takes at a time, ten times what a node has in Kubernetes. What asks for more, by a slip of the finger or not,
+/// would fill memory until the agent is killed, and again when it comes back.
+pub const MOST_PODS: usize = 1000;
+
+/// How many Pods more there may be.
+pub fn room_for_pods(objects: &Objects) -> usize {
+    MOST_PODS.saturating_sub(objects.list::<Pod>().filter(|pod| !is_finished(pod)).count())
+}
+
+/// A Pod for which there is no room.
+pub fn no_room(pod: &str) -> Refusal {
+    Refusal::new(
+        403,
+        format!("pods \"{pod}\" is forbidden: this node takes at most {MOST_PODS} Pods at a time"),
+    )
+}
+
+/// Whether there is room for one more, where it is a Pod.
+pub(super) fn has_room(objects: &Objects, object: &Object) -> Result<(), Refusal> {
+    match object {
+        Object::Pod(pod) if room_for_pods(objects) == 0 => Err(no_room(pod.name())),
+        _ => Ok(()),
+    }
+}
 
 /// Whether a controller's Pod may be made: quotas, limit ranges, and the ports of the host that it wants.
 pub fn may_create_pod(objects: &Objects, pod: &Pod) -> Result<(), Refusal> {

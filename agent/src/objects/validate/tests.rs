@@ -206,7 +206,7 @@ fn bad_workloads_say_where() {
                  strategy: {rollingUpdate: {maxSurge: 0, maxUnavailable: 0%}}",
             ),
             &[
-                "spec.replicas: -1: it must be at least 0",
+                "spec.replicas: -1: it must be from 0 to 10000",
                 "spec.strategy.rollingUpdate.maxUnavailable: it cannot be 0 when maxSurge is 0: nothing could change",
             ],
         ),
@@ -378,4 +378,36 @@ fn nothing_panics_on_empty_objects() {
         let _ = check(&object);
         let _ = check_change(&object, &object.clone());
     }
+}
+
+#[test]
+fn numbers_that_would_fill_memory_are_refused() {
+    let template =
+        "{metadata: {labels: {a: b}}, spec: {restartPolicy: POLICY, containers: [{name: c, image: i}]}}";
+    let deployment = |replicas: i64| {
+        let template = template.replace("POLICY", "Always");
+        format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: d}}\nspec:\n  replicas: {replicas}\n  \
+             selector: {{matchLabels: {{a: b}}}}\n  template: {template}\n"
+        )
+    };
+    let job = |parallelism: i64, completions: i64| {
+        let template = template.replace("POLICY", "Never");
+        format!(
+            "apiVersion: batch/v1\nkind: Job\nmetadata: {{name: j}}\nspec:\n  parallelism: {parallelism}\n  \
+             completions: {completions}\n  completionMode: Indexed\n  template: {template}\n"
+        )
+    };
+    each(&[
+        (deployment(10_000), &[]),
+        (deployment(2_000_000_000), &["spec.replicas: 2000000000: it must be from 0 to 10000"]),
+        (job(10_000, 100_000), &[]),
+        (
+            job(10_001, 100_001),
+            &[
+                "spec.parallelism: 10001: it must be from 0 to 10000",
+                "spec.completions: 100001: it must be from 0 to 100000",
+            ],
+        ),
+    ]);
 }

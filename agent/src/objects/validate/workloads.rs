@@ -13,10 +13,15 @@ use crate::reconcile::workloads::check_schedule;
 
 const ALWAYS: &[&str] = &["Always"];
 
+/// More than anybody wants of one machine, and less than what would fill its memory.
+const MOST: i64 = 10_000;
+/// Kubernetes' of Indexed Jobs.
+const MOST_COMPLETIONS: i64 = 100_000;
+
 pub(super) fn deployment(deployment: &Deployment, at: &At<'_>, broken: &mut Broken) {
     let spec = &deployment.spec;
     selected(&spec.selector, &spec.template, ALWAYS, at, broken);
-    broken.natural(&at.field("replicas"), spec.replicas);
+    broken.range(&at.field("replicas"), spec.replicas, 0, MOST);
     broken.natural(&at.field("minReadySeconds"), spec.min_ready_seconds);
     broken.natural(&at.field("revisionHistoryLimit"), spec.revision_history_limit);
     let ready = i64::from(spec.min_ready_seconds.unwrap_or(0));
@@ -38,7 +43,7 @@ pub(super) fn deployment(deployment: &Deployment, at: &At<'_>, broken: &mut Brok
 pub(super) fn replica_set(set: &ReplicaSet, at: &At<'_>, broken: &mut Broken) {
     let template = set.spec.template.clone().unwrap_or_default();
     selected(&set.spec.selector, &template, ALWAYS, at, broken);
-    broken.natural(&at.field("replicas"), set.spec.replicas);
+    broken.range(&at.field("replicas"), set.spec.replicas, 0, MOST);
     broken.natural(&at.field("minReadySeconds"), set.spec.min_ready_seconds);
 }
 
@@ -57,7 +62,7 @@ pub(super) fn stateful_set(set: &StatefulSet, at: &At<'_>, broken: &mut Broken) 
         of.volumes.get_or_insert_default().extend(made);
     }
     selected(&spec.selector, &template, ALWAYS, at, broken);
-    broken.natural(&at.field("replicas"), spec.replicas);
+    broken.range(&at.field("replicas"), spec.replicas, 0, MOST);
     broken.natural(&at.field("minReadySeconds"), spec.min_ready_seconds);
     broken.natural(&at.field("revisionHistoryLimit"), spec.revision_history_limit);
     broken.rule_if(&at.field("serviceName"), spec.service_name.as_ref(), names::dns_label);
@@ -100,13 +105,11 @@ pub(super) fn job(job: &Job, at: &At<'_>, broken: &mut Broken) {
 
 fn job_spec(spec: &JobSpec, at: &At<'_>, broken: &mut Broken) {
     pod::template(&spec.template, &["OnFailure", "Never"], &at.field("template"), broken);
-    let numbers = [
-        ("parallelism", spec.parallelism),
-        ("completions", spec.completions),
-        ("backoffLimit", spec.backoff_limit),
-        ("ttlSecondsAfterFinished", spec.ttl_seconds_after_finished),
-    ];
+    let numbers =
+        [("backoffLimit", spec.backoff_limit), ("ttlSecondsAfterFinished", spec.ttl_seconds_after_finished)];
     numbers.into_iter().for_each(|(field, number)| broken.natural(&at.field(field), number));
+    broken.range(&at.field("parallelism"), spec.parallelism, 0, MOST);
+    broken.range(&at.field("completions"), spec.completions, 0, MOST_COMPLETIONS);
     broken.natural(&at.field("activeDeadlineSeconds"), spec.active_deadline_seconds);
     let mode = spec.completion_mode.as_ref();
     broken.one_of(&at.field("completionMode"), mode, &["NonIndexed", "Indexed"]);

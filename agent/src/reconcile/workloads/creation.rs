@@ -106,16 +106,18 @@ struct Room<'a> {
     /// All objects with those of the decision, where that makes a difference.
     with_made: Option<Objects>,
     limited: bool,
+    pods: usize,
 }
 
 impl<'a> Room<'a> {
     fn of(namespace: &str, desired: &'a Objects) -> Self {
         let limited = desired.list_in::<ResourceQuota>(namespace).next().is_some();
-        Self { desired, with_made: None, limited }
+        Self { desired, with_made: None, limited, pods: admission::room_for_pods(desired) }
     }
 
     /// Takes what a Pod needs, if that is there: quotas, limits, ports of the host.
     fn take(&mut self, pod: &Pod) -> Result<(), String> {
+        self.pods = self.pods.checked_sub(1).ok_or_else(|| admission::no_room(pod.name()).message)?;
         let objects = self.with_made.as_ref().unwrap_or(self.desired);
         admission::may_create_pod(objects, pod).map_err(|refusal| refusal.message)?;
         let containers = pod.spec.iter().flat_map(|spec| &spec.containers);

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{World, template};
 use crate::objects::{Key, Kind, Typed};
+use crate::reconcile::Action;
 use crate::reconcile::workloads::pods;
 
 fn set(replicas: i32) -> Value {
@@ -198,4 +199,19 @@ fn a_port_of_the_host_is_one_pods() {
     assert!(
         world.events.iter().any(|event| event.starts_with("FailedCreate: ") && event.contains("port taken"))
     );
+}
+
+#[test]
+fn no_more_pods_are_made_than_a_node_takes() {
+    let mut world = World::new();
+    let mut finished = orphan("done");
+    finished["metadata"]["labels"] = json!({});
+    finished["status"] = json!({"phase": "Succeeded"});
+    world.apply(finished);
+    let key = world.apply(set(i32::MAX));
+    let decision = crate::reconcile::workloads::reconcile(&key, &world.objects, world.now);
+    let made = decision.actions.iter().filter(|action| matches!(action, Action::Create(_))).count();
+    assert_eq!(made, crate::api::admission::MOST_PODS);
+    let refused = |action: &&Action| matches!(action, Action::Event { message, .. } if message.contains("at most 1000 Pods"));
+    assert_eq!(decision.actions.iter().filter(refused).count(), 1);
 }
