@@ -21,6 +21,8 @@ use node::Node;
 const ROUNDS: (usize, usize) = (40, 8);
 /// Pods at once.
 const PODS: (usize, usize) = (100, 20);
+/// Before each Pod: the kernel goes on for a while with the end of the one before.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Seconds without anything to do.
 const IDLE: (u64, u64) = (60, 5);
 
@@ -65,6 +67,7 @@ fn main() -> anyhow::Result<()> {
 
 /// In milliseconds.
 fn by_calls(node: &mut Node, round: usize) -> anyhow::Result<f64> {
+    std::thread::sleep(PAUSE);
     let begin = Instant::now();
     let pod = node.run_pod(&format!("bare-{round}"))?;
     node.run_container(&pod, "c")?;
@@ -111,6 +114,7 @@ impl Agent {
     fn one(&self, round: usize) -> anyhow::Result<f64> {
         let name = format!("applied-{round}");
         let mut watch = self.watch()?;
+        std::thread::sleep(PAUSE);
         let begin = Instant::now();
         self.apply(&self.manifest(&name))?;
         watch.find(|line| runs(line, &name)).context("the watch ended")?;

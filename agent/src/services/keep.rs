@@ -23,8 +23,8 @@ use crate::store::{Change, Store};
 
 /// Changes that come together are loaded together.
 const GATHER: Duration = Duration::from_millis(5);
-/// Between two rule sets.
-const PACE: Duration = Duration::from_millis(100);
+/// Between two rule sets it rests so many times as long as the first took to load: the more rules, the more changes are loaded together.
+const REST: u32 = 4;
 /// Before Pods of which nothing is known are looked at again, if no change says more.
 const AGAIN: Duration = Duration::from_secs(1);
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -52,7 +52,7 @@ pub(super) async fn keep(store: Arc<Store>, settings: &Settings, counters: &Coun
         if !matches!(loaded, Ok(false)) {
             counters.reload("services", loaded.is_err(), began.elapsed());
         }
-        let next = Instant::now() + PACE;
+        let next = Instant::now() + began.elapsed() * REST;
         match loaded {
             Ok(_) => {
                 trouble.over();
