@@ -8,6 +8,7 @@ mod blocking;
 pub mod events;
 mod evict;
 mod facts;
+mod files;
 pub mod hook;
 mod image;
 mod leftovers;

@@ -145,7 +145,7 @@ fn reason(status: &api::ContainerStatus) -> String {
 fn last_words(status: &api::ContainerStatus, state: &Path) -> Option<String> {
     let uid = status.labels.get(label::POD_UID)?;
     let metadata = status.metadata.as_ref()?;
-    let file = super::step::termination_file(state, uid, &metadata.name, metadata.attempt);
+    let file = super::files::termination_file(state, uid, &metadata.name, metadata.attempt);
     let words =
         spec::termination_message(&status.annotations, status.exit_code, &file, Path::new(&status.log_path));
     (!words.is_empty()).then_some(words)

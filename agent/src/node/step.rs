@@ -1,13 +1,13 @@
 //! One step of a Pod's life, done at the runtime.
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Container, Pod, Volume};
+use k8s_openapi::api::core::v1::{Pod, Volume};
 use tonic::{Code, Status};
 
+use super::files::{Files, hosts_file, termination_file};
 use super::{Node, blocking, hook, observe, probe};
 use crate::cri::{api, log_directory};
 use crate::objects::Typed as _;
@@ -37,16 +37,6 @@ pub struct Job {
 const TURN: Duration = Duration::from_secs(10);
 /// For the runtime to make or start a container, as kubelet has it: one that binds what is on a server may wait for that for ever.
 const LONGEST_START: Duration = Duration::from_secs(120);
-
-/// What a container writes its last words to.
-pub fn termination_file(state: &Path, uid: &str, container: &str, attempt: u32) -> PathBuf {
-    volumes::directory(state, uid).join("containers").join(container).join(attempt.to_string())
-}
-
-/// The /etc/hosts of a Pod's containers.
-pub fn hosts_file(state: &Path, uid: &str) -> PathBuf {
-    volumes::directory(state, uid).join("etc-hosts")
-}
 
 fn failed(reason: &str, message: impl Into<String>) -> Outcome {
     Outcome::Failed { reason: reason.into(), message: message.into() }
@@ -400,48 +390,6 @@ impl Node {
             Err(message) => failed("FailedUnmount", message),
         }
     }
-}
-
-/// What a container finds beside its image.
-struct Files {
-    hosts: Option<String>,
-    hosts_at: PathBuf,
-    termination: PathBuf,
-    logs: PathBuf,
-    volumes: PathBuf,
-    /// Whether mounts may be read-only with all below them.
-    recursive: bool,
-}
-
-impl Files {
-    fn make(
-        &self,
-        container: &Container,
-        plan: &volumes::Plan,
-        env: &std::collections::BTreeMap<String, String>,
-    ) -> Result<Vec<spec::VolumeMount>, String> {
-        let made = |path: &Path, done: std::io::Result<()>| {
-            done.map_err(|error| format!("cannot make {}: {error}", path.display()))
-        };
-        made(&self.logs, std::fs::create_dir_all(&self.logs))?;
-        let parent = self.termination.parent().unwrap_or(&self.termination);
-        made(parent, std::fs::create_dir_all(parent))?;
-        made(&self.termination, open_to_all(&self.termination))?;
-        if let Some(text) = &self.hosts
-            && std::fs::read_to_string(&self.hosts_at).ok().as_ref() != Some(text)
-        {
-            made(&self.hosts_at, std::fs::write(&self.hosts_at, text))?;
-        }
-        volumes::mounts(container, plan, &self.volumes, env, self.recursive)
-            .map_err(|error| error.to_string())
-    }
-}
-
-/// Whatever user the container runs as may write its last words.
-fn open_to_all(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::write(path, "")?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))
 }
 
 /// The Pod's addresses; the node's in its network.
