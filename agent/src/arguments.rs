@@ -4,7 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use rcrun_agent::cli::{Command, Scope};
+use rcrun_agent::node::logs::Limits;
+use rcrun_agent::objects::quantity;
 
 /// Runs Pods from Kubernetes manifests on this machine, through a CRI socket.
 ///
@@ -45,6 +48,12 @@ pub struct Settings {
     /// Where containers' logs are
     #[arg(long, value_name = "DIR", default_value = "/var/log/pods")]
     pub logs: PathBuf,
+    /// How long a container's log may become, in bytes, before the next file is begun
+    #[arg(long, value_name = "QUANTITY", default_value = "10Mi")]
+    pub log_max_size: String,
+    /// How many files there may be of it, at least 2
+    #[arg(long, value_name = "NUMBER", default_value = "5")]
+    pub log_max_files: usize,
     /// The node's name [default: the host's name]
     #[arg(long, value_name = "NAME")]
     pub node_name: Option<String>,
@@ -89,6 +98,18 @@ where
 }
 
 impl Settings {
+    /// `--log-max-size` and `--log-max-files`.
+    pub fn log_limits(&self) -> anyhow::Result<Limits> {
+        let size = quantity::whole(&Quantity(self.log_max_size.clone()));
+        match size.and_then(|size| u64::try_from(size).ok()).filter(|size| *size > 0) {
+            None => anyhow::bail!("--log-max-size {}: give bytes, as 10Mi", self.log_max_size),
+            Some(_) if self.log_max_files < 2 => {
+                anyhow::bail!("--log-max-files {}: there are at least 2", self.log_max_files)
+            }
+            Some(size) => Ok(Limits { size, files: self.log_max_files }),
+        }
+    }
+
     /// `--ingress-http` and `--ingress-https`.
     pub fn ingress(&self) -> anyhow::Result<Option<(SocketAddr, SocketAddr)>> {
         let http = optional("ingress-http", &self.ingress_http)?;

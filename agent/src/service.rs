@@ -41,6 +41,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
 }
 
 async fn serve(settings: &Settings) -> anyhow::Result<()> {
+    let logs = settings.log_limits()?;
     let store = Arc::new(Store::open(&settings.state)?);
     // Before anything is done, for another agent may be there.
     let listener = api::bind(&settings.socket)?;
@@ -80,7 +81,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let metrics = optional("metrics", &settings.metrics)?;
     // Each on a task of its own, so that none waits for another. The first that ends, ends the agent.
     let mut parts = JoinSet::new();
-    parts.spawn(node::run(node));
+    parts.spawn(node::run(node, logs));
     parts.spawn(api::serve(api, listener));
     parts.spawn(services::run(store.clone(), of_services, counters.clone()));
     if let Some(directory) = settings.manifests.clone() {

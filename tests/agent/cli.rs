@@ -271,7 +271,7 @@ fn a_verb_whose_words_nobody_reads_just_ends() {
     for verb in ["get pods none none", "apply -f /none", "describe pod none"] {
         // Nobody has the reading end when the verb begins.
         let script =
-            format!("( read _; {program} {verb} 2>&1; echo $? >/run/node/status ) < <(sleep 0.2) | true");
+            format!("( read _; '{program}' {verb} 2>&1; echo $? >/run/node/status ) < <(sleep 0.2) | true");
         cluster.node.command(&["bash", "-c", &script]).wait();
         assert_eq!(std::fs::read_to_string(cluster.node.file("status")).expect("a status"), "1\n", "{verb}");
     }

@@ -35,6 +35,7 @@ mod images;
 mod ingress;
 mod leftovers;
 mod limits;
+mod logs;
 mod network;
 mod nfs;
 #[allow(dead_code)]

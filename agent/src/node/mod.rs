@@ -12,6 +12,7 @@ mod files;
 pub mod hook;
 mod image;
 mod leftovers;
+pub mod logs;
 mod observe;
 pub mod probe;
 mod runtime;
@@ -75,6 +76,7 @@ impl Node {
 }
 
 /// Runs until the process ends.
-pub async fn run(node: Node) -> anyhow::Result<()> {
+pub async fn run(node: Node, logs: logs::Limits) -> anyhow::Result<()> {
+    tokio::spawn(logs::keep(node.clone(), logs));
     turn::Turns::new(node).run().await
 }
