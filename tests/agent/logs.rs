@@ -53,8 +53,10 @@ fn rotated(cluster: &Cluster) {
         (rotated.len() >= 2).then_some(rotated)
     });
     support::wait_for("the end of the oldest", 60, || (!names(cluster).contains(&seen[0])).then_some(()));
-    let current = cluster.ok(&["logs", "talker"]);
-    assert!(current.lines().count() > 0 && !current.starts_with("line 1\n"), "{current}");
+    let current = support::wait_for("a line of the newest", 60, || {
+        Some(cluster.ok(&["logs", "talker"])).filter(|lines| !lines.is_empty())
+    });
+    assert!(!current.starts_with("line 1\n"), "{current}");
     cluster.ok(&["delete", "pod", "talker"]);
     let followed = follower.wait().stdout;
     let numbers = followed.lines().map(|line| line["line ".len()..].parse::<usize>().expect("a number"));
