@@ -49,7 +49,7 @@ fn rotated(cluster: &Cluster) {
     let seen = support::wait_for("three files that were followed by the next", 120, || {
         let logs = names(cluster);
         let rotated: Vec<_> = logs.iter().filter(|name| name.starts_with("0.log.")).cloned().collect();
-        assert!(rotated.len() <= 3, "{logs:?}");
+        assert!(rotated.len() <= 2, "{logs:?}");
         (rotated.len() >= 2).then_some(rotated)
     });
     support::wait_for("the end of the oldest", 60, || (!names(cluster).contains(&seen[0])).then_some(()));

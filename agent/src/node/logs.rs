@@ -100,12 +100,20 @@ fn tidy(directory: &Path, limits: Limits) -> io::Result<Option<PathBuf>> {
         attempts.entry(attempt).or_default();
     }
     let Some(newest) = newest else { return Ok(None) };
+    let log = directory.join(format!("{newest}.log"));
+    let is_long = match fs::symlink_metadata(&log) {
+        Ok(metadata) => metadata.is_file() && metadata.len() > limits.size,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => return Err(error),
+    };
     for (attempt, mut rotated) in attempts {
         if attempt.saturating_add(1) < newest {
             rotated.push(format!("{attempt}.log"));
         } else {
             rotated.sort();
-            rotated.truncate(rotated.len().saturating_sub(limits.files.saturating_sub(1)));
+            // With the one that is written, and the one that will be.
+            let others = 1 + usize::from(attempt == newest && is_long);
+            rotated.truncate(rotated.len().saturating_sub(limits.files.saturating_sub(others)));
         }
         for name in rotated {
             match fs::remove_file(directory.join(name)) {
@@ -114,12 +122,7 @@ fn tidy(directory: &Path, limits: Limits) -> io::Result<Option<PathBuf>> {
             }
         }
     }
-    let log = directory.join(format!("{newest}.log"));
-    match fs::symlink_metadata(&log) {
-        Ok(metadata) => Ok((metadata.is_file() && metadata.len() > limits.size).then_some(log)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
+    Ok(is_long.then_some(log))
 }
 
 /// Has the runtime begin a new file.
@@ -177,7 +180,7 @@ mod tests {
             fs::write(directory.path().join(name), "abc").expect("write");
         }
         assert_eq!(tidy(directory.path(), limits).expect("fine"), None);
-        let kept = [
+        let mut kept = vec![
             "10.log",
             "10.log.20260101-000005",
             "10.log.20260101-000006",
@@ -192,6 +195,7 @@ mod tests {
         let log = directory.path().join("10.log");
         fs::write(&log, "abcd").expect("write");
         assert_eq!(tidy(directory.path(), limits).expect("fine"), Some(log));
+        kept.remove(1);
         assert_eq!(names(directory.path()), kept);
     }
 }
