@@ -117,7 +117,7 @@ impl Puller {
             Self::Rcrun(_) | Self::Podman(..) => self.words(services, &["pull", "--quiet", &name]),
             Self::Containerd(_) => self.words(services, &["images", "pull", "--plain-http", &name]),
             Self::SkopeoUmoci => {
-                let store = text(&self.store(services));
+                let store = quoted(&text(&self.store(services)));
                 let script = format!(
                     "skopeo copy --quiet docker://{name} oci:{store}/layout:1 && \
                      umoci unpack --image {store}/layout:1 {store}/bundle"
@@ -136,8 +136,13 @@ impl Puller {
             Self::Containerd(_) => self.words(services, &["images", "rm", "--sync", &services.name(image)]),
             Self::Podman(..) => self.words(services, &["rmi", "--all", "--force"]),
         };
-        script.join(" ")
+        script.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
     }
+}
+
+/// A word for a shell.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 fn text(path: &Path) -> String {
