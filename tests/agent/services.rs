@@ -138,15 +138,20 @@ fn services_work_on_containerd() {
     all_of_it(&crate::support::require!(Cluster::on_containerd()));
 }
 
+/// Has the Service reached by its name; the addresses of its Pods, and its URL.
+fn web(cluster: &Cluster) -> (Vec<String>, String) {
+    cluster.apply(WEB);
+    let addresses = ready(cluster, 3);
+    cluster.ready("client");
+    reaches(cluster, "http://web/");
+    let service = cluster.object("service", "web").expect("a Service");
+    (addresses, format!("http://{}/", service["spec"]["clusterIP"].as_str().unwrap()))
+}
+
 #[test]
 fn services_go_on_without_the_agent_and_its_next_start_takes_over() {
     let cluster = cluster!();
-    cluster.apply(WEB);
-    let before = ready(&cluster, 3);
-    cluster.ready("client");
-    reaches(&cluster, "http://web/");
-    let service = cluster.object("service", "web").expect("a Service");
-    let url = format!("http://{}/", service["spec"]["clusterIP"].as_str().unwrap());
+    let (before, url) = web(&cluster);
     cluster.end(rustix::process::Signal::KILL);
     let answer = cluster.node.run(&["busybox", "wget", "-q", "-O-", &url]).success().stdout;
     assert!(answer.starts_with("web-"), "{answer}");
@@ -182,12 +187,7 @@ fn ask(cluster: &Cluster, url: &str) -> Result<String, String> {
 fn what_was_stands_until_a_new_agent_knows_its_pods() {
     use rustix::process::Signal;
     let cluster = cluster!();
-    cluster.apply(WEB);
-    let before = ready(&cluster, 3);
-    cluster.ready("client");
-    reaches(&cluster, "http://web/");
-    let service = cluster.object("service", "web").expect("a Service");
-    let url = format!("http://{}/", service["spec"]["clusterIP"].as_str().unwrap());
+    let (before, url) = web(&cluster);
     cluster.end(Signal::KILL);
     // A runtime that is slow, or starts later: for as long as it says nothing, nobody knows how Pods are.
     let (socket, away) = (cluster.node.path(crate::node::SOCKET), cluster.node.path("/run/rcrun/away.sock"));

@@ -2,7 +2,6 @@
 //! there, or one was killed before the last of its work.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::Path;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -10,6 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use super::Node;
 use crate::objects::Typed as _;
 use crate::reconcile::observed::PodObserved;
+use crate::volumes::names;
 
 /// A uid, as the store gives them: nothing else that is found there is the agent's.
 const SHAPE: [usize; 5] = [8, 4, 4, 4, 12];
@@ -46,14 +46,10 @@ fn is_uid(name: &str) -> bool {
     name.split('-').map(str::len).eq(SHAPE) && name.bytes().all(|c| c == b'-' || c.is_ascii_hexdigit())
 }
 
-/// What is in a directory; nothing if it is not there.
-fn names(directory: &Path) -> Vec<String> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

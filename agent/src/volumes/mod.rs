@@ -33,6 +33,7 @@ use crate::spec::VolumeMount;
 /// The process that mounts and unmounts nfs volumes: this program with that argument and a request.
 pub use nfs::{VERB as NFS, serve as serve_nfs};
 pub use plan::Plan;
+pub(crate) use prepare::names;
 
 /// Why a volume is not there; a reason as kubelet's (`FailedMount`). No secrets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

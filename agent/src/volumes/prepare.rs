@@ -150,7 +150,7 @@ fn detach_served(directory: &Path) -> Result<(), String> {
 }
 
 /// What is in a directory; nothing if it is not there.
-fn names(directory: &Path) -> Vec<String> {
+pub fn names(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
