@@ -48,8 +48,8 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let runtime = Runtime::at(&settings.cri)?;
     let counters = Arc::new(Counters::default());
     let cluster_dns = optional("cluster-dns", &settings.cluster_dns)?;
-    let ranges = Ranges::new(&settings.service_range, &settings.node_ports, cluster_dns)?;
     let facts = NodeFacts::of_host(settings.node_name.clone(), settings.node_address.clone())?;
+    let ranges = Ranges::new(&facts.name, &settings.service_range, &settings.node_ports, cluster_dns)?;
     let addresses = facts.addresses.clone();
     let of_pods = spec::Settings {
         node: facts,

@@ -26,7 +26,7 @@ impl Followed {
         let place = tempfile::tempdir().unwrap();
         prepare(place.path());
         let store = Arc::new(Store::open(&place.path().join("state")).unwrap());
-        let ranges = Ranges::new("10.96.0.0/24", "30000-30010", None).unwrap();
+        let ranges = Ranges::new("node", "10.96.0.0/24", "30000-30010", None).unwrap();
         let task = Self::spawn(&store, &ranges, place.path());
         let followed = Self { store, ranges, place, task };
         followed.apply(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}}));

@@ -5,7 +5,7 @@ use tonic::Status;
 use crate::api::admission::{Features, HandlerFeatures};
 use crate::cri::api;
 
-/// Asks the runtime. `node`: the node's name. Its name, and what admission may take.
+/// Asks the runtime: its name, and what admission may take.
 pub async fn ask(node: &super::Node) -> Result<(String, Features), Status> {
     let mut runtime = node.runtime.runtime();
     let version = runtime.version(api::VersionRequest::default()).await?.into_inner();
@@ -19,7 +19,6 @@ pub async fn ask(node: &super::Node) -> Result<(String, Features), Status> {
         (handler.name, features)
     });
     let features = Features {
-        node: node.settings.node.name.clone(),
         image_volumes: has_image_volumes(&version.runtime_name, &version.runtime_version),
         handlers: handlers.collect(),
     };

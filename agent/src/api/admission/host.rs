@@ -1,6 +1,4 @@
 //! What depends on the machine: its name, and what its runtime can.
-//!
-//! Before the runtime has answered the name is not known: what says a node's name is taken then.
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PodSpec};
 use k8s_openapi::api::node::v1::RuntimeClass;
@@ -12,36 +10,43 @@ use crate::objects::{Object, Objects, Typed, validate};
 pub(super) fn complete(objects: &Objects, ranges: &Ranges, object: &mut Object) -> Result<(), Refusal> {
     let features = ranges.features();
     if let Object::PersistentVolume(volume) = &*object {
-        return is_here(volume, features.as_ref());
+        return is_here(volume, &ranges.node);
     }
     let Some((path, spec)) = validate::pod_spec(object) else { return Ok(()) };
-    let status = if features.is_some() { 422 } else { 503 };
-    let refused = |(field, why): (String, String)| {
+    let refused = |status, field: &str, why: String| {
         Refusal::new(status, format!("{}: {path}.{field}: {why}", object.key()))
     };
-    let node = features.as_ref().map(|features| features.node.clone()).filter(|node| !node.is_empty());
-    can(spec, objects, features.as_ref()).map_err(refused)?;
-    if let (Some(wanted), Some(node)) = (&spec.node_name, &node)
-        && wanted != node
-    {
-        return Err(refused(("nodeName".into(), format!("\"{wanted}\": the only node is {node}"))));
+    let status = if features.is_some() { 422 } else { 503 };
+    can(spec, objects, features.as_ref()).map_err(|(field, why)| refused(status, &field, why))?;
+    let node = &ranges.node;
+    if let Some(wanted) = spec.node_name.as_ref().filter(|wanted| *wanted != node) {
+        return Err(refused(422, "nodeName", format!("\"{wanted}\": the only node is {node}")));
     }
-    if let (Object::Pod(pod), Some(node)) = (object, node)
+    if let Object::Pod(pod) = object
         && pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_none())
         && let Some(spec) = &mut std::sync::Arc::make_mut(pod).spec
     {
-        spec.node_name = Some(node);
+        spec.node_name = Some(node.clone());
     }
     Ok(())
 }
 
+/// A Pod that is there keeps its node.
+pub(super) fn keep(live: &Object, wanted: &mut Object) {
+    let (Object::Pod(live), Object::Pod(wanted)) = (live, wanted) else { return };
+    if let (Some(live), Some(wanted)) = (&live.spec, &mut std::sync::Arc::make_mut(wanted).spec)
+        && wanted.node_name.is_none()
+    {
+        wanted.node_name = live.node_name.clone();
+    }
+}
+
 /// A volume of another node is none of this one's: its affinity may name this node, and says no more.
-fn is_here(volume: &PersistentVolume, features: Option<&Features>) -> Result<(), Refusal> {
+fn is_here(volume: &PersistentVolume, node: &str) -> Result<(), Refusal> {
     let path = "spec.nodeAffinity.required";
     let refused = |why: String| Err(Refusal::new(422, format!("{}: {path}: {why}", volume.key())));
     let affinity = volume.spec.as_ref().and_then(|spec| spec.node_affinity.as_ref());
     let Some(terms) = affinity.and_then(|affinity| affinity.required.as_ref()) else { return Ok(()) };
-    let node = features.map(|features| features.node.as_str()).unwrap_or_default();
     for term in &terms.node_selector_terms {
         let fields = term.match_fields.as_ref().is_some_and(|fields| !fields.is_empty());
         for expression in term.match_expressions.iter().flatten() {
@@ -51,7 +56,7 @@ fn is_here(volume: &PersistentVolume, features: Option<&Features>) -> Result<(),
                 );
             }
             let names = expression.values.as_deref().unwrap_or_default();
-            if !node.is_empty() && !names.iter().any(|name| name == node) {
+            if !names.iter().any(|name| name == node) {
                 return refused(format!("{}: the only node is {node}", names.join(", ")));
             }
         }

@@ -47,7 +47,7 @@ fn fill(container: &mut Container, amounts: Option<&Amounts>, limits: bool) {
     }
 }
 
-/// A Pod that is applied again keeps what its namespace's limits gave it, though they may be others now: it cannot be changed.
+/// A Pod that is there keeps what its namespace's limits gave it: it cannot be changed.
 pub(super) fn keep(live: &Object, wanted: &mut Object) {
     let (Object::Pod(live), Object::Pod(wanted)) = (live, wanted) else { return };
     let (Some(live), Some(wanted)) = (&live.spec, &mut Arc::make_mut(wanted).spec) else { return };

@@ -30,11 +30,9 @@ pub use quota::{MOST_PODS, may_create_pod, no_room, room_for_pods};
 
 use addresses::Network;
 
-/// What the machine's runtime can, as it reports it, and the machine's name.
+/// What the machine's runtime can, as it reports it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Features {
-    /// The node's name; "" before it is known.
-    pub node: String,
     /// Volumes that are images.
     pub image_volumes: bool,
     /// What its handlers can, by their names; "" is that of Pods without a RuntimeClass.
@@ -57,10 +55,12 @@ impl Features {
     }
 }
 
-/// What objects are admitted by that is the machine's: where a Service's addresses and ports are taken from, and what the runtime can. Copies
-/// are the same.
+/// What objects are admitted by that is the machine's: its name, where a Service's addresses and ports are taken from, and what the runtime
+/// can. Copies are the same.
 #[derive(Clone, Debug)]
 pub struct Ranges {
+    /// The node's name, which every Pod gets.
+    pub node: String,
     /// ClusterIPs: `10.96.0.0/16`.
     pub services: String,
     /// The address of cluster DNS, which no Service gets.
@@ -73,8 +73,8 @@ pub struct Ranges {
 }
 
 impl Ranges {
-    /// Of the command line: `10.96.0.0/16`, `30000-32767`.
-    pub fn new(services: &str, node_ports: &str, dns: Option<IpAddr>) -> anyhow::Result<Self> {
+    /// Of the node's name and the command line: `10.96.0.0/16`, `30000-32767`.
+    pub fn new(node: &str, services: &str, node_ports: &str, dns: Option<IpAddr>) -> anyhow::Result<Self> {
         anyhow::ensure!(
             !services.contains(','),
             "--service-range {services}: one range is wanted, of IPv4 or IPv6: Services have one address"
@@ -88,6 +88,7 @@ impl Ranges {
         let ports = ports()
             .with_context(|| format!("--node-ports {node_ports}: two ports as 30000-32767 are wanted"))?;
         Ok(Self {
+            node: node.into(),
             services: services.into(),
             dns,
             node_ports: ports,

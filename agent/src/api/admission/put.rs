@@ -97,9 +97,11 @@ fn update(
     if live.is_deleted() {
         return Err(Refusal::new(409, format!("{key}: it is being deleted: try again when it is gone")));
     }
-    limits::keep(live, &mut wanted);
     let finish = |objects: &Objects| {
-        complete(objects, ranges, &mut wanted)?;
+        match &mut wanted {
+            Object::Pod(_) => keep(live, &mut wanted),
+            _ => complete(objects, ranges, &mut wanted)?,
+        }
         addresses::assign(objects, ranges, Some(live), &mut wanted)?;
         let mut broken = validate::check(&wanted);
         broken.extend(validate::check_change(live, &wanted));
@@ -130,6 +132,13 @@ fn complete(objects: &Objects, ranges: &Ranges, wanted: &mut Object) -> Result<(
     limits::complete(objects, wanted);
     host::complete(objects, ranges, wanted)?;
     limits::check(objects, wanted)
+}
+
+/// A Pod is judged by the machine and its namespace's limits once: what they gave it stays, though they may be others now.
+fn keep(live: &Object, wanted: &mut Object) {
+    defaults::complete(wanted);
+    limits::keep(live, wanted);
+    host::keep(live, wanted);
 }
 
 fn judged(key: &Key, broken: Vec<validate::Invalid>) -> Result<(), Refusal> {

@@ -17,7 +17,8 @@ impl World {
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::open(directory.path()).unwrap());
-        let ranges = Ranges::new("10.96.0.0/28", "30000-30003", Some("10.96.0.10".parse().unwrap())).unwrap();
+        let ranges =
+            Ranges::new("node", "10.96.0.0/28", "30000-30003", Some("10.96.0.10".parse().unwrap())).unwrap();
         let world = Self { store, ranges, _directory: directory };
         world
             .apply(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}}))
@@ -230,6 +231,13 @@ fn quotas_and_limit_ranges_are_kept() {
     let full = world.refused(pod("c", cpu("300m")));
     assert!(full.contains("requested: pods=1,requests.cpu=300m, used: pods=2,requests.cpu=1"), "{full}");
     assert_eq!(world.apply(pod("a", json!({}))).unwrap().1, Applied::Unchanged);
+    // A Pod that is there is not judged again by limits that came after it.
+    let tight = json!({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "r"},
+        "spec": {"limits": [{"type": "Container", "max": {"cpu": "100m"}}]}});
+    world.apply(tight).unwrap();
+    let mut labelled = pod("a", json!({}));
+    labelled["metadata"]["labels"] = json!({"app": "a"});
+    assert_eq!(world.apply(labelled).unwrap().1, Applied::Configured);
     let secret = |name| json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}});
     world.apply(secret("one")).unwrap();
     assert!(world.refused(secret("two")).contains("requested: count/secrets=1"));
@@ -238,6 +246,9 @@ fn quotas_and_limit_ranges_are_kept() {
 #[test]
 fn what_the_runtime_cannot_is_refused() {
     let world = World::new();
+    // The node's name does not wait for the runtime's answer.
+    let (object, _) = world.apply(pod("early", json!({}))).unwrap();
+    assert_eq!(object.to_value()["spec"]["nodeName"], "node");
     let mut manifest = pod("p", json!({}));
     manifest["spec"]["hostUsers"] = false.into();
     let message = world.refused(manifest.clone());
@@ -245,12 +256,12 @@ fn what_the_runtime_cannot_is_refused() {
         message.contains("spec.hostUsers: whether the runtime has user namespaces is not known yet"),
         "{message}"
     );
-    world.ranges.set_features(Features { node: "node".into(), ..Features::default() });
+    world.ranges.set_features(Features::default());
     let message = world.refused(manifest.clone());
     assert_eq!(message, "pod default/p: spec.hostUsers: the runtime does not report user namespaces");
     let can = HandlerFeatures { user_namespaces: true, recursive_read_only: true };
     let handlers = [(String::new(), can), ("old".to_owned(), HandlerFeatures::default())];
-    let features = Features { node: "node".into(), handlers: handlers.into(), ..Features::default() };
+    let features = Features { handlers: handlers.into(), ..Features::default() };
     world.ranges.set_features(features);
     // Of a RuntimeClass, it is the handler's word that counts.
     let class = json!({"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "c"}, "handler": "old"});
@@ -266,6 +277,7 @@ fn what_the_runtime_cannot_is_refused() {
     let (object, _) = world.apply(manifest.clone()).unwrap();
     assert_eq!(object.to_value()["spec"]["nodeName"], "node");
     assert_eq!(world.apply(manifest).unwrap().1, Applied::Unchanged);
+    assert_eq!(world.apply(pod("early", json!({}))).unwrap().1, Applied::Unchanged);
     let mut other = pod("q", json!({}));
     other["spec"]["nodeName"] = "other".into();
     assert_eq!(world.refused(other), "pod default/q: spec.nodeName: \"other\": the only node is node");
@@ -354,7 +366,7 @@ fn ranges_that_are_none_are_errors() {
         ("10.96.0.0/16", "1-99999"),
         ("10.96.0.0/16", "80"),
     ] {
-        assert!(Ranges::new(services, ports, None).is_err(), "{services} {ports}");
+        assert!(Ranges::new("node", services, ports, None).is_err(), "{services} {ports}");
     }
-    assert!(Ranges::new("fd00::/108", "1-1", None).is_ok());
+    assert!(Ranges::new("node", "fd00::/108", "1-1", None).is_ok());
 }

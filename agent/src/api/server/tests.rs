@@ -32,7 +32,7 @@ impl Server {
         let store = Arc::new(Store::open(&directory.path().join("state")).unwrap());
         let default = json!({"metadata": {"name": "default"}, "status": {"phase": "Active"}});
         store.create(Object::from_value(Kind::Namespace, default).unwrap(), Durability::Written).unwrap();
-        let ranges = Ranges::new("10.96.0.0/16", "30000-32767", None).unwrap();
+        let ranges = Ranges::new("node", "10.96.0.0/16", "30000-32767", None).unwrap();
         let runtime = Runtime::at("unix:///nonexistent/cri.sock").unwrap();
         let api = Arc::new(Api { store, runtime, ranges });
         let (served, socket) = (Arc::clone(&api), directory.path().join("agent.sock"));
