@@ -10,7 +10,7 @@ use super::create::is_marked;
 use super::{Cgroup, CgroupError, CgroupPath, Hierarchy, tree};
 
 /// How long to wait for the last processes to be gone. They are dead by then, or being killed.
-const REMOVE_TIMEOUT: Duration = Duration::from_secs(5);
+const REMOVE_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Cgroup {
     /// Removes the cgroup with everything below it. Dying processes are waited for, living ones are

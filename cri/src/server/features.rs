@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::api::RuntimeHandlerFeatures;
 
 /// A program that does not answer can do nothing: a kubelet waits for Status.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Inode, time of its change: another program at the same path is asked anew.
 type Version = (u64, i64, i64);
@@ -71,15 +71,15 @@ fn parse(answer: &Value) -> RuntimeHandlerFeatures {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 
     fn program(path: &Path, script: &str) {
-        // Another file, as an upgrade makes one.
+        // Another file, as an upgrade makes one; by another process, for a test beside this one may start a process while it is open.
         let _ = fs::remove_file(path);
-        fs::write(path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        let words = ["-c", "printf '#!/bin/sh\\n%s\\n' \"$2\" >\"$1\" && chmod 755 \"$1\"", "sh"];
+        let written = std::process::Command::new("sh").args(words).arg(path).arg(script).status().unwrap();
+        assert!(written.success());
     }
 
     #[tokio::test]

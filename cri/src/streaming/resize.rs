@@ -11,7 +11,7 @@ use super::terminal::Terminal;
 /// Bytes of a value that has not come to its end.
 const LIMIT: usize = 4096;
 /// How long a program's start waits for the first size.
-const FIRST: Duration = Duration::from_millis(100);
+const FIRST: Duration = Duration::from_millis(500);
 
 /// In characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
