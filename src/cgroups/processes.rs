@@ -127,7 +127,8 @@ mod tests {
     fn killing_works_without_cgroup_kill() {
         let Some(own) = Own::or_skip("kill-each") else { return };
         let cgroup = own.open();
-        let mut shell = Shell::inside(&cgroup, "while :; do sleep 9 & done");
+        let mut shell =
+            Shell::inside(&cgroup, "i=0; while [ $i -lt 50 ]; do sleep 99 & i=$((i + 1)); done; wait");
         shell.go();
         std::thread::sleep(Duration::from_millis(30));
         cgroup.kill_each().unwrap();

@@ -276,8 +276,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("pid");
         let script = format!("sleep 1000 & echo $! > {}; wait", file.display());
-        let error = run(&hook(&script, Some(1))).unwrap_err();
-        assert_eq!(error, "prestart hook 0: killed after its timeout of 1 s");
+        let error = run(&hook(&script, Some(3))).unwrap_err();
+        assert_eq!(error, "prestart hook 0: killed after its timeout of 3 s");
         let pid = std::fs::read_to_string(&file).unwrap();
         let lives = || match std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())) {
             Ok(stat) => !stat.contains(") Z "),

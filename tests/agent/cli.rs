@@ -16,6 +16,7 @@ spec:
     image: busybox:1
     command: [sh, -c, "mkdir /tmp/www; echo hello >/tmp/www/index.html; echo ready; exec httpd -f -p 8080 -h /tmp/www"]
     ports: [{name: http, containerPort: 8080}]
+    readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1, timeoutSeconds: 30}
   - name: side
     image: busybox:1
     command: [sh, -c, "echo side; exec sleep 1000"]
@@ -116,20 +117,21 @@ spec:
   - {name: c, image: "busybox:1", command: [sh, -c, "echo $$ $(cat /proc/sys/kernel/random/uuid); exit 3"]}
 "#,
     );
-    cluster.ready("web");
-    let logs = || cluster.ok(&["logs", "web", "--all-containers", "--prefix"]);
-    wait_for("both logs", 20, || (logs() == "[pod/web/server] ready\n[pod/web/side] side\n").then_some(()));
-    assert_eq!(cluster.ok(&["logs", "-l", "app=web", "-c", "side"]), "side\n");
+    // Of an attempt that may have been the second one, if this machine was slow.
     let first = wait_for("a crash", 20, || {
         let outcome = cluster.verb(&["logs", "crash"]);
         (outcome.status.success() && !outcome.stdout.is_empty()).then_some(outcome.stdout)
     });
-    cluster
-        .wait("pod", "crash", "a restart", |pod| pod["status"]["containerStatuses"][0]["restartCount"] == 1);
-    wait_for("the log before", 20, || {
+    wait_for("the log before", 120, || {
         let outcome = cluster.verb(&["logs", "crash", "--previous"]);
         (outcome.stdout == first).then_some(())
     });
+    let crashed = cluster.object("pod", "crash").expect("a Pod");
+    assert!(crashed["status"]["containerStatuses"][0]["restartCount"].as_u64() >= Some(1), "{crashed}");
+    cluster.ready("web");
+    let logs = || cluster.ok(&["logs", "web", "--all-containers", "--prefix"]);
+    wait_for("both logs", 20, || (logs() == "[pod/web/server] ready\n[pod/web/side] side\n").then_some(()));
+    assert_eq!(cluster.ok(&["logs", "-l", "app=web", "-c", "side"]), "side\n");
     wait_for("CrashLoopBackOff", 20, || {
         cluster.ok(&["get", "pods"]).contains("CrashLoopBackOff").then_some(())
     });

@@ -19,12 +19,12 @@ spec:
   template:
     metadata: {labels: {app: site}}
     spec:
-      terminationGracePeriodSeconds: 5
+      terminationGracePeriodSeconds: 20
       containers:
       - name: server
         image: busybox:1
         command: [sh, -c, "mkdir -p /tmp/www/a; echo WORD >/tmp/www/index.html; echo WORD-a >/tmp/www/a/index.html; exec httpd -f -p 8080 -h /tmp/www"]
-        readinessProbe: {httpGet: {path: /, port: www}, periodSeconds: 1}
+        readinessProbe: {httpGet: {path: /, port: www}, periodSeconds: 1, timeoutSeconds: 30}
         lifecycle: {preStop: {exec: {command: [sleep, "1"]}}}
         ports: [{name: www, containerPort: 8080}]
 ---
@@ -94,8 +94,12 @@ fn hosts_and_paths_lead_to_services() {
         assert_eq!(get(&cluster, url, &[]).stdout, wanted, "{url}");
     }
     described(&cluster, "site", "service default/absent not found: requests get 503");
-    let ingress = cluster.object("ingress", "site").expect("it is there");
-    let address = ingress["status"]["loadBalancer"]["ingress"][0]["ip"].as_str().map(str::to_owned);
+    cluster.wait("deployment", "site", "both Pods ready", |site| site["status"]["readyReplicas"] == 2);
+    let address = |ingress: &serde_json::Value| {
+        ingress["status"]["loadBalancer"]["ingress"][0]["ip"].as_str().map(str::to_owned)
+    };
+    let ingress = cluster.wait("ingress", "site", "an address", |ingress| address(ingress).is_some());
+    let address = address(&ingress);
     let pod = cluster.ok(&["get", "pods", "-o", "json"]);
     let pods: serde_json::Value = serde_json::from_str(&pod).expect("JSON");
     assert_eq!(address.as_deref(), pods["items"][0]["status"]["hostIP"].as_str(), "{ingress}");

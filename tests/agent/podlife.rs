@@ -42,7 +42,7 @@ fn init_containers_run_in_order_and_sidecars_end_with_the_pod() {
   volumes: [{name: shared, emptyDir: {}}]
   initContainers:
   - {name: first, image: "busybox:1", command: [sh, -c, "sleep 0.3; echo first >>/shared/order"], volumeMounts: [{name: shared, mountPath: /shared}]}
-  - {name: side, image: "busybox:1", restartPolicy: Always, command: [sh, -c, "echo side >>/shared/order; trap exit TERM; while :; do sleep 0.1; done"], volumeMounts: [{name: shared, mountPath: /shared}], startupProbe: {exec: {command: [grep, side, /shared/order]}, periodSeconds: 1}}
+  - {name: side, image: "busybox:1", restartPolicy: Always, command: [sh, -c, "echo side >>/shared/order; trap exit TERM; while :; do sleep 0.1; done"], volumeMounts: [{name: shared, mountPath: /shared}], startupProbe: {exec: {command: [grep, side, /shared/order]}, periodSeconds: 1, timeoutSeconds: 30, failureThreshold: 60}}
   - {name: second, image: "busybox:1", command: [sh, -c, "echo second >>/shared/order"], volumeMounts: [{name: shared, mountPath: /shared}]}
   containers:
   - {name: main, image: "busybox:1", command: [cat, /shared/order], volumeMounts: [{name: shared, mountPath: /shared}]}
@@ -113,7 +113,7 @@ fn a_liveness_probe_that_fails_restarts_its_container() {
   - name: main
     image: "busybox:1"
     command: [sh, -c, "touch /tmp/well; exec sleep 1000"]
-    livenessProbe: {exec: {command: [cat, /tmp/well]}, periodSeconds: 1, failureThreshold: 2, terminationGracePeriodSeconds: 1}
+    livenessProbe: {exec: {command: [cat, /tmp/well]}, periodSeconds: 1, timeoutSeconds: 30, failureThreshold: 2, terminationGracePeriodSeconds: 1}
 "#,
     ));
     cluster.ready("live");
@@ -268,8 +268,9 @@ fn a_deadline_fails_a_pod_that_runs_for_too_long() {
     let cluster = cluster!();
     cluster.apply(&pod(
         "late",
-        "  activeDeadlineSeconds: 2\n  terminationGracePeriodSeconds: 1\n  containers: [{name: main, image: \"busybox:1\", command: [sleep, \"1000\"]}]",
+        "  activeDeadlineSeconds: 15\n  terminationGracePeriodSeconds: 1\n  containers: [{name: main, image: \"busybox:1\", command: [sleep, \"1000\"]}]",
     ));
+    cluster.ready("late");
     let failed = cluster.wait("pod", "late", "failed", phase("Failed"));
     assert_eq!(failed["status"]["reason"], "DeadlineExceeded");
     cluster.wait("pod", "late", "ended", |pod| container(pod, "main")["state"]["terminated"].is_object());

@@ -216,7 +216,7 @@ fn probes_wait_for_the_startup_probe_and_have_a_grace_of_their_own() {
         r#"{{"apiVersion": "v1", "kind": "Pod", "metadata": {{"name": "slow"}}, "spec": {{"terminationGracePeriodSeconds": 600,
             "containers": [{{"name": "main", "image": "busybox:1", "command": ["sh", "-c", {}], "ports": [{{"name": "web", "containerPort": 8080}}],
               "startupProbe": {{"tcpSocket": {{"port": "web"}}, "periodSeconds": 1, "failureThreshold": 1000}},
-              "livenessProbe": {{"httpGet": {{"port": "web", "path": "/well"}}, "periodSeconds": 1, "failureThreshold": 2, "terminationGracePeriodSeconds": 1}},
+              "livenessProbe": {{"httpGet": {{"port": "web", "path": "/well"}}, "periodSeconds": 1, "timeoutSeconds": 30, "failureThreshold": 2, "terminationGracePeriodSeconds": 1}},
               "readinessProbe": {{"tcpSocket": {{"port": 8080}}, "periodSeconds": 1}}}}]}}}}"#,
         serde_json::to_string(serve).expect("JSON"),
     );

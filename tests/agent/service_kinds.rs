@@ -130,7 +130,9 @@ fn datagrams_reach_a_port_by_its_name_and_clients_stay_for_as_long_as_they_may()
     // Nobody: refused.
     cluster.ok(&["delete", "pods", "a", "b", "--now"]);
     endpoints(&cluster, "any", 0);
-    until_rules(&cluster, "10.96.1.1 . udp . 53");
+    wait_for("rules without them", 60, || {
+        (!rules(&cluster).contains("10.96.1.1 . udp . 53 : goto")).then_some(())
+    });
     let refused = cluster.in_pod("client", || ask("10.96.1.1:53")).expect_err("nobody answers");
     assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
 }

@@ -296,7 +296,7 @@ fn hooks_are_called_before_and_after() {
         volumeMounts: [{name: d, mountPath: /data}],"#;
     let volume = "volumes: [{name: d, hostPath: {path: /run/hooks, type: DirectoryOrCreate}}],";
     let hooked = pod("hooked", "until test -s /data/start; do sleep 0.1; done", hooks, volume)
-        .replace("terminationGracePeriodSeconds: 0,", "terminationGracePeriodSeconds: 2,");
+        .replace("terminationGracePeriodSeconds: 0,", "terminationGracePeriodSeconds: 10,");
     cluster.apply(&hooked);
     told(&cluster, "hooked", "main");
     cluster.ok(&["delete", "pod", "hooked"]);

@@ -24,7 +24,7 @@ spec:
       - name: server
         image: busybox:1
         command: [sh, -c, "mkdir -p /tmp/www; echo {version} >/tmp/www/index.html; exec httpd -f -p 8080 -h /tmp/www"]
-        readinessProbe: {{httpGet: {{port: 8080, path: /}}, periodSeconds: 1}}
+        readinessProbe: {{httpGet: {{port: 8080, path: /}}, periodSeconds: 1, timeoutSeconds: 30}}
         lifecycle: {{preStop: {{exec: {{command: [sleep, "1"]}}}}}}
 "#
     )
@@ -61,7 +61,11 @@ fn alive(cluster: &Cluster) -> Vec<Value> {
 #[test]
 fn a_rolling_update_and_its_undoing_fail_no_request() {
     let cluster = cluster!();
-    cluster.apply(&[&deployment("one", ""), SERVICE].join("---\n"));
+    // A Pod answers until its grace is over: it is long out of the rules by then.
+    let deployment = |word: &str| {
+        deployment(word, "").replace("terminationGracePeriodSeconds: 2", "terminationGracePeriodSeconds: 20")
+    };
+    cluster.apply(&[&deployment("one"), SERVICE].join("---\n"));
     rolled_out(&cluster);
     let address = cluster.object("service", "web").expect("a service")["spec"]["clusterIP"].clone();
     let address = address.as_str().expect("an address");
@@ -73,7 +77,7 @@ fn a_rolling_update_and_its_undoing_fail_no_request() {
         stop.display()
     );
     let mut client = cluster.node.command(&["sh", "-c", &script]).limit(300).spawn();
-    cluster.apply(&deployment("two", ""));
+    cluster.apply(&deployment("two"));
     rolled_out(&cluster);
     wait_for("the new answer", 20, || (ask() == "two\n").then_some(()));
     cluster.ok(&["rollout", "undo", "deployment/web"]);
@@ -115,7 +119,7 @@ fn a_deployment_is_scaled_paused_and_restarted() {
 #[test]
 fn a_bad_change_takes_nothing_away_and_the_next_one_mends_it() {
     let cluster = cluster!();
-    cluster.apply(&deployment("one", "  progressDeadlineSeconds: 2"));
+    cluster.apply(&deployment("one", ""));
     rolled_out(&cluster);
     let bad = deployment("two", "  progressDeadlineSeconds: 2").replace("exec httpd", "exit 1; httpd");
     cluster.apply(&bad);

@@ -276,7 +276,7 @@ impl Node {
     /// Waits until the container has ended; its status then.
     #[track_caller]
     pub fn exited(&self, id: &str) -> api::ContainerStatus {
-        let deadline = Instant::now() + support::seconds(20);
+        let deadline = Instant::now() + support::seconds(support::LONG);
         loop {
             let status = self.status(id);
             if status.state == i32::from(ContainerState::ContainerExited) {
@@ -293,7 +293,9 @@ impl Node {
         let path = self.status(id).log_path;
         let text = std::fs::read_to_string(self.path(&path)).unwrap_or_else(|e| panic!("{path}: {e}"));
         let mut output = String::new();
-        for line in text.lines() {
+        // The last line may be half written.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        for line in whole.lines() {
             let mut fields = line.splitn(4, ' ').skip(2);
             let (tag, text) = (fields.next().expect("a tag"), fields.next().unwrap_or_default());
             output.push_str(text);

@@ -54,7 +54,7 @@ fn a_container_is_stopped_by_its_signal_or_killed_after_the_timeout() {
     let hurry = node.container(&pod, "hurry", &["sleep", "1000"]);
     let before = Instant::now();
     node.stop(&hurry, 0);
-    assert!(before.elapsed() < support::seconds(1));
+    assert!(before.elapsed() < support::seconds(10));
 }
 
 #[test]

@@ -135,7 +135,7 @@ fn a_container_that_a_full_disk_kept_from_its_start_starts_when_there_is_space()
         .filter(|pages| starts_later(&node, &pod, *pages))
         .inspect(|_| assert!(node.containers().is_empty()));
     assert!((1..6).contains(&refused.count()));
-    assert_eq!(node.things(), before);
+    support::wait_for("the end of the last shim", 10, || (node.things() == before).then_some(()));
     let id = node.create(&pod, &container_config("again", &["true"]));
     fill(&node, STATE, 0);
     is_full(&node.try_start(&id).unwrap_err(), STATE);

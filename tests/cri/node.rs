@@ -259,7 +259,7 @@ impl Node {
 
     /// What is on the node now that was not at its start, one sentence each; waits a little for what ends by itself.
     pub fn remaining(&self) -> Vec<String> {
-        let deadline = std::time::Instant::now() + support::seconds(5);
+        let deadline = std::time::Instant::now() + support::seconds(30);
         loop {
             let found: Vec<String> = self.things().difference(&self.before).cloned().collect();
             if found.is_empty() || std::time::Instant::now() > deadline {

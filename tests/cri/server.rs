@@ -60,7 +60,7 @@ fn a_reload_takes_what_may_change_and_names_what_may_not() {
         (config["max_log_line"] == 4096).then_some(())
     };
     support::wait_for("the new configuration", 10, max_log_line);
-    assert!(node.log().contains("key=\"listen\""), "{}", node.log());
+    support::wait_for("what cannot change", 10, || node.log().contains("key=\"listen\"").then_some(()));
     node.write_config("nonsense = 1\n");
     node.signal(Signal::HUP);
     support::wait_for("the refusal", 10, || {
@@ -108,7 +108,7 @@ fn a_socket_of_systemd_goes_before_the_configurations_and_stays() {
     let socket = UnixListener::bind(node.path(SOCKET)).unwrap();
     node.serve(activated(&node, socket.try_clone().unwrap()));
     // Its name is the one that it was bound to.
-    assert!(node.log().contains(&format!("root{SOCKET}")), "{}", node.log());
+    support::wait_for("the log's word", 10, || node.log().contains(&format!("root{SOCKET}")).then_some(()));
     assert!(!node.path("/run/elsewhere.sock").exists());
     node.end(Signal::TERM);
     // Who comes in between waits for the next one, as with systemd.

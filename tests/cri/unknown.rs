@@ -237,9 +237,10 @@ fn a_killed_server_finds_everything_again() {
 fn what_ends_while_the_server_is_away_is_known_afterwards() {
     let node = node!();
     let pod = node.pod("web");
-    let id = node.container(&pod, "c", &["sh", "-c", "sleep 1; exit 7"]);
+    let id = node.container(&pod, "c", &["sh", "-c", "until [ -e /end ]; do sleep 0.1; done; exit 7"]);
     let pid = pid_of(&node, &id);
     node.end(rustix::process::Signal::KILL);
+    std::fs::write(format!("/proc/{pid}/root/end"), "").unwrap();
     support::wait_for("the container's end", 20, || (!support::process_exists(pid)).then_some(()));
     node.start();
     let status = node.exited(&id);

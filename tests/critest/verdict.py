@@ -21,6 +21,9 @@ for spec in (spec for suite in suites for spec in suite["SpecReports"] or []):
         continue
     if state in ("skipped", "pending") and not message:
         continue  # by SKIP or FOCUS
+    if spec.get("NumAttempts", 1) > 1:
+        # As conformance's: some expect a busy machine to keep their time.
+        print(f"{name}: {state} at attempt {spec['NumAttempts']}")
     test = re.sub(r"\W+", "_", name).strip("_")
     reason = next((reason for pattern, reason in reasons if pattern.search(name)), None)
     if state == "passed" and reason is None:

@@ -162,7 +162,7 @@ fn control_c_reaches_the_process_and_not_rcrun() {
 
 #[test]
 fn the_callers_terminal_is_as_it_was_afterwards() {
-    let bundle = require!(with_terminal("echo ready; sleep 0.2"));
+    let bundle = require!(with_terminal("echo ready; read line"));
     let (mut pty, slave, running) = on_terminal(&bundle, (24, 80));
     let raw = |slave: &std::fs::File| {
         let modes = tcgetattr(slave).expect("tcgetattr").local_modes;
@@ -170,6 +170,7 @@ fn the_callers_terminal_is_as_it_was_afterwards() {
     };
     pty.wait_for("ready");
     wait_for("raw mode", 5, || raw(&slave).then_some(()));
+    pty.write("\n");
     running.wait().success();
     let modes = tcgetattr(&slave).expect("tcgetattr").local_modes;
     assert!(modes.contains(rustix::termios::LocalModes::ECHO | rustix::termios::LocalModes::ICANON));

@@ -11,6 +11,8 @@ pub struct Census(BTreeMap<&'static str, u64>);
 /// How many more there may be of a kind: the rest of the machine lives too, and the kernel frees
 /// some things late. Each is far below one a container.
 const TOLERANCE: &[(&str, u64)] = &[
+    ("mounts", 20),
+    ("cgroups", 20),
     ("dying cgroups", 50),
     ("mount namespaces and files open anywhere", 200),
     ("files", 20),

@@ -54,7 +54,7 @@ pub fn seconds(n: u64) -> Duration {
 /// Waits until `condition` gives something; panics with `what` after 20 (patient) seconds.
 #[track_caller]
 pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + seconds(20);
+    let deadline = Instant::now() + seconds(60);
     loop {
         if let Some(value) = condition() {
             return value;
@@ -67,7 +67,7 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
 /// Waits until `fd` is readable.
 #[track_caller]
 pub fn wait_readable(what: &str, fd: impl AsFd) {
-    let timeout = Timespec { tv_sec: seconds(20).as_secs() as i64, tv_nsec: 0 };
+    let timeout = Timespec { tv_sec: seconds(60).as_secs() as i64, tv_nsec: 0 };
     let ready = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout)).expect("poll");
     assert_eq!(ready, 1, "waited for {what}");
 }
@@ -309,7 +309,7 @@ impl Drop for Bundle {
             let above = rcrun::cgroups::Hierarchy::find().expect("cgroups").mount_point().join(&self.marker);
             let _ = fs::remove_dir(above);
         }
-        let deadline = Instant::now() + seconds(3);
+        let deadline = Instant::now() + seconds(30);
         let mut found = self.leftovers();
         while !found.is_empty() && !std::thread::panicking() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));

@@ -23,7 +23,7 @@ impl Invocation {
     /// `command` with stdin from /dev/null and its output in `stem`.out and `stem`.err.
     pub fn new(command: Command, stem: &Path) -> Self {
         let (stdout, stderr) = (stem.with_extension("out"), stem.with_extension("err"));
-        let mut new = Self { command, stdout, stderr, limit: super::seconds(20) };
+        let mut new = Self { command, stdout, stderr, limit: super::seconds(super::LONG) };
         new.command.stdin(Stdio::null());
         new.command.stdout(File::create(&new.stdout).expect("make a file for stdout"));
         new.command.stderr(File::create(&new.stderr).expect("make a file for stderr"));

@@ -33,7 +33,7 @@ pub struct Traces {
 impl Traces {
     /// Everything that is still there, one sentence each; waits a little for what ends by itself.
     pub fn remaining(&self) -> Vec<String> {
-        let deadline = Instant::now() + super::seconds(3);
+        let deadline = Instant::now() + super::seconds(30);
         loop {
             let found = self.find();
             if found.is_empty() || Instant::now() > deadline {
@@ -127,7 +127,7 @@ impl Traces {
         for point in self.mounts().iter().rev() {
             let _ = unmount(point, UnmountFlags::DETACH);
         }
-        let deadline = Instant::now() + super::seconds(3);
+        let deadline = Instant::now() + super::seconds(30);
         while !(self.cgroups().is_empty() && self.processes().is_empty()) && Instant::now() < deadline {
             for cgroup in self.cgroups() {
                 let _ = fs::remove_dir(cgroup);

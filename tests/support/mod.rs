@@ -93,8 +93,12 @@ pub fn seconds(n: u64) -> Duration {
     Duration::from_secs(n * factor.unwrap_or(1))
 }
 
-/// Waits until `condition` gives something; panics with `what` after `n` (patient) seconds.
+/// What comes at all has come by then, also on a machine that does much else: it costs nothing where it comes earlier.
+pub const LONG: u64 = 60;
+
+/// Waits until `condition` gives something; panics with `what` after `n` (patient) seconds, but not before [`LONG`].
 pub fn wait_for<T>(what: &str, n: u64, mut condition: impl FnMut() -> Option<T>) -> T {
+    let n = n.max(LONG);
     let deadline = Instant::now() + seconds(n);
     loop {
         if let Some(value) = condition() {

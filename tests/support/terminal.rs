@@ -41,7 +41,7 @@ impl Pty {
     /// Reads until the terminal has shown `fragment`; what it has shown so far.
     #[track_caller]
     pub fn wait_for(&mut self, fragment: &str) -> String {
-        let deadline = Instant::now() + super::seconds(15);
+        let deadline = Instant::now() + super::seconds(super::LONG);
         while !self.text().contains(fragment) {
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(self.read_some(left), "no {fragment:?} on the terminal: {:?}", self.text());
@@ -109,7 +109,7 @@ impl ConsoleSocket {
     /// The descriptor that was sent, whatever it is of, and the text that came with it.
     #[track_caller]
     pub fn receive_descriptor(&self) -> (OwnedFd, String) {
-        let timeout = Timespec::try_from(super::seconds(10)).expect("a time");
+        let timeout = Timespec::try_from(super::seconds(super::LONG)).expect("a time");
         let mut fds = [PollFd::from_borrowed_fd(self.listener.as_fd(), PollFlags::IN)];
         assert_eq!(poll(&mut fds, Some(&timeout)).expect("poll"), 1, "nobody came to the console socket");
         let (stream, _) = self.listener.accept().expect("accept");

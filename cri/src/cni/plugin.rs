@@ -212,8 +212,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let pids = directory.path().join("pid");
         let script = format!("sleep 1000 & echo $! > {}; wait", pids.display());
-        let error = run(&script, Duration::from_secs(1)).unwrap_err();
-        assert_eq!(error, "it took longer than 1 s and was killed");
+        let error = run(&script, Duration::from_secs(3)).unwrap_err();
+        assert_eq!(error, "it took longer than 3 s and was killed");
         let pid: i32 = fs::read_to_string(pids).unwrap().trim().parse().unwrap();
         let gone = || match rcrun::state::ProcessId::of(pid) {
             None => true,
@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn what_a_plugin_leaves_running_is_not_waited_for() {
         let before = Instant::now();
-        assert_eq!(run("sleep 5 & echo '{}'", LONG).unwrap(), Some(json!({})));
-        assert!(before.elapsed() < Duration::from_secs(4));
+        assert_eq!(run("sleep 100 & echo '{}'", LONG).unwrap(), Some(json!({})));
+        assert!(before.elapsed() < Duration::from_secs(60));
     }
 }

@@ -1,7 +1,8 @@
 //! An Ingress proxy on loopback, servers behind it, and clients before it.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -134,10 +135,12 @@ pub async fn ask_again(stream: &mut TcpStream, host: &str) -> String {
     }
 }
 
-/// Two addresses of loopback whose ports nobody has.
+/// Two addresses of loopback whose ports nobody has, and nobody gets before they are used: no other call has their host.
 pub async fn free() -> (SocketAddr, SocketAddr) {
-    let one = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let two = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    static CALLS: AtomicU8 = AtomicU8::new(0);
+    let host = Ipv4Addr::new(127, 1, std::process::id() as u8, CALLS.fetch_add(1, Ordering::Relaxed));
+    let one = TcpListener::bind((host, 0)).await.expect("a port");
+    let two = TcpListener::bind((host, 0)).await.expect("a port");
     (one.local_addr().expect("its address"), two.local_addr().expect("its address"))
 }
 
