@@ -1,6 +1,7 @@
 //! Jobs: Pods that end, as many of them as are to succeed.
 
 mod indexes;
+mod released;
 mod status;
 
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
@@ -11,6 +12,7 @@ use super::{creation, owned, pods};
 use crate::objects::{Objects, Typed};
 use crate::reconcile::{Action, Decision};
 use indexes::Indexes;
+use released::is_released;
 use status::Progress;
 
 /// The label and annotation of a Pod that say which of the completions it is for.
@@ -34,8 +36,10 @@ pub(super) struct Work<'a> {
     job: &'a Job,
     spec: &'a JobSpec,
     now: Timestamp,
+    /// Those that count: all but released ones.
     pods: Vec<&'a Pod>,
     active: Vec<&'a Pod>,
+    /// Of all, those that are ending, or will be.
     terminating: usize,
     completions: Option<i32>,
     parallelism: i32,
@@ -50,13 +54,16 @@ pub(super) fn reconcile(job: &Job, desired: &Objects, now: Timestamp) -> Decisio
     }
     let Some(spec) = &job.spec else { return Decision::default() };
     let all = desired.list_in::<Pod>(job.namespace());
-    let all: Vec<&Pod> = all.filter(|pod| owned::is_controlled_by(&pod.metadata, job.uid())).collect();
+    let all = all.filter(|pod| owned::is_controlled_by(&pod.metadata, job.uid()));
+    let (released, all): (Vec<&Pod>, Vec<&Pod>) = all.partition(|pod| is_released(pod));
+    let ends = |pod: &&&Pod| pods::is_deleted(pod) && !pods::is_finished(pod);
     let work = Work {
         job,
         spec,
         now,
         active: all.iter().copied().filter(pods::is_active).collect(),
-        terminating: all.iter().filter(|pod| pods::is_deleted(pod) && !pods::is_finished(pod)).count(),
+        terminating: all.iter().filter(ends).count()
+            + released.iter().filter(|pod| !pods::is_finished(pod)).count(),
         pods: all,
         completions: match (spec.completions, spec.parallelism) {
             (None, None) => Some(1),
@@ -67,6 +74,7 @@ pub(super) fn reconcile(job: &Job, desired: &Objects, now: Timestamp) -> Decisio
         suspended: spec.suspend == Some(true),
     };
     let mut decision = Decision::default();
+    creation::delete(&mut decision, job, released.into_iter().filter(|pod| !pods::is_deleted(pod)));
     let progress = Progress::of(&work, &mut decision);
     if !progress.is_ending() {
         manage(&work, &progress, desired, &mut decision);
@@ -107,8 +115,9 @@ fn manage(work: &Work<'_>, progress: &Progress, desired: &Objects, decision: &mu
         Some(completions) => count(work.parallelism.min(completions - progress.succeeded)),
     };
     if active > wanted {
+        // Deleted by the next decision: whatever becomes of them then, the Job has neither failed nor got on by it.
         let excess = pods::least_needed_first(&work.active).into_iter().take(active - wanted);
-        return creation::delete(decision, work.job, excess);
+        return decision.actions.extend(excess.map(released::release));
     }
     let only_failed = work.spec.pod_replacement_policy.as_deref() == Some("Failed");
     let terminating = if only_failed { work.terminating } else { 0 };
@@ -150,6 +159,7 @@ fn delayed(work: &Work<'_>) -> Option<Timestamp> {
 fn of(work: &Work<'_>, name: String) -> Pod {
     let job = work.job;
     let mut pod = pods::of_template(&work.spec.template, job.namespace(), name, owned::reference(job));
+    released::take_back(&mut pod);
     pods::label(
         &mut pod,
         [

@@ -159,6 +159,95 @@ fn a_suspended_job_has_no_pods() {
     assert_eq!(told, ["Suspended: Job suspended", "Resumed: Job resumed", "Suspended: Job suspended"]);
 }
 
+/// What the Job deletes ends in this phase before it is gone.
+fn stopped_as(world: &mut World, phase: &str) {
+    world.settle();
+    for pod in world.pods().iter().filter(|pod| pods::is_deleted(pod)) {
+        world.set(&pod.key(), phase, false);
+    }
+    world.settle();
+    gone(world);
+}
+
+fn counts(world: &World) -> (Option<i32>, Option<i32>) {
+    let status = world.get::<Job>("sum").status.unwrap();
+    (status.succeeded, status.failed)
+}
+
+#[test]
+fn what_is_ended_by_suspension_counts_for_nothing() {
+    for phase in ["Failed", "Succeeded"] {
+        for mode in ["NonIndexed", "Indexed"] {
+            let mut world = World::new();
+            let spec = |suspend: bool| json!({"completions": 3, "parallelism": 3, "backoffLimit": 1, "completionMode": mode, "suspend": suspend});
+            world.apply(job(spec(false)));
+            world.settle();
+            world.apply(job(spec(true)));
+            stopped_as(&mut world, phase);
+            assert_eq!(
+                (counts(&world), is_finished(&world.get("sum"))),
+                ((None, None), None),
+                "{phase} {mode}"
+            );
+            assert!(world.pods().is_empty());
+            // Nothing has failed for which it would have to wait.
+            world.apply(job(spec(false)));
+            world.settle();
+            assert_eq!(world.active().len(), 3, "{phase} {mode}");
+            end(&mut world, "Succeeded");
+            assert_eq!((counts(&world), is_finished(&world.get("sum"))), ((Some(3), None), Some("Complete")));
+        }
+    }
+}
+
+#[test]
+fn what_is_ended_for_less_parallelism_counts_for_nothing() {
+    for phase in ["Failed", "Succeeded"] {
+        let mut world = World::new();
+        let spec =
+            |parallelism: usize| json!({"completions": 4, "parallelism": parallelism, "backoffLimit": 0});
+        world.apply(job(spec(3)));
+        world.settle();
+        world.apply(job(spec(1)));
+        stopped_as(&mut world, phase);
+        assert_eq!((counts(&world), is_finished(&world.get("sum"))), ((None, None), None), "{phase}");
+        assert_eq!((world.active().len(), world.pods().len()), (1, 1));
+        // A Pod that somebody else deletes does.
+        let key = world.pods()[0].key();
+        let mut pod = world.objects.get(&key).unwrap().clone();
+        pod.metadata_mut().deletion_timestamp =
+            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(world.now));
+        world.put(pod, false);
+        stopped_as(&mut world, phase);
+        let expected = if phase == "Failed" { (None, Some(1)) } else { (Some(1), None) };
+        assert_eq!(counts(&world), expected, "{phase}");
+    }
+}
+
+#[test]
+fn what_is_released_is_deleted_however_the_job_goes_on() {
+    let mut world = World::new();
+    let mut manifest = job(json!({"completions": 2, "parallelism": 2}));
+    // From a Pod that was copied.
+    manifest["spec"]["template"]["metadata"] = json!({"annotations": {"rcrun.dev/released": ""}});
+    let key = world.apply(manifest.clone());
+    world.settle();
+    assert_eq!(world.active().len(), 2);
+    manifest["spec"]["suspend"] = json!(true);
+    world.apply(manifest.clone());
+    world.reconcile(&key);
+    assert_eq!(world.active().len(), 2);
+    manifest["spec"]["suspend"] = json!(false);
+    world.apply(manifest);
+    world.settle();
+    assert_eq!((world.active().len(), world.pods().len()), (2, 4));
+    assert_eq!(world.get::<Job>("sum").status.unwrap().terminating, Some(2));
+    end(&mut world, "Succeeded");
+    assert_eq!((counts(&world), is_finished(&world.get("sum"))), ((Some(2), None), None));
+    stopped_as(&mut world, "Failed");
+    assert_eq!((counts(&world), is_finished(&world.get("sum"))), ((Some(2), None), Some("Complete")));
+}
+
 #[test]
 fn restarts_in_a_pod_count() {
     let mut world = World::new();
