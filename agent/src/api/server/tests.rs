@@ -10,7 +10,7 @@ use super::*;
 use crate::api::admission::Ranges;
 use crate::cri::Runtime;
 use crate::objects::{Kind, Object};
-use crate::store::{Durability, Store};
+use crate::store::{Change, Durability, Store};
 
 /// Ends with its value.
 pub struct Server {
@@ -187,7 +187,20 @@ async fn owned_objects_outlive_their_owner_where_one_asks() {
     let metadata = json!({"name": "owned", "namespace": "default", "ownerReferences": [reference]});
     let owned = server.put(Kind::ConfigMap, json!({"metadata": metadata}));
     let maps = "/api/v1/namespaces/default/configmaps";
+    let other = r#"{"propagationPolicy": "Orphan", "preconditions": {"uid": "another"}}"#;
+    let (code, answer) = server.json("DELETE", &format!("{maps}/owner"), other).await;
+    assert_eq!(code, 409, "{answer}");
+    let is_owned = |object: &Object| object.metadata().owner_references.is_some();
+    assert!(server.api.store.read(|objects| objects.get(&owned.key()).is_some_and(is_owned)));
+    let mut changes = server.api.store.watch(|_| ()).1;
     server.json("DELETE", &format!("{maps}/owner?propagationPolicy=Orphan"), "").await;
+    let changed = [(); 3].map(|()| changes.try_recv().expect("a change"));
+    // It adopts nothing before any of them is free.
+    let [Change::Modified(marked, _), Change::Modified(freed, _), Change::Deleted(gone)] = &changed else {
+        panic!("{changed:?}")
+    };
+    assert!(marked.is_deleted() && marked.key() == owner.key() && freed.key() == owned.key());
+    assert_eq!(gone.key(), owner.key());
     let owned = server.api.store.read(|objects| objects.get(&owned.key()).cloned()).unwrap();
     assert_eq!(owned.metadata().owner_references.as_ref().map_or(0, Vec::len), 0);
 }

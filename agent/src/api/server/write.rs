@@ -190,11 +190,12 @@ pub async fn delete(api: &Arc<Api>, key: Key, query: Query, body: Bytes) -> Resu
     let uid = options.pointer("/preconditions/uid").and_then(Value::as_str).map(str::to_owned);
     let api = Arc::clone(api);
     blocking(move || {
-        if policy == "Orphan" {
-            orphan(&api, &key)?;
-        }
         let object = read::object(&api, &key)?;
-        if policy == "Foreground" && uid.as_deref().is_none_or(|uid| uid == object.uid()) {
+        let is_meant = uid.as_deref().is_none_or(|uid| uid == object.uid());
+        if policy == "Orphan" && is_meant {
+            orphan(&api, &object)?;
+        }
+        if policy == "Foreground" && is_meant {
             // Marked; it goes when what it owns has gone.
             let waits = api.store.read(|objects| garbage::waits_for_owned(&object, objects));
             let mark = |live: &Object| (live.uid() == object.uid()).then(|| garbage::marked(live, now()));
@@ -214,29 +215,20 @@ pub async fn delete(api: &Arc<Api>, key: Key, query: Query, body: Bytes) -> Resu
     .await
 }
 
-/// Takes an object's name off those it owns, so that they outlive it.
-fn orphan(api: &Api, key: &Key) -> Result<(), Failure> {
-    let owner = read::object(api, key)?;
-    let uid = owner.uid().to_owned();
-    let owned: Vec<Key> = api.store.read(|objects| {
-        let owned = |object: &Object| {
-            let owners = object.metadata().owner_references.as_deref().unwrap_or_default();
-            owners.iter().any(|owner| owner.uid == uid)
-        };
-        objects.iter().filter(|(_, object)| owned(object)).map(|(key, _)| key.clone()).collect()
-    });
-    for key in owned {
-        let freed = api.store.update(&key, Durability::Synced, |object| {
-            let mut object = object.clone();
-            if let Some(owners) = &mut object.metadata_mut().owner_references {
-                owners.retain(|owner| owner.uid != uid);
-            }
-            Some(object)
-        });
-        match freed {
-            Err(crate::store::StoreError::NotFound(_)) => {}
-            freed => drop(freed?),
+/// Takes an object's name off those it owns, so that they outlive it. It is marked first, or its controller would adopt them again.
+fn orphan(api: &Api, owner: &Object) -> Result<(), Failure> {
+    let update = |key: &Key, change: &dyn Fn(&Object) -> Option<Object>| {
+        match api.store.update(key, Durability::Synced, change) {
+            // Gone meanwhile.
+            Err(crate::store::StoreError::NotFound(_)) => Ok(()),
+            done => done.map(drop),
         }
+    };
+    let mark = |live: &Object| (live.uid() == owner.uid()).then(|| garbage::marked_for_orphans(live, now()));
+    update(&owner.key(), &mark)?;
+    let owned: Vec<Key> = api.store.read(|objects| garbage::owned(owner, objects).map(Object::key).collect());
+    for key in owned {
+        update(&key, &|object| Some(garbage::without_owner(object, owner.uid())))?;
     }
     Ok(())
 }

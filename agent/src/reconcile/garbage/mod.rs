@@ -1,8 +1,9 @@
 //! What goes with something else: objects whose owner is gone, everything in a namespace that is deleted.
 //!
 //! Background (as by default): the owner goes at once, what it owned is deleted after it. Foreground: the owner waits, marked by a
-//! deletionTimestamp and the finalizer `foregroundDeletion`, until what it owns is gone. For orphans, the API takes their owner's
-//! name off them first.
+//! deletionTimestamp and the finalizer `foregroundDeletion`, until what it owns is gone. Orphans stay: the owner is marked in the same
+//! way by the finalizer `orphan`, with which it makes and adopts nothing any more, until its name is off all that it owned. The API does
+//! that, too; what it leaves behind where the agent ends meanwhile is done here.
 
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,8 @@ use crate::objects::{Key, Kind, Object, Objects, Typed as _};
 
 /// The finalizer of what is deleted in the foreground.
 const FOREGROUND: &str = "foregroundDeletion";
+/// The finalizer of what leaves orphans.
+const ORPHAN: &str = "orphan";
 
 /// Whether an object has to wait for others where it is deleted in the foreground: it owns some, and does not end in a way of its own.
 pub fn waits_for_owned(object: &Object, desired: &Objects) -> bool {
@@ -24,14 +27,34 @@ pub fn waits_for_owned(object: &Object, desired: &Objects) -> bool {
 
 /// The object as it is deleted in the foreground.
 pub fn marked(object: &Object, now: Timestamp) -> Object {
+    marked_by(FOREGROUND, object, now)
+}
+
+/// The object as it is deleted before what it owns is taken from it. What ends in a way of its own is not marked: it adopts nothing.
+pub fn marked_for_orphans(object: &Object, now: Timestamp) -> Object {
+    if ends_by_itself(object) { object.clone() } else { marked_by(ORPHAN, object, now) }
+}
+
+fn marked_by(finalizer: &str, object: &Object, now: Timestamp) -> Object {
     let mut marked = object.clone();
     let metadata = marked.metadata_mut();
     metadata.deletion_timestamp.get_or_insert(Time(now));
     let finalizers = metadata.finalizers.get_or_insert_default();
-    if !finalizers.iter().any(|is| is == FOREGROUND) {
-        finalizers.push(FOREGROUND.into());
-    }
+    // Who deletes it once more may have another idea of what it owned.
+    finalizers.retain(|is| is != FOREGROUND && is != ORPHAN);
+    finalizers.push(finalizer.into());
     marked
+}
+
+/// An object without the owner of this uid.
+pub fn without_owner(object: &Object, uid: &str) -> Object {
+    let mut object = object.clone();
+    let metadata = object.metadata_mut();
+    if let Some(owners) = &mut metadata.owner_references {
+        owners.retain(|owner| owner.uid != uid);
+    }
+    metadata.owner_references.take_if(|owners| owners.is_empty());
+    object
 }
 
 fn ends_by_itself(object: &Object) -> bool {
@@ -54,7 +77,16 @@ pub fn reconcile(key: &Key, desired: &Objects) -> Decision {
     }
     match object {
         Object::Namespace(namespace) => decision.actions = of_namespace(namespace, desired),
-        _ if is_marked(object) && !ends_by_itself(object) => {
+        _ if ends_by_itself(object) => {}
+        _ if is_marked_by(ORPHAN, object) => {
+            let left = owned(object, desired).map(|left| Action::Update(without_owner(left, object.uid())));
+            decision.actions.extend(left);
+            // Not before that can be seen: what still had its name would be deleted.
+            if decision.actions.is_empty() {
+                decision.actions.push(Action::Remove { key: key.clone(), uid: object.uid().into() });
+            }
+        }
+        _ if is_marked_by(FOREGROUND, object) => {
             let left: Vec<&Object> = owned(object, desired).collect();
             let began = metadata.deletion_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
             decision.actions.extend(left.iter().filter(|left| !left.is_deleted()).map(|left| {
@@ -79,14 +111,11 @@ pub fn dependents(changed: &Object, desired: &Objects) -> Vec<Key> {
     let there = desired.get(&changed.key()).filter(|there| there.uid() == changed.uid());
     if there.is_none_or(Object::is_deleted) {
         keys.extend(owned(changed, desired).map(Object::key));
-        // An owner may wait for this one.
-        let owners = changed.metadata().owner_references.iter().flatten();
-        keys.extend(
-            owners
-                .filter_map(|owner| key_of(owner, changed))
-                .filter(|key| desired.get(key).is_some_and(Object::is_deleted)),
-        );
     }
+    // An owner may wait for this one: to go, or to have no owner any more.
+    let owners = changed.metadata().owner_references.iter().flatten();
+    let owners = owners.filter_map(|owner| key_of(owner, changed));
+    keys.extend(owners.filter(|key| desired.get(key).is_some_and(Object::is_deleted)));
     let namespace = Key::new(Kind::Namespace, "", changed.key().namespace);
     if desired.get(&namespace).is_some_and(Object::is_deleted) {
         keys.push(namespace);
@@ -94,8 +123,8 @@ pub fn dependents(changed: &Object, desired: &Objects) -> Vec<Key> {
     keys
 }
 
-fn is_marked(object: &Object) -> bool {
-    object.metadata().finalizers.iter().flatten().any(|is| is == FOREGROUND)
+fn is_marked_by(finalizer: &str, object: &Object) -> bool {
+    object.metadata().finalizers.iter().flatten().any(|is| is == finalizer)
 }
 
 /// The key of an owner. None: it is of a kind that the agent does not have.
@@ -111,7 +140,8 @@ fn is_gone(owner: &OwnerReference, object: &Object, desired: &Objects) -> bool {
     desired.get(&key).is_none_or(|found| found.uid() != owner.uid)
 }
 
-fn owned<'a>(owner: &'a Object, desired: &'a Objects) -> impl Iterator<Item = &'a Object> + use<'a> {
+/// What an object owns.
+pub fn owned<'a>(owner: &'a Object, desired: &'a Objects) -> impl Iterator<Item = &'a Object> + use<'a> {
     let namespace = owner.key().namespace;
     desired
         .iter()

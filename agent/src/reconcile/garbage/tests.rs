@@ -102,6 +102,30 @@ fn in_the_foreground_the_last_go_first() {
 }
 
 #[test]
+fn an_owner_of_orphans_goes_when_its_name_is_off_them() {
+    let set = object(Kind::ReplicaSet, "set", json!({}));
+    let other = ("v1", "ConfigMap", "other");
+    let pods = [("one", vec![SET]), ("two", vec![SET, other])];
+    let pods = pods.map(|(name, owners)| object(Kind::Pod, name, owned_by(&owners)));
+    let mut objects: Objects = [set.clone()].into_iter().chain(pods.clone()).collect();
+    let marked = marked_for_orphans(&marked(&set, Timestamp::UNIX_EPOCH), Timestamp::UNIX_EPOCH);
+    assert_eq!(marked.metadata().finalizers.as_deref(), Some(["orphan".to_owned()].as_slice()));
+    objects.insert(marked);
+    let updates = deleted(&objects, Kind::ReplicaSet, "set");
+    let [Action::Update(one), Action::Update(two)] = updates.as_slice() else { panic!("{updates:?}") };
+    assert_eq!(one.metadata().owner_references, None);
+    assert_eq!(two.metadata().owner_references.as_ref().map(Vec::len), Some(1));
+    objects.insert(one.clone());
+    // By what it was before.
+    assert_eq!(dependents(&pods[0], &objects), [set.key()]);
+    assert_eq!(deleted(&objects, Kind::ReplicaSet, "set"), [Action::Update(two.clone())]);
+    objects.insert(two.clone());
+    let removed = Action::Remove { key: set.key(), uid: "set".into() };
+    assert_eq!(deleted(&objects, Kind::ReplicaSet, "set"), [removed]);
+    assert_eq!(marked_for_orphans(&pods[0], Timestamp::UNIX_EPOCH), pods[0]);
+}
+
+#[test]
 fn a_namespace_goes_when_it_is_empty() {
     let namespace = object(Kind::Namespace, "web", json!({}));
     let map = object(Kind::ConfigMap, "map", json!({}));

@@ -4,6 +4,7 @@ use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 
 use crate::objects::{Key, Kind, Object, Objects, Typed, selector};
+use crate::reconcile::garbage::without_owner;
 use crate::reconcile::{Action, Decision};
 
 /// A reference to an object as controller.
@@ -79,11 +80,5 @@ fn adopted<T: Typed>(object: &T, owner: &impl Typed) -> Object {
 }
 
 fn released<T: Typed>(object: &T, uid: &str) -> Object {
-    let mut object = object.clone().wrap();
-    let metadata = object.metadata_mut();
-    if let Some(owners) = &mut metadata.owner_references {
-        owners.retain(|owner| owner.uid != uid);
-    }
-    metadata.owner_references.take_if(|owners| owners.is_empty());
-    object
+    without_owner(&object.clone().wrap(), uid)
 }
