@@ -188,9 +188,7 @@ impl Turns {
         if let Some(spec) = Pod::of_mut(&mut object).and_then(|pod| pod.spec.as_mut()) {
             spec.node_name.get_or_insert_with(|| self.node.settings.node.name.clone());
         }
-        if let Object::Pod(pod) = &object
-            && let Err(refusal) = store.read(|objects| admission::may_create_pod(objects, pod))
-        {
+        if let Err(refusal) = store.read(|objects| admission::may_create(objects, &object)) {
             let uid = store.read(|objects| objects.get(maker).map(|object| object.uid().to_owned()));
             let message = format!("Error creating: {refusal}");
             events::tell(

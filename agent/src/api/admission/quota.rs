@@ -32,12 +32,11 @@ pub(super) fn has_room(objects: &Objects, object: &Object) -> Result<(), Refusal
     }
 }
 
-/// Whether a controller's Pod may be made: quotas, limit ranges, and the ports of the host that it wants.
-pub fn may_create_pod(objects: &Objects, pod: &Pod) -> Result<(), Refusal> {
-    let object = pod.clone().wrap();
-    limits::check(objects, &object)?;
-    ports::may_put(objects, &object)?;
-    may_put(objects, None, &object)
+/// Whether what a controller makes may be made: quotas, limit ranges, and the ports of the host that a Pod wants.
+pub fn may_create(objects: &Objects, object: &Object) -> Result<(), Refusal> {
+    limits::check(objects, object)?;
+    ports::may_put(objects, object)?;
+    may_put(objects, None, object)
 }
 
 /// Whether an object may be put, in the place of another or as a new one.

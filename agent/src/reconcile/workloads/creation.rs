@@ -1,11 +1,11 @@
-//! Making and deleting Pods, with the events that tell of it.
+//! Making and deleting Pods, with the events that tell of it; whether what a controller makes may be made.
 
 use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
 use k8s_openapi::jiff::Timestamp;
 
 use super::{names, pods};
 use crate::api::admission;
-use crate::objects::{Kind, Objects, Typed, defaults};
+use crate::objects::{Kind, Object, Objects, Typed, defaults};
 use crate::reconcile::{Action, Decision, EventType};
 
 /// After a Pod could not be made for a quota, in seconds; a change of the quota is noticed at once.
@@ -69,15 +69,14 @@ pub(super) fn create(
         defaults::complete(&mut object);
         let Some(pod) = Pod::of_mut(&mut object) else { continue };
         admission::complete_pod(desired, pod);
-        if let Err(why) = room.take(pod) {
+        if let Err(why) = room.take(&object) {
             let message = match words {
                 Words::Plain => format!("Error creating: {why}"),
                 Words::Stateful => {
                     format!("create Pod {name} in StatefulSet {} failed error: {why}", owner.name())
                 }
             };
-            decision.actions.push(event(owner, EventType::Warning, "FailedCreate", message.clone()));
-            decision.wake_at(pods::after(now, RETRY));
+            refused(decision, owner, "FailedCreate", message.clone(), now);
             return Err(message);
         }
         decision.actions.push(Action::Create(object));
@@ -85,6 +84,18 @@ pub(super) fn create(
         decision.actions.push(event(owner, EventType::Normal, "SuccessfulCreate", message));
     }
     Ok(())
+}
+
+/// Tells that something may not be made, and asks to be asked again.
+pub(super) fn refused(
+    decision: &mut Decision,
+    owner: &impl Typed,
+    reason: &'static str,
+    message: String,
+    now: Timestamp,
+) {
+    decision.actions.push(event(owner, EventType::Warning, reason, message));
+    decision.wake_at(pods::after(now, RETRY));
 }
 
 /// Deletes Pods.
@@ -100,8 +111,8 @@ pub(super) fn delete<'a>(
     }
 }
 
-/// What there is room for during one decision: each Pod of it takes some.
-struct Room<'a> {
+/// What there is room for during one decision: each object of it takes some.
+pub(super) struct Room<'a> {
     desired: &'a Objects,
     /// All objects with those of the decision, where that makes a difference.
     with_made: Option<Objects>,
@@ -110,20 +121,23 @@ struct Room<'a> {
 }
 
 impl<'a> Room<'a> {
-    fn of(namespace: &str, desired: &'a Objects) -> Self {
+    pub fn of(namespace: &str, desired: &'a Objects) -> Self {
         let limited = desired.list_in::<ResourceQuota>(namespace).next().is_some();
         Self { desired, with_made: None, limited, pods: admission::room_for_pods(desired) }
     }
 
-    /// Takes what a Pod needs, if that is there: quotas, limits, ports of the host.
-    fn take(&mut self, pod: &Pod) -> Result<(), String> {
-        self.pods = self.pods.checked_sub(1).ok_or_else(|| admission::no_room(pod.name()).message)?;
+    /// Takes what an object needs, if that is there: quotas, limits, ports of the host.
+    pub fn take(&mut self, object: &Object) -> Result<(), String> {
+        let pod = Pod::of(object);
+        if let Some(pod) = pod {
+            self.pods = self.pods.checked_sub(1).ok_or_else(|| admission::no_room(pod.name()).message)?;
+        }
         let objects = self.with_made.as_ref().unwrap_or(self.desired);
-        admission::may_create_pod(objects, pod).map_err(|refusal| refusal.message)?;
-        let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+        admission::may_create(objects, object).map_err(|refusal| refusal.message)?;
+        let containers = pod.and_then(|pod| pod.spec.as_ref()).into_iter().flat_map(|spec| &spec.containers);
         let mut ports = containers.flat_map(|container| container.ports.iter().flatten());
         if self.limited || ports.any(|port| port.host_port.is_some()) {
-            self.with_made.get_or_insert_with(|| self.desired.clone()).insert(pod.clone().wrap());
+            self.with_made.get_or_insert_with(|| self.desired.clone()).insert(object.clone());
         }
         Ok(())
     }

@@ -1,13 +1,16 @@
 //! CronJobs: a Job at each time of a schedule.
 
+use std::borrow::Cow;
+
 use k8s_openapi::api::batch::v1::{CronJob, CronJobStatus, Job};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
 
-use super::creation::event;
+use super::creation::{self, event};
 use super::schedule::Schedule;
 use super::{job, owned, pods};
+use crate::api::admission;
 use crate::objects::{Objects, Typed, defaults};
 use crate::reconcile::{Action, Decision, EventType};
 
@@ -78,12 +81,21 @@ fn start(
                 "Not starting job because prior execution is running and concurrency policy is Forbid";
             return decision.actions.push(event(cron, EventType::Normal, "JobAlreadyActive", message));
         }
+        let mut left = Cow::Borrowed(desired);
         if policy == Some("Replace") {
-            active.drain(..).for_each(|job| delete(cron, job, decision));
+            for job in active.drain(..) {
+                delete(cron, job, decision);
+                left.to_mut().remove(&job.key());
+            }
         }
         let message = format!("Created job {}", job.name());
         let mut object = job.wrap();
         defaults::complete(&mut object);
+        if let Err(refusal) = admission::may_create(&left, &object) {
+            // It is due until it is made, or too late.
+            let message = format!("Error creating job: {refusal}");
+            return creation::refused(decision, cron, "FailedCreate", message, now);
+        }
         decision.actions.push(Action::Create(object));
         decision.actions.push(event(cron, EventType::Normal, "SuccessfulCreate", message));
     }

@@ -56,7 +56,7 @@ pub fn dependents(changed: &Object, desired: &Objects) -> Vec<Key> {
         },
         Object::ReplicaSet(_) => with_deployment(changed.key(), desired),
         Object::Deployment(deployment) => owned::replica_sets(deployment, desired).map(Typed::key).collect(),
-        // Room for Pods that could not be made.
+        // Room for what could not be made.
         Object::ResourceQuota(_) | Object::LimitRange(_) => {
             makers(&changed.key().namespace, desired).map(Object::key).collect()
         }
@@ -77,10 +77,11 @@ fn with_deployment(set: Key, desired: &Objects) -> Vec<Key> {
     keys
 }
 
-/// Kinds that make Pods themselves.
-const MAKERS: [Kind; 4] = [Kind::ReplicaSet, Kind::StatefulSet, Kind::DaemonSet, Kind::Job];
+/// Kinds that make others.
+const MAKERS: [Kind; 6] =
+    [Kind::Deployment, Kind::ReplicaSet, Kind::StatefulSet, Kind::DaemonSet, Kind::Job, Kind::CronJob];
 
-/// The objects of a namespace that make Pods.
+/// The objects of a namespace that make others.
 fn makers<'a>(namespace: &str, desired: &'a Objects) -> impl Iterator<Item = &'a Object> + use<'a> {
     let namespace = namespace.to_owned();
     let all = MAKERS.into_iter().flat_map(|kind| desired.of_kind(kind));

@@ -4,6 +4,7 @@ mod daemonsets;
 mod deployments;
 mod jobs;
 mod promise;
+mod quotas;
 mod sets;
 mod statefulsets;
 

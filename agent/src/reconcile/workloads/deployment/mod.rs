@@ -48,7 +48,7 @@ fn recreate(rollout: &mut Rollout<'_>) {
     if old_left {
         return;
     }
-    let new = rollout.new_set();
+    let Some(new) = rollout.new_set() else { return };
     rollout.resize(new, rollout.replicas);
     rollout.forget_old_if_complete();
 }

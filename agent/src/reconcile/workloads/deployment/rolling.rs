@@ -12,7 +12,7 @@ pub(super) fn step(rollout: &mut Rollout<'_>) {
 
 /// Gives the new ReplicaSet as many Pods as there is room for.
 fn grow(rollout: &mut Rollout<'_>) -> bool {
-    let new = rollout.new_set();
+    let Some(new) = rollout.new_set() else { return true };
     let before = rollout.sets[new].replicas;
     let room = rollout.replicas.saturating_add(rollout.limits.surge) - rollout.total();
     let more = room.max(0).min(rollout.replicas - before);

@@ -8,16 +8,19 @@ use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 
-use super::super::creation::event;
+use super::super::creation::{self, event};
 use super::super::pods::{self, Counts};
 use super::super::{names, owned};
 use super::history::{self, annotation};
 use super::{Limits, status};
+use crate::api::admission;
 use crate::objects::{Key, Kind, Objects, Typed};
 use crate::reconcile::{Action, Decision, EventType};
 
 /// The label that tells Pods of one template from those of another.
 pub(super) const HASH: &str = "pod-template-hash";
+/// Why a rollout does not begin.
+const NOT_MADE: &str = "ReplicaSetCreateError";
 /// Old ReplicaSets that are kept where a Deployment does not say.
 const HISTORY: i32 = 10;
 
@@ -136,10 +139,11 @@ impl<'a> Rollout<'a> {
         self.decision.actions.push(event);
     }
 
-    /// The ReplicaSet of the Deployment's template, which is made if it is not there, with no Pods.
-    pub fn new_set(&mut self) -> usize {
-        if let Some(new) = self.new {
-            return new;
+    /// The ReplicaSet of the Deployment's template, which is made if it is not there, with no Pods. None: it may not be made, which is told;
+    /// nothing else goes on then.
+    pub fn new_set(&mut self) -> Option<usize> {
+        if self.new.is_some() {
+            return self.new;
         }
         let spec = &self.deployment.spec;
         let (name, hash) = self.free_name();
@@ -162,7 +166,14 @@ impl<'a> Rollout<'a> {
             selector,
             template: Some(template),
         };
-        let object = Cow::Owned(ReplicaSet { metadata, spec, status: None });
+        let object = ReplicaSet { metadata, spec, status: None };
+        if let Err(refusal) = admission::may_create(self.desired, &object.clone().wrap()) {
+            let message = format!("Failed to create new replica set \"{name}\": {refusal}");
+            status::note_stop(self, NOT_MADE, message.clone());
+            creation::refused(&mut self.decision, self.deployment, NOT_MADE, message, self.now);
+            return None;
+        }
+        let object = Cow::Owned(object);
         let made = Set { object, replicas: 0, annotations: BTreeMap::new(), counts: Counts::default() };
         let new = self.sets.len();
         self.sets.push(made);
@@ -172,7 +183,7 @@ impl<'a> Rollout<'a> {
         history::note_size(&mut self.sets[new].annotations, self.replicas, limit);
         let message = format!("Created new replica set \"{name}\"");
         status::note_progress(self, "NewReplicaSetCreated", message);
-        new
+        self.new
     }
 
     /// A name for a new ReplicaSet. Where another template has the same hash, the collision is counted.

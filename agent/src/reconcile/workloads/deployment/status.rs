@@ -111,6 +111,13 @@ pub(super) fn note_progress(rollout: &mut Rollout<'_>, reason: &str, message: St
     }
 }
 
+/// Says that it cannot go on.
+pub(super) fn note_stop(rollout: &mut Rollout<'_>, reason: &str, message: String) {
+    if deadline(rollout.deployment).is_some() {
+        set(rollout, "Progressing", "False", reason, message, false);
+    }
+}
+
 fn note_availability(rollout: &mut Rollout<'_>, status: &DeploymentStatus) {
     let least = if rollout.limits.recreate { rollout.replicas } else { rollout.limits.least_available };
     if status.available_replicas.unwrap_or(0) >= least {

@@ -5,8 +5,9 @@ use k8s_openapi::api::core::v1::{
     PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Pod, PodTemplateSpec, Volume,
 };
 
+use super::super::creation::{Room, event};
 use super::super::daemonset::HASH;
-use super::super::{creation::event, owned, pods};
+use super::super::{owned, pods};
 use crate::objects::{Objects, Typed, defaults};
 use crate::reconcile::{Action, EventType};
 
@@ -57,9 +58,15 @@ pub(super) fn pod(set: &StatefulSet, ordinal: usize, template: &PodTemplateSpec,
     pod
 }
 
-/// What makes a Pod's claims that are not there. They stay when it goes: its data is in them.
-pub(super) fn claims(set: &StatefulSet, ordinal: usize, desired: &Objects) -> Vec<Action> {
-    let mut actions = Vec::new();
+/// Makes a Pod's claims that are not there, up to the first that may not be made: why not is returned. They stay when it goes: its data is
+/// in them.
+pub(super) fn make_claims(
+    set: &StatefulSet,
+    ordinal: usize,
+    desired: &Objects,
+    room: &mut Room<'_>,
+    actions: &mut Vec<Action>,
+) -> Result<(), String> {
     for template in set.spec.volume_claim_templates.iter().flatten() {
         let claim = claim_name(set, template, ordinal);
         if desired.find::<PersistentVolumeClaim>(set.namespace(), &claim).is_some() {
@@ -73,10 +80,13 @@ pub(super) fn claims(set: &StatefulSet, ordinal: usize, desired: &Objects) -> Ve
         labels.extend(set.spec.selector.match_labels.clone().unwrap_or_default());
         let mut object = object.wrap();
         defaults::complete(&mut object);
+        let (pod, owner) = (name(set, ordinal), set.name());
+        room.take(&object).map_err(|why| {
+            format!("create Claim {claim} for Pod {pod} in StatefulSet {owner} failed error: {why}")
+        })?;
         actions.push(Action::Create(object));
-        let message =
-            format!("create Claim {claim} Pod {} in StatefulSet {} success", name(set, ordinal), set.name());
+        let message = format!("create Claim {claim} Pod {pod} in StatefulSet {owner} success");
         actions.push(event(set, EventType::Normal, "SuccessfulCreate", message));
     }
-    actions
+    Ok(())
 }

@@ -6,7 +6,7 @@ use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use k8s_openapi::jiff::Timestamp;
 
-use super::creation::{self, event};
+use super::creation::{self, Room, event};
 use super::daemonset::HASH;
 use super::pods::{self, Counts};
 use super::{names, owned};
@@ -104,6 +104,7 @@ impl<'a> Members<'a> {
     fn keep(&self, decision: &mut Decision) -> bool {
         let mut made = Vec::new();
         let mut goes_on = true;
+        let mut room = Room::of(self.set.namespace(), self.desired);
         for (ordinal, pod) in self.wanted.iter().enumerate() {
             let is_fine = match pod {
                 None => {
@@ -112,7 +113,14 @@ impl<'a> Members<'a> {
                         true => (&self.current.0, &self.current.1),
                         false => (&self.set.spec.template, &self.update),
                     };
-                    decision.actions.extend(member::claims(self.set, ordinal, self.desired));
+                    let actions = &mut decision.actions;
+                    // A Pod without its claims would only wait for them.
+                    if let Err(why) = member::make_claims(self.set, ordinal, self.desired, &mut room, actions)
+                    {
+                        creation::refused(decision, self.set, "FailedCreate", why, self.now);
+                        goes_on = false;
+                        break;
+                    }
                     made.push(member::pod(self.set, ordinal, template, hash));
                     false
                 }

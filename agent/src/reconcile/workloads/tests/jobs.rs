@@ -347,6 +347,35 @@ fn concurrency_as_it_is_asked_for() {
 }
 
 #[test]
+fn a_quota_holds_for_jobs_of_a_cron_job() {
+    for (policy, made) in [("Allow", 5), ("Replace", 10)] {
+        let mut world = World::new();
+        let quota = |jobs: &str| {
+            json!({
+                "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"},
+                "spec": {"hard": {"count/jobs.batch": jobs}},
+            })
+        };
+        world.apply(quota("1"));
+        let key = world.apply(cron(json!({"concurrencyPolicy": policy})));
+        world.settle();
+        for _ in 0..2 {
+            world.pass(300);
+            world.settle();
+        }
+        assert_eq!(jobs(&world), [format!("tick-{}", MINUTE + made)], "{policy}");
+        let refused =
+            world.events.iter().find(|event| event.starts_with("FailedCreate: Error creating job: "));
+        let event = refused.filter(|event| event.contains("exceeded quota: few"));
+        assert_eq!(event.is_some(), policy == "Allow", "{:?}", world.events);
+        assert!(world.wakes.contains_key(&key));
+        world.apply(quota("2"));
+        world.settle();
+        assert_eq!(jobs(&world).last(), Some(&format!("tick-{}", MINUTE + 10)), "{policy}");
+    }
+}
+
+#[test]
 fn finished_jobs_are_kept_as_far_as_is_said() {
     let mut world = World::new();
     world.apply(cron(json!({"successfulJobsHistoryLimit": 2})));

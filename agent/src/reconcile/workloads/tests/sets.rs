@@ -9,7 +9,7 @@ use crate::objects::{Key, Kind, Typed};
 use crate::reconcile::Action;
 use crate::reconcile::workloads::pods;
 
-fn set(replicas: i32) -> Value {
+pub(super) fn set(replicas: i32) -> Value {
     json!({
         "apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "web"},
         "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": "web"}}, "template": template("a")},
