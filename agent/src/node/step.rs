@@ -11,6 +11,7 @@ use super::files::{Files, hosts_file, termination_file};
 use super::{Node, blocking, hook, observe, probe};
 use crate::cri::{api, log_directory};
 use crate::objects::Typed as _;
+use crate::objects::pod::is_finished;
 use crate::reconcile::observed::{ProbeKind, Sandbox};
 use crate::reconcile::pod::{Outcome, PodStep};
 use crate::{spec, volumes};
@@ -103,6 +104,7 @@ impl Node {
                 gone("FailedKillPod", runtime.remove_container(request).await)
             }
             (PodStep::Kill { id, grace, .. }, _) => self.end(id, *grace, job.sandbox.as_ref()).await,
+            (PodStep::ReleaseVolumes, _) => self.release_volumes(job).await,
             (PodStep::TearDown, _) => self.tear_down(job).await,
             (PodStep::Stop { container, id, grace, pre_stop, .. }, pod) => {
                 let pod = pod.filter(|_| *pre_stop);
@@ -153,10 +155,16 @@ impl Node {
         let (store, uid, directory) =
             (self.store.clone(), uid.to_owned(), volumes::directory(&self.state, uid));
         let what = format!("{uid} {container}");
-        // The Pod may be gone by then, and what is made for it would stay.
+        // The Pod may be over or gone by then, and what is made for it would stay.
         let late = move || {
-            let is_there = store.read(|objects| objects.list::<Pod>().any(|pod| pod.uid() == uid));
-            if !is_there && let Err(error) = volumes::tear_down(&directory) {
+            let is_over = |pod: &Pod| is_finished(pod);
+            let pod = store.read(|objects| objects.list::<Pod>().find(|pod| pod.uid() == uid).map(is_over));
+            let done = match pod {
+                Some(false) => Ok(()),
+                Some(true) => volumes::release(&directory),
+                None => volumes::tear_down(&directory),
+            };
+            if let Err(error) = done {
                 tracing::warn!("{error}");
             }
         };
@@ -366,15 +374,19 @@ impl Node {
         }
     }
 
+    async fn release_volumes(&self, job: &Job) -> Outcome {
+        let directory = volumes::directory(&self.state, &job.uid);
+        let work = move || volumes::release(&directory).map_err(|error| error.to_string());
+        match self.of_volumes(may_be_served(job), &job.uid, "", work).await {
+            Ok(()) => Outcome::Done,
+            Err(message) => failed("FailedUnmount", message),
+        }
+    }
+
     async fn tear_down(&self, job: &Job) -> Outcome {
         let directory = volumes::directory(&self.state, &job.uid);
         let logs = log_directory(&self.settings.logs, &job.namespace, &job.name, &job.uid);
-        let may_be_served =
-            |volume: &&Volume| volume.nfs.is_some() || volume.persistent_volume_claim.is_some();
-        let spec = job.pod.as_ref().and_then(|pod| pod.spec.as_ref());
-        let served = spec.and_then(|spec| spec.volumes.iter().flatten().find(may_be_served));
-        let served = served.map(|volume| format!("volume {}", volume.name));
-        let done = self.of_volumes(served, &job.uid, "", move || {
+        let done = self.of_volumes(may_be_served(job), &job.uid, "", move || {
             // The directory is the last to go: by it an agent that starts again knows that there is something left.
             let of_logs = match std::fs::remove_dir_all(&logs) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -390,6 +402,13 @@ impl Node {
             Err(message) => failed("FailedUnmount", message),
         }
     }
+}
+
+/// A volume whose end may have to wait for a server.
+fn may_be_served(job: &Job) -> Option<String> {
+    let may_be = |volume: &&Volume| volume.nfs.is_some() || volume.persistent_volume_claim.is_some();
+    let spec = job.pod.as_ref()?.spec.as_ref()?;
+    spec.volumes.iter().flatten().find(may_be).map(|volume| format!("volume {}", volume.name))
 }
 
 /// The Pod's addresses; the node's in its network.

@@ -430,6 +430,7 @@ fn name_of(step: &PodStep) -> &'static str {
         PodStep::Kill { .. } => "Kill",
         PodStep::RemoveContainer { .. } => "RemoveContainer",
         PodStep::Probe { .. } => "Probe",
+        PodStep::ReleaseVolumes => "ReleaseVolumes",
         PodStep::TearDown => "TearDown",
     }
 }

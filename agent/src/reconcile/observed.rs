@@ -181,7 +181,9 @@ pub enum Volumes {
     Ready(u64),
     /// Not, because.
     Failed(Failure),
-    /// They were taken away.
+    /// Taken away, because the Pod is over; what the agent remembers of its containers is still there.
+    Released,
+    /// They were taken away, with all that is remembered of the Pod.
     Gone,
 }
 

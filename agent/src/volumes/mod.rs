@@ -61,6 +61,12 @@ pub fn tear_down(directory: &Path) -> Result<(), VolumeError> {
     prepare::tear_down(directory)
 }
 
+/// Unmounts and removes all volumes of a Pod that is over, as [`tear_down`] does; what else the agent has in its directory stays. Blocks
+/// in the same way.
+pub fn release(directory: &Path) -> Result<(), VolumeError> {
+    prepare::release(directory)
+}
+
 /// The mounts of a container, subPaths resolved without leaving their volume; made anew with each start of it. `environment` is the
 /// container's, for subPathExpr; `recursive`: whether the runtime makes all below a mount read-only. Blocks.
 pub fn mounts(

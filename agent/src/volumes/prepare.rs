@@ -120,8 +120,19 @@ fn local(volume: &Volume, path: &Path, group: Option<Group>, directory: &Path) -
     owned.map_err(|error| error.to_string())
 }
 
-/// See [`super::tear_down`]. It goes on past an error and tells the first.
+/// See [`super::tear_down`].
 pub(super) fn tear_down(directory: &Path) -> Result<(), VolumeError> {
+    // With what else the agent put there for the Pod.
+    take_down(directory, &[directory.to_owned()])
+}
+
+/// See [`super::release`].
+pub(super) fn release(directory: &Path) -> Result<(), VolumeError> {
+    take_down(directory, &["volumes", "sub-paths"].map(|below| directory.join(below)))
+}
+
+/// Unmounts all volumes of a Pod and removes these directories of it. It goes on past an error and tells the first.
+fn take_down(directory: &Path, removed: &[PathBuf]) -> Result<(), VolumeError> {
     let served = if names(&directory.join("volumes")).is_empty() { Ok(()) } else { detach_served(directory) };
     let mut first = served.err().map(|message| VolumeError { volume: "(all)".into(), message });
     let mut note = |done: Result<(), FileError>| {
@@ -138,8 +149,7 @@ pub(super) fn tear_down(directory: &Path) -> Result<(), VolumeError> {
     if let Some((root, of_pod)) = secrets(directory) {
         note(remove_secrets(&root, &of_pod));
     }
-    // With what else the agent put there for the Pod.
-    note(tree::remove(directory));
+    removed.iter().for_each(|path| note(tree::remove(path)));
     first.map_or(Ok(()), Err)
 }
 

@@ -23,12 +23,18 @@ struct Ending<'a> {
     sidecars: Vec<&'a str>,
 }
 
-/// Ends a Pod that is over: its containers and sandboxes stop, and stay for those who ask for logs.
+/// Ends a Pod that is over: its containers and sandboxes stop, and stay for those who ask for logs. Its volumes go: an eviction is to free
+/// the disk.
 pub(super) fn finish(view: &View<'_>, steps: &mut Steps<'_>) {
-    if stop(steps, &ending(view), |_| true) {
-        stop_sandboxes(steps, None);
-        garbage(view, steps);
+    if !stop(steps, &ending(view), |_| true) {
+        return;
     }
+    let is_released = matches!(steps.seen.volumes, Volumes::Released | Volumes::Gone);
+    let has_volumes = view.spec.volumes.as_ref().is_some_and(|volumes| !volumes.is_empty());
+    if stop_sandboxes(steps, None) && has_volumes && !is_released {
+        steps.step(PodStep::ReleaseVolumes);
+    }
+    garbage(view, steps);
 }
 
 /// Ends a Pod that is deleted. Says whether all of it is gone, with which the object goes.

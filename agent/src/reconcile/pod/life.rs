@@ -21,7 +21,7 @@ pub(super) fn go_on(view: &View<'_>, steps: &mut Steps<'_>) {
 /// Makes the volumes, and again when what they show has changed.
 fn volumes(view: &View<'_>, steps: &mut Steps<'_>) {
     let due = match &view.seen.volumes {
-        Volumes::Absent | Volumes::Gone => view.now,
+        Volumes::Absent | Volumes::Released | Volumes::Gone => view.now,
         Volumes::Failed(failure) if references::came_since(view, failure.at) => view.now,
         Volumes::Failed(failure) => retry_at(failure, SETUP_RETRY),
         Volumes::Ready(_) if view.spec.volumes.as_ref().is_none_or(Vec::is_empty) => return,

@@ -67,6 +67,8 @@ pub enum PodStep {
     RemoveContainer { container: String, id: String },
     /// Ask a probe once.
     Probe { container: String, id: String, kind: ProbeKind },
+    /// Unmount and remove the volumes of a Pod that is over. Its containers, their logs and last words stay.
+    ReleaseVolumes,
     /// Unmount and remove volumes, logs of the Pod, and what is remembered.
     TearDown,
 }
@@ -74,7 +76,7 @@ pub enum PodStep {
 /// What a step is about: while one is under way, no other of the same target is asked for.
 pub fn target(step: &PodStep) -> Target {
     match step {
-        PodStep::PrepareVolumes | PodStep::TearDown => Target::Volumes,
+        PodStep::PrepareVolumes | PodStep::ReleaseVolumes | PodStep::TearDown => Target::Volumes,
         PodStep::RunSandbox { .. } | PodStep::StopSandbox { .. } | PodStep::RemoveSandbox { .. } => {
             Target::Sandbox
         }

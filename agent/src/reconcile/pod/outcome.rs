@@ -86,6 +86,7 @@ pub fn record(
     pod.end_failures.remove(&target);
     match (step, outcome) {
         (PodStep::PrepareVolumes, Outcome::Volumes(revision)) => pod.volumes = Volumes::Ready(revision),
+        (PodStep::ReleaseVolumes, _) => pod.volumes = Volumes::Released,
         (PodStep::TearDown, _) => pod.volumes = Volumes::Gone,
         (PodStep::RunSandbox { .. }, Outcome::Sandbox(sandbox)) => {
             pod.sandbox_failure = None;
@@ -250,9 +251,10 @@ fn failed(
         PodStep::StopSandbox { .. } | PodStep::Kill { .. } => {
             warning("FailedKillPod", message_of("error killing pod"))
         }
-        PodStep::RemoveSandbox { .. } | PodStep::RemoveContainer { .. } | PodStep::TearDown => {
-            warning("FailedCleanUp", message)
-        }
+        PodStep::RemoveSandbox { .. }
+        | PodStep::RemoveContainer { .. }
+        | PodStep::ReleaseVolumes
+        | PodStep::TearDown => warning("FailedCleanUp", message),
     }
 }
 

@@ -233,7 +233,14 @@ impl World {
 
     fn perform(&mut self, uid: &str, step: &PodStep) -> Outcome {
         match step {
-            PodStep::PrepareVolumes => Outcome::Volumes(0),
+            PodStep::PrepareVolumes => {
+                let plan = self.pod().and_then(|pod| crate::volumes::plan(pod, &self.objects).ok());
+                Outcome::Volumes(plan.map_or(0, |plan| plan.revision))
+            }
+            PodStep::ReleaseVolumes => {
+                assert!(self.running().is_empty(), "the volumes of what runs");
+                Outcome::Done
+            }
             PodStep::RunSandbox { attempt } => {
                 assert!(self.sandboxes.iter().all(|sandbox| !sandbox.ready), "two sandboxes");
                 assert!(
@@ -435,6 +442,7 @@ pub(super) fn plain_label(step: &PodStep) -> String {
         PodStep::Kill { container, .. } => format!("Kill {container}"),
         PodStep::RemoveContainer { container, .. } => format!("RemoveContainer {container}"),
         PodStep::Probe { container, kind, .. } => format!("Probe {container} {kind:?}"),
+        PodStep::ReleaseVolumes => "ReleaseVolumes".into(),
         PodStep::TearDown => "TearDown".into(),
     }
 }

@@ -72,6 +72,7 @@ pub(super) fn is_of_end(step: &PodStep) -> bool {
             | PodStep::Stop { .. }
             | PodStep::Kill { .. }
             | PodStep::RemoveContainer { .. }
+            | PodStep::ReleaseVolumes
             | PodStep::TearDown
     )
 }

@@ -44,6 +44,35 @@ fn a_volume_in_memory_holds_what_its_limit_says() {
 }
 
 #[test]
+fn a_pod_that_is_over_leaves_none_but_what_is_remembered_of_it() {
+    let Some(mut machine) = Machine::new() else { return };
+    let secret = json!({"metadata": {"name": "s", "namespace": "web"}, "data": {"a": "MQ=="}});
+    machine.put(Kind::Secret, secret);
+    let volumes = [
+        json!({"emptyDir": {}}),
+        json!({"emptyDir": {"medium": "Memory"}}),
+        json!({"secret": {"secretName": "s"}}),
+    ];
+    for (index, volume) in volumes.iter().enumerate() {
+        let part = if index < 2 { json!({"subPath": "part"}) } else { json!({}) };
+        let pod = pod(&format!("u{index}"), volume, &part, &json!({}));
+        let place = machine.prepare(&pod).expect("prepared");
+        let mount = machine.mounts(&pod).expect("mounts").remove(0).host_path;
+        let directory = machine.directory(&pod);
+        let words = directory.join("containers/c/0");
+        fs::create_dir_all(words.parent().expect("a parent")).expect("mkdir");
+        fs::write(&words, "last words").expect("write");
+        // Once more, as after a start of the agent.
+        for _ in 0..2 {
+            crate::volumes::release(&directory).expect("released");
+            assert!(!place.exists() && !mount.exists(), "{volume}");
+            assert_eq!(fs::read_to_string(&words).expect("read"), "last words");
+        }
+        machine.tear_down(&pod);
+    }
+}
+
+#[test]
 fn a_volume_on_disk_that_grew_too_big_is_noticed() {
     let Some(machine) = Machine::new() else { return };
     let pod = pod("u1", &json!({"emptyDir": {"sizeLimit": "64Ki"}}), &json!({}), &json!({}));

@@ -159,6 +159,33 @@ fn sidecars_end_when_the_main_containers_have() {
 }
 
 #[test]
+fn a_pod_that_is_over_gives_its_volumes_back() {
+    let mut spec = one();
+    spec["restartPolicy"] = json!("Never");
+    spec["volumes"] = json!([{"name": "v", "emptyDir": {}}]);
+    let mut world = running(spec);
+    world.failures.insert("ReleaseVolumes".into(), ("FailedUnmount", "it is busy"));
+    world.exit("a", 0);
+    let decision = world.go();
+    assert_eq!(world.take(), ["StopSandbox", "ReleaseVolumes"]);
+    assert!(world.events.contains(&"FailedCleanUp: it is busy".into()), "{:?}", world.events);
+    // It is tried again.
+    world.failures.clear();
+    world.now = decision.wake.unwrap();
+    assert_eq!(world.go().wake, None);
+    assert_eq!(world.take(), ["ReleaseVolumes"]);
+    // What was done before is not known then.
+    world.restart_agent(false);
+    assert_eq!(world.go().wake, None);
+    assert_eq!(world.take(), ["StopSandbox", "ReleaseVolumes"]);
+    assert_eq!((world.phase().as_str(), world.containers.len()), ("Succeeded", 1));
+    world.delete(30);
+    world.go();
+    assert_eq!(world.take(), ["RemoveSandbox", "TearDown"]);
+    assert!(world.pod().is_none() && world.seen().is_over());
+}
+
+#[test]
 fn a_deadline_ends_the_pod() {
     let mut spec = one();
     spec["activeDeadlineSeconds"] = json!(60);

@@ -46,6 +46,7 @@ fn happens() -> impl Strategy<Value = Happens> {
 
 fn spec(policy: &str, inits: bool, probes: bool, hooks: bool) -> Value {
     let mut spec = many(policy);
+    spec["volumes"] = json!([{"name": "v", "emptyDir": {}}]);
     let probe = json!({"exec": {"command": ["true"]}, "periodSeconds": 3, "failureThreshold": 2});
     if probes {
         spec["initContainers"][1]["startupProbe"] = probe.clone();
