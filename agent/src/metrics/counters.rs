@@ -121,6 +121,17 @@ impl Counters {
         observe(&mut counts.request_durations, host, took);
     }
 
+    /// Forgets a Pod that is gone.
+    pub fn forget_pod(&self, namespace: &str, pod: &str) {
+        self.lock().probes.retain(|probe, _| probe.namespace != namespace || probe.pod != pod);
+    }
+
+    /// How many Pods' containers' probes are counted, each kind and result of them.
+    #[cfg(test)]
+    pub fn probes(&self) -> usize {
+        self.lock().probes.len()
+    }
+
     /// Forgets Pods that are gone.
     pub fn forget(&self, objects: &Objects) {
         let mut counts = self.lock();

@@ -1,5 +1,8 @@
 //! The loop itself.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -118,6 +121,9 @@ impl Turns {
         if events::is_event(change.object()) {
             return;
         }
+        if let Change::Deleted(object @ Object::Pod(_)) = change {
+            self.forget(object.uid());
+        }
         let dirty = &mut self.dirty;
         self.node.store.read(|objects| {
             dirty.extend(reconcile::dependents(change.object(), objects));
@@ -129,6 +135,8 @@ impl Turns {
     }
 
     fn everything(&mut self) {
+        let all: Vec<String> = self.observed.pods.keys().cloned().collect();
+        all.iter().for_each(|uid| self.forget(uid));
         let dirty = &mut self.dirty;
         self.node.store.read(|objects| dirty.extend(objects.iter().map(|(key, _)| key.clone())));
         for pod in self.observed.pods.values() {
@@ -278,26 +286,41 @@ impl Turns {
         let now = now();
         let Some(observed) = self.observed.pods.get_mut(uid) else { return };
         let target = pod::target(step);
-        if !matches!(step, PodStep::Probe { .. }) {
+        // Of what a look tells.
+        if matches!(target, Target::Sandbox | Target::Container(_)) {
             *self.steps.entry((uid.to_owned(), target.clone())).or_default() += 1;
         }
         let pod = store::pod(&self.node.store, &key, uid);
-        let torn_down = matches!((step, &outcome), (PodStep::TearDown, Outcome::Done));
         // With the exit codes of what it ended; the event that says so may be late, or there are none.
         let stopped = matches!(step, PodStep::StopSandbox { .. });
         for (kind, reason, message) in pod::record(observed, pod.as_deref(), step, outcome, now) {
             events::tell(&self.node.store, &key, uid, kind, reason, &message, now);
         }
         let pod_is_busy = changes(observed);
-        if torn_down && pod.is_none() {
-            self.observed.pods.remove(uid);
-            self.steps.retain(|(of, _), _| of != uid);
-        }
+        self.forget(uid);
         let behind = !pod_is_busy && self.behind.remove(uid);
         if stopped || behind {
             self.look_at(Some(uid.to_owned()));
         }
         self.dirty.insert(key);
+    }
+
+    /// Forgets a Pod that has no object any more and of which nothing is left. The object may go after the last step, or before it.
+    fn forget(&mut self, uid: &str) {
+        let Some(observed) = self.observed.pods.get(uid).filter(|observed| observed.is_over()) else {
+            return;
+        };
+        let key = Key::new(Kind::Pod, &observed.namespace, &observed.name);
+        if store::pod(&self.node.store, &key, uid).is_some() {
+            return;
+        }
+        self.observed.pods.remove(uid);
+        self.steps.retain(|(of, _), _| of != uid);
+        self.behind.remove(uid);
+        // Another one of its name goes on with its counts.
+        if self.node.store.read(|objects| objects.get(&key).is_none()) {
+            self.node.counters.forget_pod(&key.namespace, &key.name);
+        }
     }
 
     /// Asks the runtime about one Pod, or all.
@@ -339,6 +362,8 @@ impl Turns {
             let observed = match self.observed.pods.get_mut(&uid) {
                 Some(observed) => observed,
                 None if seen.sandboxes.is_empty() && seen.containers.is_empty() => continue,
+                // Forgotten since the runtime was asked.
+                None if asked.keys().any(|(of, _)| *of == uid) => continue,
                 None => self.observed.pods.entry(uid.clone()).or_insert_with(|| PodObserved {
                     namespace: seen.namespace.clone(),
                     name: seen.name.clone(),
