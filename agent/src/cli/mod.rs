@@ -24,6 +24,7 @@ mod resources;
 mod rollout;
 mod scale;
 mod set;
+mod strategic;
 mod streams;
 mod table;
 mod target;
@@ -131,7 +132,7 @@ pub enum Command {
     /// Change objects' fields
     #[command(subcommand)]
     Set(set::Set),
-    /// Change an object by a JSON merge patch
+    /// Change an object by a strategic merge patch, or a JSON merge patch
     Patch(set::Patch),
     /// List the kinds of objects
     ApiResources(resources::ApiResources),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::client::{Error, Result};
 use super::target::{self, prefix};
 use super::value::Look as _;
-use super::{Scope, Session};
+use super::{Scope, Session, strategic};
 use crate::objects::Kind;
 
 /// `set`.
@@ -98,13 +98,16 @@ pub struct Patch {
     what: Vec<String>,
     #[command(flatten)]
     scope: Scope,
-    /// A merge patch, as JSON or YAML
+    /// The fields that change, as JSON or YAML
     #[arg(short, long, value_name = "PATCH")]
     patch: String,
-    /// Only "merge" is there
-    #[arg(long = "type", value_name = "TYPE", default_value = "merge", value_parser = ["merge"])]
-    _kind: String,
+    /// Of lists as containers and env: strategic merges them by name, merge replaces them
+    #[arg(long = "type", value_name = "TYPE", default_value = "strategic", value_parser = ["strategic", "merge"])]
+    kind: String,
 }
+
+/// How often a patch is tried again when somebody has changed the object meanwhile.
+const TRIES: usize = 5;
 
 impl Patch {
     pub async fn run(self, session: &mut Session<'_>) -> Result<()> {
@@ -122,8 +125,27 @@ impl Patch {
                 }
             }
         };
-        let before = session.client.get(&key).await?;
-        let after = session.client.patch(&key, &patch).await?;
+        let (mut before, mut tries) = (session.client.get(&key).await?, 1);
+        let after = loop {
+            let mut merge = match self.kind.as_str() {
+                "strategic" => strategic::to_merge(&before, &patch).map_err(wrong)?,
+                _ => patch.clone(),
+            };
+            // It may have lists of the object as it is now.
+            let of_now = self.kind == "strategic" && !merge["metadata"].has("/resourceVersion");
+            if of_now
+                && let Some(map) = merge.as_object_mut()
+                && let Value::Object(metadata) = map.entry("metadata").or_insert_with(|| json!({}))
+            {
+                metadata.insert("resourceVersion".into(), before["metadata"]["resourceVersion"].clone());
+            }
+            match session.client.patch(&key, &merge).await {
+                Err(Error::Server { code: 409, .. }) if of_now && tries < TRIES => {
+                    (before, tries) = (session.client.get(&key).await?, tries + 1);
+                }
+                patched => break patched?,
+            }
+        };
         let same = after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"];
         let word = if same { "patched (no change)" } else { "patched" };
         writeln!(session.out, "{}/{} {word}", prefix(key.kind), key.name)?;

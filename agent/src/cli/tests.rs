@@ -156,6 +156,20 @@ async fn objects_are_changed() {
         "deployment.apps/web patched\n"
     );
     assert!(ok(&server, "describe deploy web").await.contains("2 desired"));
+    let patch = |containers: &str| {
+        format!(
+            "patch deploy web -p {{\"spec\":{{\"template\":{{\"spec\":{{\"containers\":[{containers}]}}}}}}}}"
+        )
+    };
+    let names = "get deploy web -o jsonpath={.spec.template.spec.containers[*].name}";
+    let second = patch("{\"name\":\"d\",\"image\":\"busybox:3\"}");
+    assert_eq!(ok(&server, &second).await, "deployment.apps/web patched\n");
+    assert_eq!(ok(&server, names).await, "d c");
+    assert_eq!(ok(&server, &second).await, "deployment.apps/web patched (no change)\n");
+    let error = fails(&server, &patch("{\"image\":\"busybox:3\"}")).await;
+    assert!(error.contains("spec.template.spec.containers[0].name"), "{error}");
+    ok(&server, &format!("{second} --type merge")).await;
+    assert_eq!(ok(&server, names).await, "d");
 }
 
 #[tokio::test]
