@@ -170,10 +170,7 @@ impl Delete {
                 (!self.all_namespaces && target.kind.namespaced()).then(|| self.scope.name().to_owned());
             let (labels, fields) = (self.selector.clone(), self.field_selector.clone());
             let query = Query { kind: target.kind, namespace, labels, fields };
-            for object in query.list(&session.client).await? {
-                let namespace = object.text("/metadata/namespace");
-                keys.push(Key::new(target.kind, namespace, object.text("/metadata/name")));
-            }
+            keys.extend(query.keys(&session.client).await?);
         }
         Ok(keys)
     }

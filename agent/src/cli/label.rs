@@ -4,7 +4,6 @@ use serde_json::{Map, Value, json};
 
 use super::client::{Error, Result};
 use super::target::{self, prefix};
-use super::value::Look as _;
 use super::watch::Query;
 use super::{Scope, Session};
 use crate::objects::Key;
@@ -102,13 +101,7 @@ impl Change {
             let namespace = target.kind.namespaced().then(|| self.scope.name().to_owned());
             let query =
                 Query { kind: target.kind, namespace, labels: self.selector.clone(), fields: String::new() };
-            for object in query.list(&session.client).await? {
-                keys.push(Key::new(
-                    target.kind,
-                    object.text("/metadata/namespace"),
-                    object.text("/metadata/name"),
-                ));
-            }
+            keys.extend(query.keys(&session.client).await?);
         }
         Ok(keys)
     }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::client::{Error, Result, object, with_query};
 use super::describe;
+use super::plain::say;
 use super::table::Table;
 use super::target::{self, prefix};
 use super::value::{Look as _, or};
@@ -33,14 +34,17 @@ pub enum Rollout {
     Resume(Target),
 }
 
-/// An object.
+/// Objects.
 #[derive(clap::Args, Debug)]
 pub struct Target {
-    /// A Deployment, StatefulSet or DaemonSet
-    #[arg(value_name = "KIND/NAME", required = true)]
+    /// Deployments, StatefulSets, DaemonSets; without a name all of the kind
+    #[arg(value_name = "KIND|KIND/NAME", required = true)]
     what: Vec<String>,
     #[command(flatten)]
     scope: Scope,
+    /// Those with these labels
+    #[arg(short = 'l', long, value_name = "LABELS", default_value = "", hide_default_value = true)]
+    selector: String,
 }
 
 /// `rollout status`.
@@ -78,17 +82,28 @@ pub struct Undo {
 }
 
 impl Target {
-    fn keys(&self) -> Result<Vec<Key>> {
+    /// Those that are named, or all; that there are none is said.
+    async fn keys(&self, session: &Session<'_>) -> Result<Vec<Key>> {
         let mut keys = Vec::new();
         for target in target::parse(&self.what)? {
             if !matches!(target.kind, Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet) {
                 return Err(Error::usage(format!("{}: it has no rollouts", target.kind.plural())));
             }
-            keys.push(
-                target
-                    .key(self.scope.name())
-                    .ok_or_else(|| Error::usage("required resource not specified"))?,
-            );
+            match target.key(self.scope.name()) {
+                Some(_) if !self.selector.is_empty() => {
+                    return Err(Error::usage("name cannot be provided when a selector is specified"));
+                }
+                Some(key) => keys.push(key),
+                None => {
+                    let namespace = Some(self.scope.name().to_owned());
+                    let labels = self.selector.clone();
+                    let query = Query { kind: target.kind, namespace, labels, fields: String::new() };
+                    keys.extend(query.keys(&session.client).await?);
+                }
+            }
+        }
+        if keys.is_empty() {
+            say(format_args!("No resources found in {} namespace.", self.scope.name()));
         }
         Ok(keys)
     }
@@ -117,29 +132,43 @@ impl Rollout {
 }
 
 async fn change(session: &mut Session<'_>, target: &Target, patch: &Value, word: &str) -> Result<()> {
-    for key in target.keys()? {
-        let name = format!("{}/{}", prefix(key.kind), key.name);
-        let paused = session.client.get(&key).await?.flag("/spec/paused");
-        match (word, paused) {
-            ("paused" | "resumed", _) if key.kind != Kind::Deployment => {
-                return Err(Error::usage(format!("{name} is no Deployment: it cannot be {word}")));
+    let (keys, mut failed) = (target.keys(session).await?, false);
+    for key in &keys {
+        match change_one(session, key, patch, word).await {
+            Ok(()) => {}
+            // The others are changed all the same.
+            Err(error @ (Error::Usage(_) | Error::Server { .. })) if keys.len() > 1 => {
+                say(error);
+                failed = true;
             }
-            ("paused", true) => return Err(Error::usage(format!("{name} is already paused"))),
-            ("resumed", false) => return Err(Error::usage(format!("{name} is not paused"))),
-            ("restarted", true) => {
-                return Err(Error::usage(format!("can't restart paused {name} (run rollout resume first)")));
-            }
-            _ => {}
+            Err(error) => return Err(error),
         }
-        session.client.patch(&key, patch).await?;
-        writeln!(session.out, "{name} {word}")?;
     }
+    if failed { Err(Error::Said) } else { Ok(()) }
+}
+
+async fn change_one(session: &mut Session<'_>, key: &Key, patch: &Value, word: &str) -> Result<()> {
+    let name = format!("{}/{}", prefix(key.kind), key.name);
+    let paused = session.client.get(key).await?.flag("/spec/paused");
+    match (word, paused) {
+        ("paused" | "resumed", _) if key.kind != Kind::Deployment => {
+            return Err(Error::usage(format!("{name} is no Deployment: it cannot be {word}")));
+        }
+        ("paused", true) => return Err(Error::usage(format!("{name} is already paused"))),
+        ("resumed", false) => return Err(Error::usage(format!("{name} is not paused"))),
+        ("restarted", true) => {
+            return Err(Error::usage(format!("can't restart paused {name} (run rollout resume first)")));
+        }
+        _ => {}
+    }
+    session.client.patch(key, patch).await?;
+    writeln!(session.out, "{name} {word}")?;
     Ok(())
 }
 
 impl Status {
     async fn run(self, session: &mut Session<'_>) -> Result<()> {
-        for key in self.target.keys()? {
+        for key in self.target.keys(session).await? {
             let over = || Error::usage("timed out waiting for the condition");
             self.timeout.limit(follow(session, &key, self.watch), over).await?;
         }
@@ -179,10 +208,11 @@ async fn follow(session: &mut Session<'_>, key: &Key, wait: bool) -> Result<()> 
 
 impl History {
     async fn run(self, session: &mut Session<'_>) -> Result<()> {
-        for key in self.target.keys()? {
+        for key in self.target.keys(session).await? {
             let name = format!("{}/{}", prefix(key.kind), key.name);
             if self.revision > 0 {
-                return revision(session, &key, &name, self.revision).await;
+                revision(session, &key, &name, self.revision).await?;
+                continue;
             }
             let path = format!("{}/history", object(&key));
             let history = session.client.json(Method::GET, &path, "").await?;
@@ -221,7 +251,7 @@ async fn revision(session: &mut Session<'_>, key: &Key, name: &str, revision: i6
 
 impl Undo {
     async fn run(self, session: &mut Session<'_>) -> Result<()> {
-        for key in self.target.keys()? {
+        for key in self.target.keys(session).await? {
             let revision = self.to_revision.to_string();
             let path = with_query(&format!("{}/rollback", object(&key)), [("toRevision", revision.as_str())]);
             let answer = session.client.json(Method::POST, &path, "").await?;

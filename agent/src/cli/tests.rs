@@ -173,6 +173,36 @@ async fn objects_are_changed() {
 }
 
 #[tokio::test]
+async fn rollouts_are_of_all_objects_of_a_kind() {
+    let server = Server::start().await;
+    let manifest: String = [("web", "front"), ("db", "back")]
+        .map(|(name, tier)| {
+            format!(
+                "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}, labels: {{tier: {tier}}}}}\nspec:\n  \
+                 selector: {{matchLabels: {{app: {name}}}}}\n  template:\n    metadata: {{labels: {{app: {name}}}}}\n    \
+                 spec: {{containers: [{{name: c, image: 'busybox:1'}}]}}\n"
+            )
+        })
+        .concat();
+    let manifest = file(&manifest);
+    ok(&server, &format!("apply -f {}", manifest.path().display())).await;
+    assert_eq!(
+        ok(&server, "rollout restart deployment").await,
+        "deployment.apps/db restarted\ndeployment.apps/web restarted\n"
+    );
+    assert_eq!(ok(&server, "rollout pause deploy -l tier=back").await, "deployment.apps/db paused\n");
+    let mut out = Vec::new();
+    let mut session = Session { client: Client::new(&server.socket()), out: &mut out, now: long_ago };
+    let command = Line::try_parse_from(["rcrun-agent", "rollout", "restart", "deploy"]).unwrap().command;
+    assert!(verb(command, &mut session).await.is_err(), "one is paused");
+    assert_eq!(String::from_utf8(out).unwrap(), "deployment.apps/web restarted\n", "the other is restarted");
+    assert!(ok(&server, "rollout history deploy").await.contains("deployment.apps/web"));
+    assert_eq!(ok(&server, "rollout restart -n kube-system ds").await, "");
+    assert!(fails(&server, "rollout restart deploy/web -l a=b").await.contains("name cannot be provided"));
+    assert!(fails(&server, "rollout restart jobs").await.contains("no rollouts"));
+}
+
+#[tokio::test]
 async fn changes_are_watched() {
     let server = Server::start().await;
     server.put(Kind::Pod, pod("one"));

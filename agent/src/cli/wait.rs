@@ -213,12 +213,8 @@ impl Wait {
             }
             let namespace = target.kind.namespaced().then(|| self.scope.name().to_owned());
             let (labels, fields) = (self.selector.clone(), self.field_selector.clone());
-            for object in
-                (Query { kind: target.kind, namespace, labels, fields }).list(&session.client).await?
-            {
-                let (namespace, name) = (object.text("/metadata/namespace"), object.text("/metadata/name"));
-                keys.push(Key::new(target.kind, namespace, name));
-            }
+            let query = Query { kind: target.kind, namespace, labels, fields };
+            keys.extend(query.keys(&session.client).await?);
         }
         Ok(keys)
     }

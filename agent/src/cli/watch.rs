@@ -55,6 +55,14 @@ impl Query {
         }
         Ok(items)
     }
+
+    /// The keys of those that are there.
+    pub async fn keys(&self, client: &Client) -> Result<Vec<Key>> {
+        let key = |object: &Value| {
+            Key::new(self.kind, object.text("/metadata/namespace"), object.text("/metadata/name"))
+        };
+        Ok(self.list(client).await?.iter().map(key).collect())
+    }
 }
 
 /// A change.
