@@ -212,7 +212,9 @@ fn usage_is_shown() {
         "{top}"
     );
     assert!(cluster.ok(&["top", "node"]).contains("Mi"));
-    cluster.verb(&["top", "pods", "none"]).refused(&["none"]);
+    cluster.verb(&["top", "pods", "none"]).refused(&["(NotFound)", "pods \"none\" not found"]);
+    assert!(cluster.ok(&["top", "pods", "-l", "app=web", "--no-headers"]).starts_with("web "));
+    assert_eq!(cluster.ok(&["top", "pods", "-l", "app=none"]), "");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `top`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Duration;
 
@@ -11,7 +11,9 @@ use super::client::{Error, Result, with_query};
 use super::plain::say;
 use super::table::Table;
 use super::value::Look as _;
-use super::{Scope, Session};
+use super::watch::Query;
+use super::{Session, Which};
+use crate::objects::{Key, Kind};
 
 /// Between two looks, of which the rate of processor time is the difference.
 const BETWEEN: Duration = Duration::from_secs(1);
@@ -34,10 +36,7 @@ pub struct Pods {
     #[arg(value_name = "NAME")]
     name: Option<String>,
     #[command(flatten)]
-    scope: Scope,
-    /// Of all namespaces
-    #[arg(short = 'A', long)]
-    all_namespaces: bool,
+    which: Which,
     /// Each container by itself
     #[arg(long)]
     containers: bool,
@@ -74,27 +73,39 @@ impl Top {
 }
 
 impl Pods {
+    fn pods(&self) -> Query {
+        let namespace = self.which.namespace_of(Kind::Pod);
+        Query { kind: Kind::Pod, namespace, labels: self.which.selector.clone(), fields: String::new() }
+    }
+
     async fn run(self, session: &mut Session<'_>) -> Result<()> {
-        let namespace = if self.all_namespaces { "" } else { self.scope.name() };
+        if self.name.is_some() && !self.which.selector.is_empty() {
+            return Err(Error::usage("only one of a name and --selector can be given"));
+        }
+        let namespace = if self.which.all_namespaces { "" } else { self.which.scope.name() };
+        if let Some(name) = &self.name {
+            session.client.get(&Key::new(Kind::Pod, namespace, name)).await?;
+        }
         let path = with_query("/stats", [("namespace", namespace)]);
         let before = session.client.json(Method::GET, &path, "").await?;
         tokio::time::sleep(BETWEEN).await;
         let after = session.client.json(Method::GET, &path, "").await?;
-        let mut rows: Vec<([String; 3], Usage)> =
-            usages(&before, &after, self.containers).into_iter().collect();
+        let mut running = running(&self.pods().list(&session.client).await?);
         if let Some(name) = &self.name {
-            rows.retain(|([_, pod, _], _)| pod == name);
-            if rows.is_empty() {
+            running.retain(|[_, pod, _]| pod == name);
+            if running.is_empty() {
                 return Err(Error::usage(format!("pod {namespace}/{name} has no containers that run")));
             }
         }
+        let mut rows: Vec<([String; 3], Usage)> =
+            usages(&before, &after, &running, self.containers).into_iter().collect();
         match self.sort_by.as_deref() {
             Some("cpu") => rows.sort_by_key(|(_, usage)| std::cmp::Reverse(usage.milli)),
             Some(_) => rows.sort_by_key(|(_, usage)| std::cmp::Reverse(usage.bytes)),
             None => {}
         }
         if rows.is_empty() {
-            match self.all_namespaces {
+            match self.which.all_namespaces {
                 true => say("No resources found"),
                 false => say(format_args!("No resources found in {namespace} namespace.")),
             }
@@ -113,7 +124,7 @@ impl Pods {
             row.extend([format!("{}m", usage.milli), format!("{}Mi", usage.bytes >> 20)]);
             table.rows.push(row);
         }
-        if self.all_namespaces {
+        if self.which.all_namespaces {
             table.prepend("NAMESPACE", rows.iter().map(|([namespace, ..], _)| namespace.clone()));
         }
         session.out.write_all(table.text(!self.no_headers, &mut Vec::new()).as_bytes())?;
@@ -121,8 +132,30 @@ impl Pods {
     }
 }
 
+/// Namespaces, Pods and names of the containers that run: a runtime also counts those that ended.
+fn running(pods: &[Value]) -> BTreeSet<[String; 3]> {
+    let mut running = BTreeSet::new();
+    for pod in pods {
+        let of_pod = |container: &Value| {
+            let names =
+                [pod.text("/metadata/namespace"), pod.text("/metadata/name"), container.text("/name")];
+            names.map(str::to_owned)
+        };
+        for list in ["/status/initContainerStatuses", "/status/containerStatuses"] {
+            let running_ones = pod.items(list).iter().filter(|container| container.has("/state/running"));
+            running.extend(running_ones.map(of_pod));
+        }
+    }
+    running
+}
+
 /// Of two looks; by namespace, Pod and container, or "" for all of a Pod's together.
-fn usages(before: &Value, after: &Value, by_container: bool) -> BTreeMap<[String; 3], Usage> {
+fn usages(
+    before: &Value,
+    after: &Value,
+    running: &BTreeSet<[String; 3]>,
+    by_container: bool,
+) -> BTreeMap<[String; 3], Usage> {
     let earlier: BTreeMap<&str, &Value> =
         before.items("/containers").iter().map(|container| (container.text("/id"), container)).collect();
     let mut usages: BTreeMap<[String; 3], Usage> = BTreeMap::new();
@@ -130,8 +163,13 @@ fn usages(before: &Value, after: &Value, by_container: bool) -> BTreeMap<[String
         let Some(then) = earlier.get(now.text("/id")) else { continue };
         let span = now.number("/cpuAt") - then.number("/cpuAt");
         let used = now.number("/cpuNanoseconds") - then.number("/cpuNanoseconds");
-        let container = if by_container { now.text("/container") } else { "" };
-        let key = [now.text("/namespace"), now.text("/pod"), container].map(str::to_owned);
+        let mut key = [now.text("/namespace"), now.text("/pod"), now.text("/container")].map(str::to_owned);
+        if !running.contains(&key) {
+            continue;
+        }
+        if !by_container {
+            key[2].clear();
+        }
         let usage = usages.entry(key).or_default();
         // A runtime may answer with what it saw a while ago: then there is no rate.
         let milli = if span > 0 && used > 0 { i128::from(used) * 1000 / i128::from(span) } else { 0 };
@@ -201,10 +239,31 @@ mod tests {
             json!({"containers": [of("a", used), of("b", 2 * used)]})
         };
         let key = |container: &str| ["n", "p", container].map(str::to_owned);
-        let pods = usages(&look(1_000_000_000, 0), &look(2_000_000_000, 100_000_000), false);
+        let running = BTreeSet::from([key("a"), key("b")]);
+        let (before, after) = (look(1_000_000_000, 0), look(2_000_000_000, 100_000_000));
+        let pods = usages(&before, &after, &running, false);
         assert_eq!(pods, [(key(""), Usage { milli: 300, bytes: 6 << 20 })].into());
-        let containers = usages(&look(1, 5), &look(1, 5), true);
+        let containers = usages(&look(1, 5), &look(1, 5), &running, true);
         assert_eq!(containers.get(&key("b")), Some(&Usage { milli: 0, bytes: 3 << 20 }));
+    }
+
+    #[test]
+    fn only_containers_that_run_are_counted() {
+        let status = |name: &str, state: &str| json!({"name": name, "state": {state: {}}});
+        let pod = |name: &str, init: Value, main: Value| {
+            json!({"metadata": {"namespace": "n", "name": name},
+                "status": {"initContainerStatuses": [init], "containerStatuses": [main]}})
+        };
+        let multi = pod("multi", status("init", "terminated"), status("main", "running"));
+        let crashed = pod("crashed", status("side", "terminated"), status("main", "waiting"));
+        let running = running(&[multi, crashed]);
+        assert_eq!(running, [["n", "multi", "main"].map(str::to_owned)].into());
+        let look = json!({"containers": [
+            {"id": "1", "namespace": "n", "pod": "multi", "container": "init", "memoryBytes": 1 << 20},
+            {"id": "2", "namespace": "n", "pod": "multi", "container": "main", "memoryBytes": 2 << 20},
+            {"id": "3", "namespace": "n", "pod": "crashed", "container": "main"}]});
+        let usages: Vec<_> = usages(&look, &look, &running, false).into_values().collect();
+        assert_eq!(usages, [Usage { milli: 0, bytes: 2 << 20 }]);
     }
 
     #[test]
