@@ -1,6 +1,7 @@
 //! kubectl's templates: text with JSONPath in braces, `{.items[*].metadata.name}{"\n"}`, and `{range PATH}...{end}`. Pure.
 //!
-//! Paths are RFC 9535's but for their names: kubectl's `.metadata.labels.app\.kubernetes\.io/name` and `.a.b-c` are translated.
+//! Paths are RFC 9535's but for their names: kubectl's `.metadata.labels.app\.kubernetes\.io/name`, `.a.b-c` and
+//! `['metadata.name','status.phase']` are translated.
 
 use serde_json::Value;
 use serde_json_path::JsonPath;
@@ -14,9 +15,22 @@ pub struct Template(Vec<Part>);
 #[derive(Clone, Debug)]
 enum Part {
     Text(String),
-    Path(JsonPath),
-    Range(JsonPath, Vec<Part>),
+    Path(Paths),
+    Range(Paths, Vec<Part>),
 }
+
+/// What they find, one after the other.
+#[derive(Clone, Debug)]
+struct Paths(Vec<JsonPath>);
+
+impl Paths {
+    fn query<'a>(&self, object: &'a Value) -> Vec<&'a Value> {
+        self.0.iter().flat_map(|path| path.query(object).all()).collect()
+    }
+}
+
+/// How many paths one may stand for.
+const MOST: usize = 64;
 
 impl Template {
     /// Of what follows `jsonpath=`.
@@ -52,11 +66,11 @@ fn write(parts: &[Part], object: &Value, out: &mut String) {
         match part {
             Part::Text(text) => out.push_str(text),
             Part::Path(path) => {
-                let found: Vec<String> = path.query(object).iter().map(|value| plain(value)).collect();
+                let found: Vec<String> = path.query(object).into_iter().map(plain).collect();
                 out.push_str(&found.join(" "));
             }
             Part::Range(path, parts) => {
-                for value in path.query(object).iter() {
+                for value in path.query(object) {
                     write(parts, value, out);
                 }
             }
@@ -140,66 +154,141 @@ fn quoted(text: &str) -> std::result::Result<String, String> {
     Ok(out)
 }
 
-fn path(text: &str) -> std::result::Result<JsonPath, String> {
-    let translated = translate(text);
-    JsonPath::parse(&translated).map_err(|error| format!("{text}: {error}"))
+fn path(text: &str) -> std::result::Result<Paths, String> {
+    let parse = |translated: &String| JsonPath::parse(translated).map_err(|error| format!("{text}: {error}"));
+    let translated = translate(text).map_err(|why| format!("{text}: {why}"))?;
+    Ok(Paths(translated.iter().map(parse).collect::<std::result::Result<_, _>>()?))
+}
+
+type Chars<'a> = std::iter::Peekable<std::str::Chars<'a>>;
+
+/// Paths as they are translated: several where one has a union of names.
+struct Translated {
+    paths: Vec<String>,
+    /// Brackets that are open.
+    open: usize,
+}
+
+impl Translated {
+    fn push(&mut self, text: &str) {
+        self.paths.iter_mut().for_each(|path| path.push_str(text));
+    }
+
+    /// One or several names in brackets.
+    fn union(&mut self, names: &[String]) -> std::result::Result<(), String> {
+        if let [name] = names {
+            self.push(name);
+            return Ok(());
+        }
+        if self.open > 0 {
+            return Err("a filter cannot have several names in brackets".to_owned());
+        }
+        if self.paths.len() * names.len() > MOST {
+            return Err(format!("it stands for more than {MOST} paths"));
+        }
+        let of_name = |name: &String| self.paths.iter().map(move |path| format!("{path}{name}")).collect();
+        self.paths = names.iter().map(of_name).collect::<Vec<Vec<String>>>().concat();
+        Ok(())
+    }
 }
 
 /// Names after dots to names in brackets, which may have any characters.
-fn translate(text: &str) -> String {
+fn translate(text: &str) -> std::result::Result<Vec<String>, String> {
     let text = text.strip_prefix(['$', '@']).unwrap_or(text);
-    let mut out = String::from("$");
+    let mut out = Translated { paths: vec!["$".to_owned()], open: 0 };
     let mut chars = text.chars().peekable();
     if chars.peek().is_some_and(|c| !matches!(c, '.' | '[')) {
-        name(&mut chars, &mut out);
+        out.push(&name(&mut chars));
     }
     let (mut quote, mut last) = (None, ' ');
     while let Some(c) = chars.next() {
         match (quote, c) {
             (Some(open), c) => {
-                out.push(c);
+                out.push(c.encode_utf8(&mut [0; 4]));
                 if c == '\\' {
-                    out.extend(chars.next());
+                    out.push(&chars.next().map(String::from).unwrap_or_default());
                 } else if c == open {
                     quote = None;
                 }
             }
-            (None, '"' | '\'') => {
-                quote = Some(c);
-                out.push(c);
-            }
             // Of a number.
             (None, '.') if last.is_ascii_digit() && chars.peek().is_some_and(char::is_ascii_digit) => {
-                out.push('.')
+                out.push(".");
             }
             (None, '.') => match chars.peek() {
                 Some('.') => {
-                    out.push_str("..");
+                    out.push("..");
                     chars.next();
                     if chars.peek().is_some_and(|c| !matches!(c, '*' | '[')) {
-                        name(&mut chars, &mut out);
+                        out.push(&name(&mut chars));
                     }
                 }
-                Some('*') => out.push('.'),
+                Some('*') => out.push("."),
                 Some('[') | None => {}
-                Some(_) => name(&mut chars, &mut out),
+                Some(_) => out.push(&name(&mut chars)),
             },
-            (None, c) => out.push(c),
+            (None, '[') if chars.peek().is_some_and(|c| matches!(c, '"' | '\'')) => {
+                out.union(&names_in_brackets(&mut chars)?)?;
+            }
+            (None, c) => {
+                match c {
+                    '"' | '\'' => quote = Some(c),
+                    '[' => out.open += 1,
+                    ']' => out.open = out.open.saturating_sub(1),
+                    _ => {}
+                }
+                out.push(c.encode_utf8(&mut [0; 4]));
+            }
         }
         last = c;
     }
-    out
+    Ok(out.paths)
 }
 
-fn name(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, out: &mut String) {
+fn name(chars: &mut Chars<'_>) -> String {
     let mut name = String::new();
     while let Some(c) = chars.next_if(|c| {
         !matches!(c, '.' | '[' | ']' | '(' | ')' | '=' | '!' | '<' | '>' | '&' | '|' | ' ' | ',')
     }) {
         name.push(if c == '\\' { chars.next().unwrap_or(c) } else { c });
     }
-    // JSON's escapes are those of the RFC.
-    out.push_str(&format!("[{}]", Value::from(name)));
+    in_brackets(&name)
+}
+
+/// JSON's escapes are those of the RFC.
+fn in_brackets(name: &str) -> String {
+    format!("[{}]", Value::from(name))
+}
+
+/// `'metadata.name','a\.b']`, each as one or several names: a dot that is not escaped goes a step on.
+fn names_in_brackets(chars: &mut Chars<'_>) -> std::result::Result<Vec<String>, String> {
+    let mut names = Vec::new();
+    loop {
+        while chars.next_if_eq(&' ').is_some() {}
+        let quote = chars.next().filter(|c| matches!(c, '"' | '\'')).ok_or("expected a quoted name")?;
+        let mut steps = vec![String::new()];
+        loop {
+            let c = chars.next().ok_or("expected an ending quote")?;
+            match (c, steps.last_mut()) {
+                (c, _) if c == quote => break,
+                ('.', _) => steps.push(String::new()),
+                (c, Some(step)) => {
+                    step.push(if c == '\\' { chars.next().ok_or("expected an ending quote")? } else { c });
+                }
+                (_, None) => {}
+            }
+        }
+        if steps.len() > 1 {
+            steps.retain(|step| !step.is_empty());
+        }
+        names.push(steps.iter().map(|step| in_brackets(step)).collect());
+        while chars.next_if_eq(&' ').is_some() {}
+        match chars.next() {
+            Some(',') => {}
+            Some(']') => return Ok(names),
+            _ => return Err("expected ] after a quoted name".to_owned()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -226,6 +315,12 @@ mod tests {
             ("{.metadata.labels.app\\.kubernetes\\.io/name}", "shop"),
             ("{.metadata.labels.my-tier}", "front"),
             ("{.metadata.labels['my-tier']}", "front"),
+            ("{.metadata.labels['app\\.kubernetes\\.io/name']}", "shop"),
+            ("{['metadata.name']}", "web"),
+            ("{.items[*]['n','s']}", "1 2 a b"),
+            ("{.items[?(@['s']=='b')]['n', \"s\"]}", "2 b"),
+            ("{.status.conditions[?(@.type=='a.b')].status}", ""),
+            ("{range .items[*]}{['n','s']};{end}", "1 a;2 b;"),
             ("{.items[*].n}", "1 2"),
             ("{.items[0].s}-{.items[-1].s}", "a-b"),
             ("{range .items[*]}{.s}={.n}{\"\\n\"}{end}", "a=1\nb=2\n"),
@@ -242,7 +337,18 @@ mod tests {
 
     #[test]
     fn broken_templates_are_errors() {
-        for bad in ["{.a", "{range .a}", "{end}", "{.a[}", "{\"a}"] {
+        for bad in [
+            "{.a",
+            "{range .a}",
+            "{end}",
+            "{.a[}",
+            "{\"a}",
+            "{.a['b}",
+            "{.a['b','c}",
+            "{.a['b' 'c']}",
+            "{.a['b',0]}",
+            "{.a[?(@['b','c']==1)]}",
+        ] {
             assert!(Template::parse(bad).is_err(), "{bad}");
         }
     }
