@@ -6,18 +6,19 @@ mod service;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser as _};
 
 use arguments::Arguments;
-use rcrun_agent::cli::say;
+use rcrun_agent::cli::{in_claps_spelling, say};
 use rcrun_agent::volumes;
 
 fn main() -> ExitCode {
     if let Some(exit) = for_nfs() {
         return exit;
     }
-    let arguments = match Arguments::try_parse() {
+    let words = in_claps_spelling(&Arguments::command(), std::env::args_os());
+    let arguments = match Arguments::try_parse_from(words) {
         Ok(arguments) => arguments,
         Err(error) if is_mistake(&error) => {
             say(usage(&error));

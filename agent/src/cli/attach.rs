@@ -35,8 +35,11 @@ const LINGER: Duration = Duration::from_secs(2);
 pub struct Exec {
     #[command(flatten)]
     of: Of,
+    /// What is not after "--": of no use
+    #[arg(hide = true)]
+    words: Vec<String>,
     /// The command, after "--"
-    #[arg(last = true, value_name = "COMMAND", required = true)]
+    #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
 
@@ -70,6 +73,12 @@ struct Of {
 
 impl Exec {
     pub async fn run(self, session: &mut Session<'_>) -> Result<ExitCode> {
+        if let Some(word) = self.words.first() {
+            return Err(Error::usage(format!("\"{word}\" is not after \"--\": it is exec POD -- COMMAND")));
+        }
+        if self.command.is_empty() {
+            return Err(Error::usage("a command is needed: it is exec POD -- COMMAND"));
+        }
         self.of.run(session, "exec", &self.command).await
     }
 }

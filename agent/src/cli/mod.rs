@@ -35,6 +35,7 @@ mod top;
 mod value;
 mod wait;
 mod watch;
+mod words;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -45,6 +46,7 @@ use k8s_openapi::jiff::Timestamp;
 use crate::objects::Kind;
 use client::{Client, Error, Result};
 pub use plain::say;
+pub use words::in_claps_spelling;
 
 /// What a verb works with.
 pub struct Session<'a> {

@@ -20,7 +20,8 @@ fn long_ago() -> Timestamp {
 }
 
 async fn run(server: &Server, line: &str) -> Result<String> {
-    let words = std::iter::once("rcrun-agent").chain(line.split(' '));
+    let words = std::iter::once("rcrun-agent").chain(line.split(' ')).map(Into::into);
+    let words = in_claps_spelling(&<Line as clap::CommandFactory>::command(), words);
     let command = Line::try_parse_from(words).unwrap_or_else(|error| panic!("{error}")).command;
     let mut out = Vec::new();
     let mut session = Session { client: Client::new(&server.socket()), out: &mut out, now: long_ago };
@@ -110,6 +111,12 @@ async fn objects_are_shown() {
     assert_eq!(ok(&server, "get pod/web -o jsonpath={.status.podIP}").await, "10.1.0.2");
     assert!(ok(&server, "get all").await.starts_with("NAME   READY"));
     assert!(ok(&server, "get pods -A").await.starts_with("NAMESPACE   NAME"));
+    assert!(
+        ok(&server, "get pods --all-namespaces=true --watch=false").await.starts_with("NAMESPACE   NAME")
+    );
+    assert_eq!(ok(&server, "get deployments.v1.apps,pods.v1. -o name").await, "pod/db\npod/web\n");
+    assert!(fails(&server, "exec web hostname").await.contains("exec POD -- COMMAND"));
+    assert!(fails(&server, "exec web").await.contains("exec POD -- COMMAND"));
     let sorted = ok(&server, "get pods --sort-by={.metadata.resourceVersion} -o name").await;
     assert_eq!(sorted, "pod/web\npod/db\n");
     assert_eq!(ok(&server, "get deployments").await, "");

@@ -81,14 +81,15 @@ impl Kind {
         self.names().namespaced
     }
 
-    /// As somebody may write it: `cm`, `configmap`, `ConfigMap`, `configmaps`, `deployments.apps`.
+    /// As somebody may write it: `cm`, `configmap`, `ConfigMap`, `configmaps`, `deployments.apps`, `deployments.v1.apps`.
     pub fn parse(word: &str) -> Option<Self> {
         let word = word.to_ascii_lowercase();
         Self::ALL.iter().copied().find(|kind| {
             let names = kind.names();
-            let group = names.api_version.split_once('/').map_or("", |(group, _)| group);
+            let (group, version) = names.api_version.split_once('/').unwrap_or(("", names.api_version));
             let plain = match word.split_once('.') {
                 Some((plain, of)) if group == of || group.split('.').next() == Some(of) => plain,
+                Some((plain, of)) if of.split_once('.') == Some((version, group)) => plain,
                 Some(_) => return false,
                 None => &word,
             };
