@@ -104,7 +104,7 @@ async fn objects_are_shown() {
     );
     assert_eq!(
         ok(&server, "get po -l app=web -o wide --no-headers --show-labels").await,
-        "web   1/1   Running   0     <invalid>   10.1.0.2   n     app=web\n"
+        "web   1/1   Running   0     <invalid>   10.1.0.2   n     <none>   <none>   app=web\n"
     );
     assert_eq!(ok(&server, "get pods -o name").await, "pod/db\npod/web\n");
     assert_eq!(ok(&server, "get pods -o jsonpath={.items[*].metadata.name}").await, "db web");

@@ -9,8 +9,7 @@ use super::super::value::Look as _;
 use super::{Columns, containers, created, name, or_none, selector};
 
 pub const JOB: Columns = Columns {
-    headings: &["NAME", "STATUS", "COMPLETIONS", "DURATION", "AGE"],
-    wide: &["CONTAINERS", "IMAGES", "SELECTOR"],
+    headings: &["NAME", "STATUS", "COMPLETIONS", "DURATION", "AGE", "CONTAINERS*", "IMAGES*", "SELECTOR*"],
     cells: job,
 };
 
@@ -60,8 +59,17 @@ fn state(job: &Value) -> &'static str {
 }
 
 pub const CRON_JOB: Columns = Columns {
-    headings: &["NAME", "SCHEDULE", "TIMEZONE", "SUSPEND", "ACTIVE", "LAST SCHEDULE", "AGE"],
-    wide: &["CONTAINERS", "IMAGES"],
+    headings: &[
+        "NAME",
+        "SCHEDULE",
+        "TIMEZONE",
+        "SUSPEND",
+        "ACTIVE",
+        "LAST SCHEDULE",
+        "AGE",
+        "CONTAINERS*",
+        "IMAGES*",
+    ],
     cells: cron_job,
 };
 

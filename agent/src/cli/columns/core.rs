@@ -8,8 +8,20 @@ use super::super::podwords;
 use super::super::value::{Look as _, or};
 use super::{Columns, created, name, or_none};
 
-pub const POD: Columns =
-    Columns { headings: &["NAME", "READY", "STATUS", "RESTARTS", "AGE"], wide: &["IP", "NODE"], cells: pod };
+pub const POD: Columns = Columns {
+    headings: &[
+        "NAME",
+        "READY",
+        "STATUS",
+        "RESTARTS",
+        "AGE",
+        "IP*",
+        "NODE*",
+        "NOMINATED NODE*",
+        "READINESS GATES*",
+    ],
+    cells: pod,
+};
 
 fn pod(pod: &Value, now: Timestamp) -> Vec<String> {
     let words = podwords::of(pod, now);
@@ -21,10 +33,21 @@ fn pod(pod: &Value, now: Timestamp) -> Vec<String> {
         created(pod, now),
         or_none(pod.text("/status/podIP")),
         or_none(pod.text("/spec/nodeName")),
+        or_none(pod.text("/status/nominatedNodeName")),
+        readiness_gates(pod),
     ]
 }
 
-pub const NAMESPACE: Columns = Columns { headings: &["NAME", "STATUS", "AGE"], wide: &[], cells: namespace };
+fn readiness_gates(pod: &Value) -> String {
+    let gates = pod.items("/spec/readinessGates");
+    if gates.is_empty() {
+        return or_none("");
+    }
+    let open = gates.iter().filter(|gate| podwords::condition(pod, gate.text("/conditionType")));
+    format!("{}/{}", open.count(), gates.len())
+}
+
+pub const NAMESPACE: Columns = Columns { headings: &["NAME", "STATUS", "AGE"], cells: namespace };
 
 fn namespace(namespace: &Value, now: Timestamp) -> Vec<String> {
     let phase = match namespace.has("/metadata/deletionTimestamp") {
@@ -34,14 +57,14 @@ fn namespace(namespace: &Value, now: Timestamp) -> Vec<String> {
     vec![name(namespace), phase.to_owned(), created(namespace, now)]
 }
 
-pub const CONFIG_MAP: Columns = Columns { headings: &["NAME", "DATA", "AGE"], wide: &[], cells: config_map };
+pub const CONFIG_MAP: Columns = Columns { headings: &["NAME", "DATA", "AGE"], cells: config_map };
 
 fn config_map(map: &Value, now: Timestamp) -> Vec<String> {
     let entries = map.fields("/data").len() + map.fields("/binaryData").len();
     vec![name(map), entries.to_string(), created(map, now)]
 }
 
-pub const SECRET: Columns = Columns { headings: &["NAME", "TYPE", "DATA", "AGE"], wide: &[], cells: secret };
+pub const SECRET: Columns = Columns { headings: &["NAME", "TYPE", "DATA", "AGE"], cells: secret };
 
 fn secret(secret: &Value, now: Timestamp) -> Vec<String> {
     let kind = or(secret.text("/type"), "Opaque").to_owned();
@@ -49,7 +72,7 @@ fn secret(secret: &Value, now: Timestamp) -> Vec<String> {
 }
 
 pub const RESOURCE_QUOTA: Columns =
-    Columns { headings: &["NAME", "REQUEST", "LIMIT", "AGE"], wide: &[], cells: resource_quota };
+    Columns { headings: &["NAME", "REQUEST", "LIMIT", "AGE"], cells: resource_quota };
 
 fn resource_quota(quota: &Value, now: Timestamp) -> Vec<String> {
     let (mut requests, mut limits) = (Vec::new(), Vec::new());
@@ -65,22 +88,31 @@ fn resource_quota(quota: &Value, now: Timestamp) -> Vec<String> {
     vec![name(quota), requests.join(", "), limits.join(", "), created(quota, now)]
 }
 
-pub const LIMIT_RANGE: Columns = Columns { headings: &["NAME", "CREATED AT"], wide: &[], cells: limit_range };
+pub const LIMIT_RANGE: Columns = Columns { headings: &["NAME", "CREATED AT"], cells: limit_range };
 
 fn limit_range(range: &Value, _: Timestamp) -> Vec<String> {
     vec![name(range), range.text("/metadata/creationTimestamp").to_owned()]
 }
 
-pub const RUNTIME_CLASS: Columns =
-    Columns { headings: &["NAME", "HANDLER", "AGE"], wide: &[], cells: runtime_class };
+pub const RUNTIME_CLASS: Columns = Columns { headings: &["NAME", "HANDLER", "AGE"], cells: runtime_class };
 
 fn runtime_class(class: &Value, now: Timestamp) -> Vec<String> {
     vec![name(class), class.text("/handler").to_owned(), created(class, now)]
 }
 
 pub const EVENT: Columns = Columns {
-    headings: &["LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"],
-    wide: &["SUBOBJECT", "SOURCE", "FIRST SEEN", "COUNT", "NAME"],
+    headings: &[
+        "LAST SEEN",
+        "TYPE",
+        "REASON",
+        "OBJECT",
+        "SUBOBJECT*",
+        "SOURCE*",
+        "MESSAGE",
+        "FIRST SEEN*",
+        "COUNT*",
+        "NAME*",
+    ],
     cells: event,
 };
 
@@ -119,9 +151,9 @@ fn event(event: &Value, now: Timestamp) -> Vec<String> {
         event.text("/type").to_owned(),
         event.text("/reason").to_owned(),
         object,
-        event.text("/message").trim().to_owned(),
         event.text("/involvedObject/fieldPath").to_owned(),
-        event.text("/source/component").to_owned(),
+        or(event.text("/source/component"), event.text("/reportingComponent")).to_owned(),
+        event.text("/message").trim().to_owned(),
         age::since(first, now),
         count(event).to_string(),
         name(event),

@@ -18,12 +18,14 @@ use super::table::Table;
 use super::value::{Look as _, or};
 use crate::objects::Kind;
 
-/// What is said of each object: headings, those that only `-o wide` shows, and the cells of an object.
+/// What is said of each object: headings, of which only `-o wide` shows those that end in a star, and the cells of an object.
 struct Columns {
     headings: &'static [&'static str],
-    wide: &'static [&'static str],
     cells: fn(&Value, Timestamp) -> Vec<String>,
 }
+
+/// At the end of a heading.
+const WIDE: char = '*';
 
 fn columns(kind: Kind) -> Columns {
     match kind {
@@ -52,16 +54,14 @@ fn columns(kind: Kind) -> Columns {
 /// Objects of a kind as rows.
 pub fn table(kind: Kind, objects: &[Value], wide: bool, now: Timestamp) -> Table {
     let columns = columns(kind);
-    let mut table = Table::new(columns.headings);
-    if wide {
-        table.headings.extend(columns.wide.iter().map(|heading| (*heading).to_owned()));
-    }
-    for object in objects {
-        let mut row = (columns.cells)(object, now);
-        row.truncate(table.headings.len());
-        table.rows.push(row);
-    }
-    table
+    let shown: Vec<bool> = columns.headings.iter().map(|heading| wide || !heading.ends_with(WIDE)).collect();
+    let headings = columns.headings.iter().map(|heading| heading.trim_end_matches(WIDE).to_owned());
+    let row = |object| of_shown((columns.cells)(object, now), &shown);
+    Table { headings: of_shown(headings, &shown), rows: objects.iter().map(row).collect() }
+}
+
+fn of_shown(cells: impl IntoIterator<Item = String>, shown: &[bool]) -> Vec<String> {
+    cells.into_iter().zip(shown).filter_map(|(cell, shown)| shown.then_some(cell)).collect()
 }
 
 fn name(object: &Value) -> String {

@@ -12,8 +12,7 @@ const ENDPOINTS_SHOWN: usize = 3;
 const HOSTS_SHOWN: usize = 3;
 
 pub const SERVICE: Columns = Columns {
-    headings: &["NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)", "AGE"],
-    wide: &["SELECTOR"],
+    headings: &["NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)", "AGE", "SELECTOR*"],
     cells: service,
 };
 
@@ -44,8 +43,7 @@ fn service(service: &Value, now: Timestamp) -> Vec<String> {
     ]
 }
 
-pub const ENDPOINTS: Columns =
-    Columns { headings: &["NAME", "ENDPOINTS", "AGE"], wide: &[], cells: endpoints };
+pub const ENDPOINTS: Columns = Columns { headings: &["NAME", "ENDPOINTS", "AGE"], cells: endpoints };
 
 fn endpoints(endpoints: &Value, now: Timestamp) -> Vec<String> {
     vec![name(endpoints), addresses(endpoints), created(endpoints, now)]
@@ -77,7 +75,7 @@ fn shortened(all: &[String], shown: usize) -> String {
 }
 
 pub const INGRESS: Columns =
-    Columns { headings: &["NAME", "CLASS", "HOSTS", "ADDRESS", "PORTS", "AGE"], wide: &[], cells: ingress };
+    Columns { headings: &["NAME", "CLASS", "HOSTS", "ADDRESS", "PORTS", "AGE"], cells: ingress };
 
 fn ingress(ingress: &Value, now: Timestamp) -> Vec<String> {
     let hosts: Vec<String> =

@@ -17,8 +17,8 @@ pub const VOLUME: Columns = Columns {
         "STORAGECLASS",
         "REASON",
         "AGE",
+        "VOLUMEMODE*",
     ],
-    wide: &["VOLUMEMODE"],
     cells: volume,
 };
 
@@ -42,8 +42,7 @@ fn volume(volume: &Value, now: Timestamp) -> Vec<String> {
 }
 
 pub const CLAIM: Columns = Columns {
-    headings: &["NAME", "STATUS", "VOLUME", "CAPACITY", "ACCESS MODES", "STORAGECLASS", "AGE"],
-    wide: &["VOLUMEMODE"],
+    headings: &["NAME", "STATUS", "VOLUME", "CAPACITY", "ACCESS MODES", "STORAGECLASS", "AGE", "VOLUMEMODE*"],
     cells: claim,
 };
 

@@ -20,8 +20,7 @@ fn made_of(object: &Value) -> [String; 3] {
 }
 
 pub const DEPLOYMENT: Columns = Columns {
-    headings: &["NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE"],
-    wide: &["CONTAINERS", "IMAGES", "SELECTOR"],
+    headings: &["NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE", "CONTAINERS*", "IMAGES*", "SELECTOR*"],
     cells: deployment,
 };
 
@@ -38,8 +37,7 @@ fn deployment(deployment: &Value, now: Timestamp) -> Vec<String> {
 }
 
 pub const REPLICA_SET: Columns = Columns {
-    headings: &["NAME", "DESIRED", "CURRENT", "READY", "AGE"],
-    wide: &["CONTAINERS", "IMAGES", "SELECTOR"],
+    headings: &["NAME", "DESIRED", "CURRENT", "READY", "AGE", "CONTAINERS*", "IMAGES*", "SELECTOR*"],
     cells: replica_set,
 };
 
@@ -56,7 +54,7 @@ fn replica_set(set: &Value, now: Timestamp) -> Vec<String> {
 }
 
 pub const STATEFUL_SET: Columns =
-    Columns { headings: &["NAME", "READY", "AGE"], wide: &["CONTAINERS", "IMAGES"], cells: stateful_set };
+    Columns { headings: &["NAME", "READY", "AGE", "CONTAINERS*", "IMAGES*"], cells: stateful_set };
 
 fn stateful_set(set: &Value, now: Timestamp) -> Vec<String> {
     let ready = format!("{}/{}", set.number("/status/readyReplicas"), wanted(set));
@@ -66,8 +64,19 @@ fn stateful_set(set: &Value, now: Timestamp) -> Vec<String> {
 }
 
 pub const DAEMON_SET: Columns = Columns {
-    headings: &["NAME", "DESIRED", "CURRENT", "READY", "UP-TO-DATE", "AVAILABLE", "NODE SELECTOR", "AGE"],
-    wide: &["CONTAINERS", "IMAGES", "SELECTOR"],
+    headings: &[
+        "NAME",
+        "DESIRED",
+        "CURRENT",
+        "READY",
+        "UP-TO-DATE",
+        "AVAILABLE",
+        "NODE SELECTOR",
+        "AGE",
+        "CONTAINERS*",
+        "IMAGES*",
+        "SELECTOR*",
+    ],
     cells: daemon_set,
 };
 
