@@ -270,6 +270,75 @@ async fn events_are_shown_with_what_they_are_about() {
 }
 
 #[tokio::test]
+async fn objects_are_described_with_what_belongs_to_them() {
+    let server = Server::start().await;
+    let spec = json!({"selector": {"matchLabels": {"app": "web"}}, "template": {"metadata": {"labels": {"app": "web"}},
+        "spec": {"containers": [{"name": "c", "image": "busybox:1"}]}}});
+    let set = json!({"metadata": {"name": "web", "namespace": "default"}, "spec": spec});
+    let uid = server.put(Kind::ReplicaSet, set).uid().to_owned();
+    for (name, phase) in
+        [("web-1", "Running"), ("web-2", "Pending"), ("web-3", "Running"), ("other", "Running")]
+    {
+        let mut pod = pod(name);
+        pod["status"]["phase"] = phase.into();
+        if name != "other" {
+            pod["metadata"]["ownerReferences"] = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web",
+                "uid": uid, "controller": true}]);
+            pod["spec"]["volumes"] = json!([{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]);
+        }
+        server.put(Kind::Pod, pod);
+    }
+    let described = ok(&server, "describe rs web").await;
+    assert!(described.contains("2 Running / 1 Waiting / 0 Succeeded / 0 Failed"), "{described}");
+    server.put(Kind::PersistentVolumeClaim, json!({"metadata": {"name": "data", "namespace": "default"}}));
+    let described = ok(&server, "describe pvc data").await;
+    let used = described.lines().skip_while(|line| !line.starts_with("Used By:")).take(3);
+    let used: Vec<_> = used.filter_map(|line| line.split_whitespace().last()).collect();
+    assert_eq!(used, ["web-1", "web-2", "web-3"], "{described}");
+    server.put(
+        Kind::LimitRange,
+        json!({"metadata": {"name": "bounds", "namespace": "default"}, "spec": {"limits": [
+            {"type": "Container", "max": {"cpu": "2"}, "default": {"memory": "64Mi"}}]}}),
+    );
+    for verb in ["describe limits bounds", "describe ns default"] {
+        let described = ok(&server, verb).await;
+        let rows = described.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let rows: Vec<_> = rows.filter(|row| row.first() == Some(&"Container")).collect();
+        let expected = ["cpu - 2 2 2 -", "memory - - 64Mi 64Mi -"].map(|row| format!("Container {row}"));
+        assert_eq!(rows.iter().map(|row| row.join(" ")).collect::<Vec<_>>(), expected, "{described}");
+    }
+}
+
+#[tokio::test]
+async fn ingresses_are_described_with_their_endpoints() {
+    let server = Server::start().await;
+    let service = json!({"metadata": {"name": "web", "namespace": "default"}, "spec": {"ports": [
+        {"name": "http", "port": 80}, {"name": "admin", "port": 81}]}});
+    server.put(Kind::Service, service);
+    server.put(
+        Kind::Endpoints,
+        json!({"metadata": {"name": "web", "namespace": "default"}, "subsets": [{
+            "addresses": [{"ip": "10.1.0.2"}, {"ip": "10.1.0.3"}, {"ip": "10.1.0.4"}, {"ip": "10.1.0.5"}],
+            "ports": [{"name": "http", "port": 8080}]}]}),
+    );
+    let path = |path: &str, service: &str, port: serde_json::Value| json!({"path": path, "pathType": "Prefix", "backend": {"service": {"name": service, "port": port}}});
+    server.put(
+        Kind::Ingress,
+        json!({"metadata": {"name": "site", "namespace": "default"}, "spec": {"rules": [{"http": {"paths": [
+            path("/", "web", json!({"number": 80})), path("/admin", "web", json!({"name": "admin"})),
+            path("/none", "none", json!({"number": 80}))]}}]}}),
+    );
+    let described = ok(&server, "describe ingress site").await;
+    for backend in [
+        "web:80 (10.1.0.2:8080,10.1.0.3:8080,10.1.0.4:8080 + 1 more...)\n",
+        "web:admin (<none>)\n",
+        "none:80 (<error: services \"none\" not found>)\n",
+    ] {
+        assert!(described.contains(backend), "{backend}: {described}");
+    }
+}
+
+#[tokio::test]
 async fn an_agent_that_is_away_is_named() {
     let mut out = Vec::new();
     let socket = Path::new("/nonexistent/agent.sock");

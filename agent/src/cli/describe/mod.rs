@@ -4,6 +4,7 @@ mod layout;
 mod network;
 mod other;
 mod pod;
+mod related;
 mod workloads;
 
 use k8s_openapi::jiff::Timestamp;
@@ -66,7 +67,7 @@ impl Describe {
         }
         for (at, (kind, object)) in objects.iter().enumerate() {
             let events = events(session, *kind, object).await?;
-            let more = more(session, *kind, object).await?;
+            let more = related::to(session, *kind, object).await?;
             let text = describe(*kind, object, &more, &events, (session.now)());
             let between = if at > 0 { "\n\n" } else { "" };
             write!(session.out, "{between}{text}")?;
@@ -90,41 +91,6 @@ async fn events(session: &Session<'_>, kind: Kind, object: &Value) -> Result<Vec
     Ok(events)
 }
 
-/// What belongs to an object and is not in it: a Service's endpoints, a Deployment's ReplicaSets, a namespace's quotas.
-async fn more(session: &Session<'_>, kind: Kind, object: &Value) -> Result<Vec<Value>> {
-    let namespace = object.text("/metadata/namespace");
-    let list = |kind, namespace: &str| Query {
-        kind,
-        namespace: Some(namespace.to_owned()),
-        labels: String::new(),
-        fields: String::new(),
-    };
-    match kind {
-        Kind::Service => {
-            let key = Key::new(Kind::Endpoints, namespace, object.text("/metadata/name"));
-            match session.client.get(&key).await {
-                Err(error @ Error::Server { .. }) if error.is_not_found() => Ok(Vec::new()),
-                endpoints => Ok(vec![endpoints?]),
-            }
-        }
-        Kind::Deployment => {
-            let mut sets = list(Kind::ReplicaSet, namespace).list(&session.client).await?;
-            let uid = object.text("/metadata/uid");
-            sets.retain(|set| {
-                set.items("/metadata/ownerReferences").iter().any(|owner| owner.text("/uid") == uid)
-            });
-            Ok(sets)
-        }
-        Kind::Namespace => {
-            let mut all =
-                list(Kind::ResourceQuota, object.text("/metadata/name")).list(&session.client).await?;
-            all.extend(list(Kind::LimitRange, object.text("/metadata/name")).list(&session.client).await?);
-            Ok(all)
-        }
-        _ => Ok(Vec::new()),
-    }
-}
-
 /// An object in words.
 fn describe(kind: Kind, object: &Value, more: &[Value], events: &[Value], now: Timestamp) -> String {
     let mut text = Text::default();
@@ -136,7 +102,7 @@ fn describe(kind: Kind, object: &Value, more: &[Value], events: &[Value], now: T
         Kind::Pod => pod::describe(&mut text, object),
         Kind::Service => network::service(&mut text, object, more),
         Kind::Endpoints => network::endpoints(&mut text, object),
-        Kind::Ingress => network::ingress(&mut text, object),
+        Kind::Ingress => network::ingress(&mut text, object, more),
         Kind::Deployment | Kind::ReplicaSet | Kind::StatefulSet | Kind::DaemonSet => {
             workloads::controller(&mut text, kind, object, more);
         }
@@ -145,11 +111,11 @@ fn describe(kind: Kind, object: &Value, more: &[Value], events: &[Value], now: T
         Kind::ConfigMap => other::config_map(&mut text, object),
         Kind::Secret => other::secret(&mut text, object),
         Kind::Namespace => other::namespace(&mut text, object, more),
-        Kind::PersistentVolume | Kind::PersistentVolumeClaim => other::volume(&mut text, object),
+        Kind::PersistentVolume => other::volume(&mut text, object),
+        Kind::PersistentVolumeClaim => other::claim(&mut text, object, more),
         Kind::ResourceQuota => other::quota(&mut text, object),
-        Kind::LimitRange | Kind::RuntimeClass | Kind::Event => {
-            other::anything(&mut text, object);
-        }
+        Kind::LimitRange => other::limit_range(&mut text, object),
+        Kind::RuntimeClass | Kind::Event => other::anything(&mut text, object),
     }
     self::events_of(&mut text, events, now);
     text.finish()

@@ -25,21 +25,21 @@ pub fn service(text: &mut Text, service: &Value, endpoints: &[Value]) {
         if port.number("/nodePort") > 0 {
             text.field(0, "NodePort", format!("{name}  {}/{protocol}", port.number("/nodePort")));
         }
-        text.field(0, "Endpoints", endpoints_of(port, endpoints));
+        text.field(0, "Endpoints", endpoints_of(port, endpoints).join(","));
     }
     text.field(0, "Session Affinity", or(service.text("/spec/sessionAffinity"), "None"));
 }
 
 /// Of the Endpoints' ports, those of the same name.
-fn endpoints_of(port: &Value, endpoints: &[Value]) -> String {
+fn endpoints_of<'a>(port: &Value, endpoints: impl IntoIterator<Item = &'a Value>) -> Vec<String> {
     let mut all = Vec::new();
-    for subset in endpoints.iter().flat_map(|endpoints| endpoints.items("/subsets")) {
+    for subset in endpoints.into_iter().flat_map(|endpoints| endpoints.items("/subsets")) {
         for of in subset.items("/ports").iter().filter(|of| of.text("/name") == port.text("/name")) {
             let addresses = subset.items("/addresses").iter();
             all.extend(addresses.map(|address| format!("{}:{}", address.text("/ip"), of.number("/port"))));
         }
     }
-    all.join(",")
+    all
 }
 
 pub fn endpoints(text: &mut Text, endpoints: &Value) {
@@ -65,13 +65,14 @@ pub fn endpoints(text: &mut Text, endpoints: &Value) {
     text.field(0, "Ready", endpoint_addresses(endpoints));
 }
 
-pub fn ingress(text: &mut Text, ingress: &Value) {
+/// With the Services and Endpoints of its namespace.
+pub fn ingress(text: &mut Text, ingress: &Value, related: &[Value]) {
     metadata(text, ingress);
     let addresses: Vec<&str> =
         ingress.items("/status/loadBalancer/ingress").iter().map(|address| address.text("/ip")).collect();
     text.field(0, "Address", addresses.join(","));
     text.field(0, "Ingress Class", or(ingress.text("/spec/ingressClassName"), "<none>"));
-    text.field(0, "Default backend", backend(&ingress["spec"]["defaultBackend"]));
+    text.field(0, "Default backend", backend(&ingress["spec"]["defaultBackend"], related));
     if !ingress.items("/spec/tls").is_empty() {
         text.line(0, "TLS:");
         for tls in ingress.items("/spec/tls") {
@@ -85,18 +86,35 @@ pub fn ingress(text: &mut Text, ingress: &Value) {
     for rule in ingress.items("/spec/rules") {
         for path in rule.items("/http/paths") {
             let of = format!("{} ({})", or(path.text("/path"), "/"), path.text("/pathType"));
-            text.row(1, &[or(rule.text("/host"), "*"), &of, &backend(&path["backend"])]);
+            text.row(1, &[or(rule.text("/host"), "*"), &of, &backend(&path["backend"], related)]);
         }
     }
 }
 
-fn backend(backend: &Value) -> String {
+/// How many endpoints of a backend are shown.
+const SHOWN: usize = 3;
+
+fn backend(backend: &Value, related: &[Value]) -> String {
+    let service = backend.text("/service/name");
+    if service.is_empty() {
+        return "<default>".to_owned();
+    }
     let port = match backend.text("/service/port/name") {
         "" => backend.plain("/service/port/number"),
         name => name.to_owned(),
     };
-    match backend.text("/service/name") {
-        "" => "<default>".to_owned(),
-        name => format!("{name}:{port}"),
-    }
+    let called = |kind: &str| {
+        let mut related = related.iter().filter(move |object| object.text("/kind") == kind);
+        related.find(|object| object.text("/metadata/name") == service)
+    };
+    let Some(of) = called("Service") else {
+        return format!("{service}:{port} (<error: services \"{service}\" not found>)");
+    };
+    let mut ports = of.items("/spec/ports").iter();
+    let meant = ports.find(|of| of.plain("/port") == port || of.text("/name") == port);
+    let mut all = meant.map_or_else(Vec::new, |port| endpoints_of(port, called("Endpoints")));
+    let more = all.len().saturating_sub(SHOWN);
+    all.truncate(SHOWN);
+    let more = if more > 0 { format!(" + {more} more...") } else { String::new() };
+    format!("{service}:{port} ({}{more})", or(&all.join(","), "<none>"))
 }

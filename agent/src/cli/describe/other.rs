@@ -1,5 +1,7 @@
 //! ConfigMaps, Secrets, namespaces, volumes, and whatever has no words of its own.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::super::columns;
@@ -55,10 +57,34 @@ pub fn namespace(text: &mut Text, namespace: &Value, more: &[Value]) {
     if ranges.is_empty() {
         text.line(0, "\nNo LimitRange resource.");
     }
-    for range in ranges {
+    if !ranges.is_empty() {
         text.line(0, "\nResource Limits");
-        text.field(1, "Name", range.text("/metadata/name"));
-        tree(text, 1, &range["spec"]);
+        limits(text, 1, &ranges);
+    }
+}
+
+/// A LimitRange.
+pub fn limit_range(text: &mut Text, range: &Value) {
+    metadata(text, range);
+    limits(text, 0, &[range]);
+}
+
+/// Of each type and resource the bounds, a dash for those that there are not.
+fn limits(text: &mut Text, level: usize, ranges: &[&Value]) {
+    const HEADINGS: [&str; 7] =
+        ["Type", "Resource", "Min", "Max", "Default Request", "Default Limit", "Max Limit/Request Ratio"];
+    const BOUNDS: [&str; 5] = ["min", "max", "defaultRequest", "default", "maxLimitRequestRatio"];
+    text.row(level, &HEADINGS);
+    text.row(level, &HEADINGS.map(|heading| "-".repeat(heading.len())).each_ref().map(String::as_str));
+    for limit in ranges.iter().flat_map(|range| range.items("/spec/limits")) {
+        let named = BOUNDS.iter().filter_map(|bound| limit.get(bound)?.as_object());
+        for resource in named.flat_map(serde_json::Map::keys).collect::<BTreeSet<_>>() {
+            let bound =
+                |name: &&str| limit.get(name).and_then(|of| of.get(resource)?.as_str()).unwrap_or("-");
+            let mut row = vec![limit.text("/type"), resource.as_str()];
+            row.extend(BOUNDS.iter().map(bound));
+            text.row(level, &row);
+        }
     }
 }
 
@@ -76,6 +102,13 @@ fn amounts(text: &mut Text, level: usize, quota: &Value) {
         let used = quota.pointer("/status/used").and_then(|used| used.get(resource)?.as_str()).unwrap_or("0");
         text.row(level, &[resource, used, hard.as_str().unwrap_or_default()]);
     }
+}
+
+/// A claim, with the Pods that use it.
+pub fn claim(text: &mut Text, claim: &Value, pods: &[Value]) {
+    volume(text, claim);
+    let names: Vec<String> = pods.iter().map(|pod| pod.text("/metadata/name").to_owned()).collect();
+    text.list(0, "Used By", &names);
 }
 
 /// PersistentVolumes and claims.

@@ -9,8 +9,8 @@ use super::pod::template_into;
 use super::{conditions, metadata};
 use crate::objects::Kind;
 
-/// A Deployment (with its ReplicaSets), ReplicaSet, StatefulSet or DaemonSet.
-pub fn controller(text: &mut Text, kind: Kind, object: &Value, sets: &[Value]) {
+/// A Deployment (with its ReplicaSets), or a ReplicaSet, StatefulSet or DaemonSet with its Pods.
+pub fn controller(text: &mut Text, kind: Kind, object: &Value, owned: &[Value]) {
     text.field(0, "CreationTimestamp", object.text("/metadata/creationTimestamp"));
     metadata(text, object);
     text.field(0, "Selector", columns::selector(&object["spec"]["selector"]));
@@ -58,12 +58,27 @@ pub fn controller(text: &mut Text, kind: Kind, object: &Value, sets: &[Value]) {
         }
         _ => text.field(0, "Replicas", format!("{} current / {wanted} desired", of("/status/replicas"))),
     }
+    if kind != Kind::Deployment {
+        text.field(0, "Pods Status", phases(owned));
+    }
     template_into(text, &object["spec"]["template"]);
     claims(text, object);
     conditions(text, object);
     if kind == Kind::Deployment {
-        replica_sets(text, object, sets);
+        replica_sets(text, object, owned);
     }
+}
+
+/// How many Pods are how far.
+fn phases(pods: &[Value]) -> String {
+    let of = |phase: &str| pods.iter().filter(|pod| pod.text("/status/phase") == phase).count();
+    format!(
+        "{} Running / {} Waiting / {} Succeeded / {} Failed",
+        of("Running"),
+        of("Pending"),
+        of("Succeeded"),
+        of("Failed")
+    )
 }
 
 fn claims(text: &mut Text, object: &Value) {
