@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::client::Result;
 use super::columns;
-use super::plain::say;
+use super::plain::say_none;
 use super::target;
 use super::value::Look as _;
 use super::watch::{Event, Query, Watch};
@@ -54,10 +54,7 @@ impl Events {
             let mut events = query.list(&session.client).await?;
             events.retain(wanted);
             if events.is_empty() {
-                match self.all_namespaces {
-                    true => say("No events found."),
-                    false => say(format_args!("No events found in {} namespace.", self.scope.name())),
-                }
+                say_none("events", (!self.all_namespaces).then(|| self.scope.name()));
                 return Ok(());
             }
             return self.print(session, events, !self.no_headers, &mut widths);

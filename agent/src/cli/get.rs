@@ -132,11 +132,7 @@ impl Get {
         }
         tables.retain(|(_, objects)| !objects.is_empty());
         if tables.is_empty() && !(single && self.ignore_not_found) {
-            let of_all = self.which.all_namespaces || targets.iter().all(|target| !target.kind.namespaced());
-            match of_all {
-                true => say("No resources found"),
-                false => say(format_args!("No resources found in {} namespace.", self.which.scope.name())),
-            }
+            self.which.say_none(targets.iter().map(|target| target.kind));
         }
         let many = tables.len() > 1;
         for (at, (kind, objects)) in tables.into_iter().enumerate() {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::client::{self, Error, Result, with_query};
-use super::plain::say;
+use super::plain::{say, say_none};
 use super::value::Look as _;
 use super::wait::Span;
 use super::{Scope, Session, pods, target};
@@ -123,7 +123,7 @@ impl Logs {
             }
             let pods = pods::by_labels(session, namespace, self.selector.clone()).await?;
             if pods.is_empty() {
-                say(format_args!("No resources found in {namespace} namespace."));
+                say_none("resources", Some(namespace));
             }
             return Ok((pods, self.container.clone()));
         }

@@ -92,6 +92,12 @@ impl Which {
     fn namespace_of(&self, kind: Kind) -> Option<String> {
         (!self.all_namespaces && kind.namespaced()).then(|| self.scope.name().to_owned())
     }
+
+    /// Says that there is none of some kinds.
+    fn say_none(&self, mut kinds: impl Iterator<Item = Kind>) {
+        let in_namespace = kinds.any(|kind| self.namespace_of(kind).is_some());
+        plain::say_none("resources", in_namespace.then(|| self.scope.name()));
+    }
 }
 
 /// The verbs.

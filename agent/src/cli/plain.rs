@@ -10,6 +10,14 @@ pub fn say(line: impl Display) {
     let _ = writeln!(io::stderr(), "{}", line_of(&line.to_string()));
 }
 
+/// Says that nothing of what was asked for is there: in a namespace, or in none.
+pub fn say_none(what: &str, namespace: Option<&str>) {
+    match namespace {
+        Some(namespace) => say(format_args!("No {what} found in {namespace} namespace.")),
+        None => say(format_args!("No {what} found")),
+    }
+}
+
 /// One line of text. Objects come from others, and a terminal would take some of their characters for commands to it.
 pub fn line_of(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c.is_control())

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::client::{Error, Result, object, with_query};
 use super::describe;
-use super::plain::say;
+use super::plain::{say, say_none};
 use super::table::Table;
 use super::target::{self, prefix};
 use super::value::{Look as _, or};
@@ -103,7 +103,7 @@ impl Target {
             }
         }
         if keys.is_empty() {
-            say(format_args!("No resources found in {} namespace.", self.scope.name()));
+            say_none("resources", Some(self.scope.name()));
         }
         Ok(keys)
     }

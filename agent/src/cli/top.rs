@@ -8,7 +8,6 @@ use hyper::Method;
 use serde_json::Value;
 
 use super::client::{Error, Result, with_query};
-use super::plain::say;
 use super::table::Table;
 use super::value::Look as _;
 use super::watch::Query;
@@ -105,10 +104,7 @@ impl Pods {
             None => {}
         }
         if rows.is_empty() {
-            match self.which.all_namespaces {
-                true => say("No resources found"),
-                false => say(format_args!("No resources found in {namespace} namespace.")),
-            }
+            self.which.say_none([Kind::Pod].into_iter());
             return Ok(());
         }
         let mut headings = vec!["NAME", "CPU(cores)", "MEMORY(bytes)"];

@@ -36,7 +36,8 @@ pub struct Describe {
 impl Describe {
     pub async fn run(self, session: &mut Session<'_>) -> Result<()> {
         let (mut objects, mut failed) = (Vec::new(), false);
-        for target in target::parse(&self.what)? {
+        let targets = target::parse(&self.what)?;
+        for target in &targets {
             let kind = target.kind;
             if let Some(key) = target.key(self.which.scope.name()) {
                 match session.client.get(&key).await {
@@ -59,10 +60,7 @@ impl Describe {
             objects.extend(all.into_iter().map(|object| (kind, object)));
         }
         if objects.is_empty() && !failed {
-            match self.which.all_namespaces {
-                true => say("No resources found"),
-                false => say(format_args!("No resources found in {} namespace.", self.which.scope.name())),
-            }
+            self.which.say_none(targets.iter().map(|target| target.kind));
             return Ok(());
         }
         for (at, (kind, object)) in objects.iter().enumerate() {
