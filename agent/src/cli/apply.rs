@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use super::client::{Error, Result, with_query};
 use super::plain::say;
-use super::target::prefix;
+use super::target::{Target, prefix};
 use super::value::Look as _;
 use super::{Scope, Session};
-use crate::objects::Kind;
+use crate::objects::{Kind, yaml};
 
 /// Manifests.
 #[derive(clap::Args, Debug, Clone, Default)]
@@ -57,6 +57,33 @@ impl Files {
         }
         Ok(texts)
     }
+
+    /// The objects that they are of, in their order.
+    pub fn targets(&self) -> Result<Vec<Target>> {
+        let mut targets = Vec::new();
+        for (file, text) in self.read()? {
+            let documents =
+                yaml::documents(&text).map_err(|error| Error::usage(format!("{file}: {error}")))?;
+            for (line, document) in documents {
+                let list = document.text("/kind") == "List";
+                let items = if list { document.items("/items") } else { std::slice::from_ref(&document) };
+                for item in items {
+                    let of = target_of(item);
+                    targets.push(of.map_err(|why| Error::usage(format!("{file}: line {line}: {why}")))?);
+                }
+            }
+        }
+        Ok(targets)
+    }
+}
+
+fn target_of(manifest: &Value) -> std::result::Result<Target, String> {
+    let (version, kind) = (manifest.text("/apiVersion"), manifest.text("/kind"));
+    let kind = Kind::of_manifest(version, kind)
+        .ok_or_else(|| format!("no matches for kind \"{kind}\" in version \"{version}\""))?;
+    let of = |pointer| Some(manifest.text(pointer).to_owned()).filter(|text| !text.is_empty());
+    let name = of("/metadata/name").ok_or("metadata.name is missing")?;
+    Ok(Target { kind, name: Some(name), namespace: of("/metadata/namespace") })
 }
 
 fn of_path(path: &Path, error: &io::Error) -> Error {

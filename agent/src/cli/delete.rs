@@ -1,7 +1,6 @@
 //! `delete`.
 
 use hyper::Method;
-use serde_json::Value;
 
 use super::apply::Files;
 use super::client::{self, Error, Result, with_query};
@@ -11,7 +10,7 @@ use super::value::Look as _;
 use super::watch::{Event, Query, Watch};
 use super::{Scope, Session};
 use crate::api::admission::ORIGIN;
-use crate::objects::{Key, Kind, yaml};
+use crate::objects::{Key, Kind};
 
 /// `delete`.
 #[derive(clap::Args, Debug)]
@@ -144,13 +143,9 @@ impl Delete {
 
     async fn keys(&self, session: &Session<'_>) -> Result<Vec<Key>> {
         if !self.files.filename.is_empty() {
-            if !self.what.is_empty() {
-                return Err(Error::usage("when -f is given, no kinds and names can be"));
-            }
-            let mut keys = Vec::new();
-            for (file, text) in self.files.read()? {
-                keys.extend(self.of_manifest(&file, &text)?);
-            }
+            let targets = target::named(&self.what, &self.files)?;
+            let mut keys: Vec<Key> =
+                targets.iter().filter_map(|target| target.key(self.scope.name())).collect();
             // What others need goes last.
             keys.sort_by_key(|key| std::cmp::Reverse(key.kind));
             return Ok(keys);
@@ -173,38 +168,6 @@ impl Delete {
             keys.extend(query.keys(&session.client).await?);
         }
         Ok(keys)
-    }
-
-    fn of_manifest(&self, file: &str, text: &str) -> Result<Vec<Key>> {
-        let documents = yaml::documents(text).map_err(|error| Error::usage(format!("{file}: {error}")))?;
-        let mut keys = Vec::new();
-        for (line, document) in documents {
-            let list = document.text("/kind") == "List";
-            let items = if list { document.items("/items") } else { std::slice::from_ref(&document) };
-            for item in items {
-                keys.push(
-                    self.key_of(item).map_err(|why| Error::usage(format!("{file}: line {line}: {why}")))?,
-                );
-            }
-        }
-        Ok(keys)
-    }
-
-    fn key_of(&self, manifest: &Value) -> std::result::Result<Key, String> {
-        let (version, kind) = (manifest.text("/apiVersion"), manifest.text("/kind"));
-        let kind = Kind::of_manifest(version, kind)
-            .ok_or_else(|| format!("no matches for kind \"{kind}\" in version \"{version}\""))?;
-        let name = manifest.text("/metadata/name");
-        if name.is_empty() {
-            return Err("metadata.name is missing".to_owned());
-        }
-        let own = manifest.text("/metadata/namespace");
-        let namespace = match (kind.namespaced(), own) {
-            (false, _) => "",
-            (true, "") => self.scope.name(),
-            (true, own) => own,
-        };
-        Ok(Key::new(kind, namespace, name))
     }
 
     fn print(&self, session: &mut Session<'_>, key: &Key, at_once: bool) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::apply::Files;
 use super::client::{Error, Result};
 use super::columns;
 use super::jsonpath::Template;
@@ -18,8 +19,10 @@ use crate::objects::Kind;
 #[derive(clap::Args, Debug)]
 pub struct Get {
     /// Kinds and names: "pods", "pod web", "deploy/web svc/web", "po,svc", "all"
-    #[arg(value_name = "KIND|KIND/NAME", required = true)]
+    #[arg(value_name = "KIND|KIND/NAME", required_unless_present = "filename")]
     what: Vec<String>,
+    #[command(flatten)]
+    files: Files,
     #[command(flatten)]
     which: Which,
     /// Only those with these fields: "status.phase=Running"
@@ -54,7 +57,7 @@ pub struct Get {
 impl Get {
     pub async fn run(self, session: &mut Session<'_>) -> Result<()> {
         let form = Form::parse(self.output.as_deref())?;
-        let targets = target::parse(&self.what)?;
+        let targets = target::named(&self.what, &self.files)?;
         if self.watch || self.watch_only {
             return self.follow(session, &targets, &form).await;
         }

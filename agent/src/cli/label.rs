@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::apply::Files;
 use super::client::{Error, Result};
 use super::target::{self, prefix};
 use super::watch::Query;
@@ -27,6 +28,8 @@ struct Change {
     /// Kinds and names, then NAME=VALUE to set and NAME- to take off
     #[arg(value_name = "KIND/NAME|NAME=VALUE|NAME-", required = true, allow_hyphen_values = false)]
     words: Vec<String>,
+    #[command(flatten)]
+    files: Files,
     #[command(flatten)]
     scope: Scope,
     /// Also where there is another value
@@ -88,7 +91,7 @@ impl Change {
 
     async fn keys(&self, session: &Session<'_>, objects: &[String]) -> Result<Vec<Key>> {
         let mut keys = Vec::new();
-        for target in target::parse(objects)? {
+        for target in target::named(objects, &self.files)? {
             if let Some(key) = target.key(self.scope.name()) {
                 keys.push(key);
                 continue;

@@ -3,6 +3,7 @@
 use hyper::Method;
 use serde_json::{Value, json};
 
+use super::apply::Files;
 use super::client::{Error, Result, object, with_query};
 use super::describe;
 use super::plain::{say, say_none};
@@ -38,8 +39,10 @@ pub enum Rollout {
 #[derive(clap::Args, Debug)]
 pub struct Target {
     /// Deployments, StatefulSets, DaemonSets; without a name all of the kind
-    #[arg(value_name = "KIND|KIND/NAME", required = true)]
+    #[arg(value_name = "KIND|KIND/NAME", required_unless_present = "filename")]
     what: Vec<String>,
+    #[command(flatten)]
+    files: Files,
     #[command(flatten)]
     scope: Scope,
     /// Those with these labels
@@ -85,7 +88,7 @@ impl Target {
     /// Those that are named, or all; that there are none is said.
     async fn keys(&self, session: &Session<'_>) -> Result<Vec<Key>> {
         let mut keys = Vec::new();
-        for target in target::parse(&self.what)? {
+        for target in target::named(&self.what, &self.files)? {
             if !matches!(target.kind, Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet) {
                 return Err(Error::usage(format!("{}: it has no rollouts", target.kind.plural())));
             }

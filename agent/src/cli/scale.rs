@@ -3,6 +3,7 @@
 use hyper::Method;
 use serde_json::json;
 
+use super::apply::Files;
 use super::client::{Error, Result, object};
 use super::target::{self, prefix};
 use super::value::Look as _;
@@ -12,8 +13,10 @@ use super::{Scope, Session};
 #[derive(clap::Args, Debug)]
 pub struct Scale {
     /// Deployments, ReplicaSets, StatefulSets
-    #[arg(value_name = "KIND/NAME", required = true)]
+    #[arg(value_name = "KIND/NAME", required_unless_present = "filename")]
     what: Vec<String>,
+    #[command(flatten)]
+    files: Files,
     #[command(flatten)]
     scope: Scope,
     /// How many
@@ -26,7 +29,7 @@ pub struct Scale {
 
 impl Scale {
     pub async fn run(self, session: &mut Session<'_>) -> Result<()> {
-        for target in target::parse(&self.what)? {
+        for target in target::named(&self.what, &self.files)? {
             let key = target.key(self.scope.name());
             let key = key.ok_or_else(|| Error::usage("names of what is to be scaled are needed"))?;
             let path = format!("{}/scale", object(&key));

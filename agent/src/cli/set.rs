@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
+use super::apply::Files;
 use super::client::{Error, Result};
 use super::target::{self, prefix};
 use super::value::Look as _;
 use super::{Scope, Session, strategic};
-use crate::objects::Kind;
+use crate::objects::{Key, Kind, yaml};
 
 /// `set`.
 #[derive(clap::Subcommand, Debug)]
@@ -22,6 +23,8 @@ pub struct Image {
     #[arg(value_name = "KIND/NAME|CONTAINER=IMAGE", required = true)]
     words: Vec<String>,
     #[command(flatten)]
+    files: Files,
+    #[command(flatten)]
     scope: Scope,
 }
 
@@ -34,7 +37,7 @@ impl Set {
         if images.is_empty() {
             return Err(Error::usage("one or more CONTAINER=IMAGE are required"));
         }
-        for target in target::parse(&objects)? {
+        for target in target::named(&objects, &image.files)? {
             let key = target.key(image.scope.name());
             let key =
                 key.ok_or_else(|| Error::usage("one or more resources must be specified by kind and name"))?;
@@ -94,8 +97,10 @@ fn patch(object: &Value, kind: Kind, images: &[(&str, &str)]) -> Result<Value> {
 #[derive(clap::Args, Debug)]
 pub struct Patch {
     /// An object
-    #[arg(value_name = "KIND/NAME", required = true)]
+    #[arg(value_name = "KIND/NAME", required_unless_present = "filename")]
     what: Vec<String>,
+    #[command(flatten)]
+    files: Files,
     #[command(flatten)]
     scope: Scope,
     /// The fields that change, as JSON or YAML
@@ -111,24 +116,35 @@ const TRIES: usize = 5;
 
 impl Patch {
     pub async fn run(self, session: &mut Session<'_>) -> Result<()> {
-        let target = target::one(&self.what, None)?;
-        let key = target.key(self.scope.name()).ok_or_else(|| Error::usage("a name is needed"))?;
-        let wrong = |why: String| Error::usage(format!("unable to parse the patch: {why}"));
-        let patch: Value = match serde_json::from_str(&self.patch) {
-            Ok(patch) => patch,
-            Err(_) if !self.patch.contains(':') => return Err(wrong("it is no map of fields".into())),
-            Err(_) => {
-                let documents = crate::objects::yaml::documents(&self.patch);
-                match documents.map_err(|error| wrong(error.to_string()))?.as_slice() {
-                    [(_, patch)] => patch.clone(),
-                    _ => return Err(wrong("it is not one document".into())),
-                }
-            }
+        let targets = match self.files.filename.is_empty() {
+            true => vec![target::one(&self.what, None)?],
+            false => target::named(&self.what, &self.files)?,
         };
-        let (mut before, mut tries) = (session.client.get(&key).await?, 1);
+        let patch = self.read()?;
+        for key in targets.iter().filter_map(|target| target.key(self.scope.name())) {
+            self.one(session, &key, &patch).await?;
+        }
+        Ok(())
+    }
+
+    fn read(&self) -> Result<Value> {
+        if let Ok(patch) = serde_json::from_str(&self.patch) {
+            return Ok(patch);
+        }
+        if !self.patch.contains(':') {
+            return Err(unparsed("it is no map of fields"));
+        }
+        match yaml::documents(&self.patch).map_err(|error| unparsed(&error.to_string()))?.as_slice() {
+            [(_, patch)] => Ok(patch.clone()),
+            _ => Err(unparsed("it is not one document")),
+        }
+    }
+
+    async fn one(&self, session: &mut Session<'_>, key: &Key, patch: &Value) -> Result<()> {
+        let (mut before, mut tries) = (session.client.get(key).await?, 1);
         let after = loop {
             let mut merge = match self.kind.as_str() {
-                "strategic" => strategic::to_merge(&before, &patch).map_err(wrong)?,
+                "strategic" => strategic::to_merge(&before, patch).map_err(|why| unparsed(&why))?,
                 _ => patch.clone(),
             };
             // It may have lists of the object as it is now.
@@ -139,9 +155,9 @@ impl Patch {
             {
                 metadata.insert("resourceVersion".into(), before["metadata"]["resourceVersion"].clone());
             }
-            match session.client.patch(&key, &merge).await {
+            match session.client.patch(key, &merge).await {
                 Err(Error::Server { code: 409, .. }) if of_now && tries < TRIES => {
-                    (before, tries) = (session.client.get(&key).await?, tries + 1);
+                    (before, tries) = (session.client.get(key).await?, tries + 1);
                 }
                 patched => break patched?,
             }
@@ -151,6 +167,10 @@ impl Patch {
         writeln!(session.out, "{}/{} {word}", prefix(key.kind), key.name)?;
         Ok(())
     }
+}
+
+fn unparsed(why: &str) -> Error {
+    Error::usage(format!("unable to parse the patch: {why}"))
 }
 
 #[cfg(test)]

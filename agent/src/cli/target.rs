@@ -1,5 +1,6 @@
-//! Which objects a command line names: `pods`, `pod web`, `deploy/web svc/web`, `po,svc`, `all`. Pure.
+//! Which objects a command line names: `pods`, `pod web`, `deploy/web svc/web`, `po,svc`, `all`, `-f web.yaml`.
 
+use super::apply::Files;
 use super::client::{Error, Result};
 use crate::objects::{Key, Kind};
 
@@ -20,11 +21,18 @@ const ALL: &[Kind] = &[
 pub struct Target {
     pub kind: Kind,
     pub name: Option<String>,
+    /// The one that a manifest says; None: the command line's.
+    pub namespace: Option<String>,
 }
 
 impl Target {
+    fn new(kind: Kind, name: Option<&str>) -> Self {
+        Self { kind, name: name.map(str::to_owned), namespace: None }
+    }
+
     /// The key of one that has a name.
     pub fn key(&self, namespace: &str) -> Option<Key> {
+        let namespace = self.namespace.as_deref().unwrap_or(namespace);
         let namespace = if self.kind.namespaced() { namespace } else { "" };
         Some(Key::new(self.kind, namespace, self.name.clone()?))
     }
@@ -61,19 +69,24 @@ pub fn parse(words: &[String]) -> Result<Vec<Target>> {
         return Err(Error::usage("resource name may not be empty"));
     }
     if names.is_empty() {
-        return Ok(kinds.into_iter().map(|kind| Target { kind, name: None }).collect());
+        return Ok(kinds.into_iter().map(|kind| Target::new(kind, None)).collect());
     }
-    let named = |kind: Kind| {
-        names.iter().map(move |name| Target { kind, name: Some(name.clone()) }).collect::<Vec<_>>()
-    };
+    let named = |kind: Kind| names.iter().map(move |name| Target::new(kind, Some(name))).collect::<Vec<_>>();
     Ok(kinds.into_iter().flat_map(named).collect())
+}
+
+/// Of all words that are no options, or of the manifests in their place.
+pub fn named(words: &[String], files: &Files) -> Result<Vec<Target>> {
+    match (files.filename.is_empty(), words.is_empty()) {
+        (true, _) => parse(words),
+        (false, true) => files.targets(),
+        (false, false) => Err(Error::usage("when -f is given, no kinds and names can be")),
+    }
 }
 
 fn slashed(word: &str) -> Result<Target> {
     match word.split_once('/') {
-        Some((of, name)) if !name.is_empty() && !name.contains('/') => {
-            Ok(Target { kind: kind(of)?, name: Some(name.to_owned()) })
-        }
+        Some((of, name)) if !name.is_empty() && !name.contains('/') => Ok(Target::new(kind(of)?, Some(name))),
         _ => Err(Error::usage(format!(
             "arguments in resource/name form must have a single resource and name: {word}"
         ))),
@@ -83,7 +96,7 @@ fn slashed(word: &str) -> Result<Target> {
 /// One object, of words as `deployment web` or `deploy/web`; without a kind it is of `default`.
 pub fn one(words: &[String], default: Option<Kind>) -> Result<Target> {
     match (words, default) {
-        ([name], Some(kind)) if !name.contains('/') => Ok(Target { kind, name: Some(name.clone()) }),
+        ([name], Some(kind)) if !name.contains('/') => Ok(Target::new(kind, Some(name))),
         _ => match parse(words)?.as_slice() {
             [target] if target.name.is_some() => Ok(target.clone()),
             _ => Err(Error::usage(format!(
@@ -112,12 +125,12 @@ mod tests {
     }
 
     fn named(kind: Kind, name: &str) -> Target {
-        Target { kind, name: Some(name.to_owned()) }
+        Target::new(kind, Some(name))
     }
 
     #[test]
     fn command_lines_are_kubectl_s() {
-        assert_eq!(targets("pods").unwrap(), [Target { kind: Kind::Pod, name: None }]);
+        assert_eq!(targets("pods").unwrap(), [Target::new(Kind::Pod, None)]);
         assert_eq!(targets("po a b").unwrap(), [named(Kind::Pod, "a"), named(Kind::Pod, "b")]);
         assert_eq!(
             targets("deploy/web svc/db").unwrap(),

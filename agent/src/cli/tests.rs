@@ -210,6 +210,38 @@ async fn rollouts_are_of_all_objects_of_a_kind() {
 }
 
 #[tokio::test]
+async fn manifests_stand_for_their_objects() {
+    let server = Server::start().await;
+    let manifest = file(
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n---\n\
+         apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\nspec:\n  \
+         selector: {matchLabels: {app: web}}\n  template:\n    metadata: {labels: {app: web}}\n    \
+         spec: {containers: [{name: c, image: 'busybox:1'}]}\n",
+    );
+    let all = manifest.path().display().to_string();
+    ok(&server, &format!("apply -f {all}")).await;
+    assert_eq!(ok(&server, &format!("get -f {all} -o name")).await, "namespace/shop\ndeployment.apps/web\n");
+    assert!(ok(&server, &format!("describe -f {all}")).await.contains("StrategyType"));
+    assert_eq!(
+        ok(&server, &format!("label -f {all} a=b")).await,
+        "namespace/shop labeled\ndeployment.apps/web labeled\n"
+    );
+    let web = file("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\n");
+    let web = web.path().display();
+    assert_eq!(ok(&server, &format!("scale -f {web} --replicas=3")).await, "deployment.apps/web scaled\n");
+    assert_eq!(ok(&server, &format!("rollout restart -f {web}")).await, "deployment.apps/web restarted\n");
+    assert_eq!(
+        ok(&server, &format!("set image -f {web} c=busybox:2")).await,
+        "deployment.apps/web image updated\n"
+    );
+    assert_eq!(
+        ok(&server, &format!("patch -f {web} -p {{\"spec\":{{\"replicas\":3}}}}")).await,
+        "deployment.apps/web patched (no change)\n"
+    );
+    assert!(fails(&server, &format!("get pods -f {web}")).await.contains("no kinds and names"));
+}
+
+#[tokio::test]
 async fn changes_are_watched() {
     let server = Server::start().await;
     server.put(Kind::Pod, pod("one"));

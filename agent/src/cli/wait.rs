@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::apply::Files;
 use super::client::{Error, Result};
 use super::jsonpath::Template;
 use super::plain::say;
@@ -77,8 +78,10 @@ impl Span {
 #[derive(clap::Args, Debug)]
 pub struct Wait {
     /// Kinds and names
-    #[arg(value_name = "KIND|KIND/NAME", required = true)]
+    #[arg(value_name = "KIND|KIND/NAME", required_unless_present = "filename")]
     what: Vec<String>,
+    #[command(flatten)]
+    files: Files,
     #[command(flatten)]
     scope: Scope,
     /// condition=NAME[=VALUE], delete, create, or jsonpath=TEMPLATE[=VALUE]
@@ -198,7 +201,7 @@ impl Wait {
 
     async fn keys(&self, session: &Session<'_>, until: &Until) -> Result<Vec<Key>> {
         let mut keys = Vec::new();
-        for target in target::parse(&self.what)? {
+        for target in target::named(&self.what, &self.files)? {
             if let Some(key) = target.key(self.scope.name()) {
                 if !matches!(until, Until::Gone | Until::There) {
                     session.client.get(&key).await?;

@@ -10,6 +10,7 @@ mod workloads;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
+use super::apply::Files;
 use super::client::{Error, Result};
 use super::columns::{count, in_order, last_seen};
 use super::events::about;
@@ -27,8 +28,10 @@ pub use pod::template;
 #[derive(clap::Args, Debug)]
 pub struct Describe {
     /// Kinds and names; the beginning of a name will do
-    #[arg(value_name = "KIND|KIND/NAME", required = true)]
+    #[arg(value_name = "KIND|KIND/NAME", required_unless_present = "filename")]
     what: Vec<String>,
+    #[command(flatten)]
+    files: Files,
     #[command(flatten)]
     which: Which,
 }
@@ -36,7 +39,7 @@ pub struct Describe {
 impl Describe {
     pub async fn run(self, session: &mut Session<'_>) -> Result<()> {
         let (mut objects, mut failed) = (Vec::new(), false);
-        let targets = target::parse(&self.what)?;
+        let targets = target::named(&self.what, &self.files)?;
         for target in &targets {
             let kind = target.kind;
             if let Some(key) = target.key(self.which.scope.name()) {
