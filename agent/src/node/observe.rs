@@ -113,7 +113,8 @@ pub fn container(status: &api::ContainerStatus, sandbox: &str, state: &Path) -> 
             finished: time(status.finished_at).unwrap_or_default(),
             code: status.exit_code,
             reason: reason(status),
-            message: last_words(status, state).unwrap_or_else(|| status.message.clone()),
+            message: last_words(status, state)
+                .unwrap_or_else(|| by_name(&status.message, &status.id, &metadata.name)),
         },
         api::ContainerState::ContainerUnknown => State::Unknown,
     };
@@ -130,6 +131,12 @@ pub fn container(status: &api::ContainerStatus, sandbox: &str, state: &Path) -> 
         image_id: status.image_ref.clone(),
         hash: status.annotations.get(annotation::HASH).cloned().unwrap_or_default(),
     }
+}
+
+/// What the runtime says of a container, with its name for its id: what another attempt comes to is said in the same words then, and equal
+/// events are counted.
+pub fn by_name(message: &str, id: &str, name: &str) -> String {
+    if id.is_empty() { message.to_owned() } else { message.replace(id, name) }
 }
 
 /// As kubelet's: the runtime's word, or one from the exit code.
@@ -154,4 +161,30 @@ fn last_words(status: &api::ContainerStatus, state: &Path) -> Option<String> {
 /// Nanoseconds since 1970; 0 is no time.
 fn time(nanoseconds: i64) -> Option<Timestamp> {
     (nanoseconds != 0).then(|| Timestamp::from_nanosecond(nanoseconds.into()).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_start_is_told_in_the_same_words_each_time() {
+        let message = |id: &str| {
+            let status = api::ContainerStatus {
+                id: id.into(),
+                metadata: Some(api::ContainerMetadata { name: "web".into(), attempt: 1 }),
+                state: api::ContainerState::ContainerExited.into(),
+                reason: "StartError".into(),
+                message: format!("container {id} could not be started: no such file"),
+                ..Default::default()
+            };
+            match container(&status, "sandbox", Path::new("/nonexistent")).state {
+                State::Exited { message, .. } => message,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(message("1f2e"), "container web could not be started: no such file");
+        assert_eq!(message("1f2e"), message("77aa"));
+        assert_eq!(by_name("said", "", "web"), "said");
+    }
 }

@@ -264,6 +264,7 @@ impl Node {
     ) -> Result<Outcome, Outcome> {
         let sandbox_config = spec::sandbox(pod, sandbox.attempt, &self.settings);
         let sandbox_config = sandbox_config.map_err(|error| failed(error.reason, error.message))?;
+        let name = config.metadata.as_ref().map(|metadata| metadata.name.clone()).unwrap_or_default();
         let mut runtime = self.runtime.runtime();
         let request = api::CreateContainerRequest {
             pod_sandbox_id: sandbox.id.clone(),
@@ -285,9 +286,10 @@ impl Node {
                 Ok(Outcome::Container(observe::container(&status, &sandbox.id, &self.state)))
             }
             (Err(status), _) => {
+                let message = observe::by_name(&said("start", &status), &id, &name);
                 // Not to be found as a container that was created and never started.
                 let _ = runtime.remove_container(api::RemoveContainerRequest { container_id: id }).await;
-                Err(failed("RunContainerError", said("start", &status)))
+                Err(failed("RunContainerError", message))
             }
             (Ok(_), Ok(Some(status))) => {
                 Ok(Outcome::Container(observe::container(&status, &sandbox.id, &self.state)))
