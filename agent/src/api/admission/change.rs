@@ -57,11 +57,12 @@ pub fn patch(store: &Store, ranges: &Ranges, key: &Key, patch: &Value) -> Result
         let mut value = live.to_value();
         merge::patch(&mut value, patch);
         let errors = fields::check(key.kind, &value);
+        // First: where a value is of a wrong type, no field is known.
+        let object = fields::typed(key.kind, value).map_err(|error| invalid(key, &error))?;
         if !errors.is_empty() {
             let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
             return Err(Refusal::new(400, format!("{key}: {}", errors.join("; "))));
         }
-        let object = fields::typed(key.kind, value).map_err(|error| invalid(key, &error))?;
         if object.key() != *key {
             return Err(Refusal::new(422, format!("{key}: metadata.name: it cannot be changed")));
         }

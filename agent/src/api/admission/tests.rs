@@ -334,6 +334,8 @@ fn names_are_made_up_and_revisions_compared() {
     assert_eq!(replace(&world.store, &world.ranges, &key, value).unwrap_err().status, 409);
     let message = patch(&world.store, &world.ranges, &key, &json!({"dta": {}})).unwrap_err().message;
     assert!(message.ends_with("dta: unknown field"), "{message}");
+    let message = patch(&world.store, &world.ranges, &key, &json!({"data": [1]})).unwrap_err().message;
+    assert!(message.contains(": data: ") && !message.contains("unknown field"), "{message}");
     assert_eq!(create(&world.store, &world.ranges, "default", made.to_value()).unwrap_err().status, 409);
 }
 
