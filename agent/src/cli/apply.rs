@@ -97,7 +97,8 @@ fn of_path(path: &Path, error: &io::Error) -> Error {
     }
 }
 
-fn read(path: &Path) -> Result<String> {
+/// A file's text.
+pub fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).map_err(|error| of_path(path, &error))
 }
 

@@ -1,8 +1,10 @@
 //! `set image`, `set env` and `patch`.
 
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
 
-use super::apply::Files;
+use super::apply::{Files, read};
 use super::client::{Error, Result};
 use super::target::{self, prefix};
 use super::value::Look as _;
@@ -104,8 +106,11 @@ pub struct Patch {
     #[command(flatten)]
     scope: Scope,
     /// The fields that change, as JSON or YAML
-    #[arg(short, long, value_name = "PATCH")]
-    patch: String,
+    #[arg(short, long, value_name = "PATCH", required_unless_present = "patch_file")]
+    patch: Option<String>,
+    /// A file that has them
+    #[arg(long, value_name = "FILE", conflicts_with = "patch")]
+    patch_file: Option<PathBuf>,
     /// Of lists as containers and env: strategic merges them by name, merge replaces them
     #[arg(long = "type", value_name = "TYPE", default_value = "strategic", value_parser = ["strategic", "merge"])]
     kind: String,
@@ -128,13 +133,17 @@ impl Patch {
     }
 
     fn read(&self) -> Result<Value> {
-        if let Ok(patch) = serde_json::from_str(&self.patch) {
+        let text = match &self.patch_file {
+            Some(file) => read(file)?,
+            None => self.patch.clone().unwrap_or_default(),
+        };
+        if let Ok(patch) = serde_json::from_str(&text) {
             return Ok(patch);
         }
-        if !self.patch.contains(':') {
+        if !text.contains(':') {
             return Err(unparsed("it is no map of fields"));
         }
-        match yaml::documents(&self.patch).map_err(|error| unparsed(&error.to_string()))?.as_slice() {
+        match yaml::documents(&text).map_err(|error| unparsed(&error.to_string()))?.as_slice() {
             [(_, patch)] => Ok(patch.clone()),
             _ => Err(unparsed("it is not one document")),
         }

@@ -175,6 +175,10 @@ async fn objects_are_changed() {
     assert_eq!(ok(&server, &second).await, "deployment.apps/web patched (no change)\n");
     let error = fails(&server, &patch("{\"image\":\"busybox:3\"}")).await;
     assert!(error.contains("spec.template.spec.containers[0].name"), "{error}");
+    let third = file("spec:\n  template:\n    spec:\n      containers: [{name: e, image: 'busybox:3'}]\n");
+    ok(&server, &format!("patch deploy web --patch-file {}", third.path().display())).await;
+    assert_eq!(ok(&server, names).await, "e d c");
+    assert!(fails(&server, "patch deploy web --patch-file /none").await.contains("\"/none\" does not exist"));
     ok(&server, &format!("{second} --type merge")).await;
     assert_eq!(ok(&server, names).await, "d");
 }
