@@ -1,6 +1,8 @@
 //! Files that a container finds beside its image: /etc/hosts, where it writes its last words, its log's directory, its volumes.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::Container;
@@ -46,7 +48,7 @@ impl Files {
         made(parent, std::fs::create_dir_all(parent))?;
         made(&self.termination, open_to_all(&self.termination))?;
         if let Some(text) = &self.hosts
-            && std::fs::read_to_string(&self.hosts_at).ok().as_ref() != Some(text)
+            && !holds(&self.hosts_at, text)
         {
             made(&self.hosts_at, std::fs::write(&self.hosts_at, text))?;
         }
@@ -55,9 +57,41 @@ impl Files {
     }
 }
 
+/// Whether a file holds this text and nothing else. The Pod's containers may have made it as long as they like.
+fn holds(path: &Path, text: &str) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    let mut found = Vec::new();
+    let read = file.take(text.len() as u64 + 1).read_to_end(&mut found);
+    read.is_ok() && found == text.as_bytes()
+}
+
 /// Whatever user the container runs as may write its last words.
 fn open_to_all(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     std::fs::write(path, "")?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The most memory that this process ever had, in KiB.
+    fn most_memory() -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").expect("status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    #[test]
+    fn a_file_that_containers_made_long_is_not_read_whole() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("etc-hosts");
+        assert!(!holds(&path, "hosts\n"));
+        std::fs::write(&path, "hosts\n").expect("written");
+        assert!(holds(&path, "hosts\n") && !holds(&path, "hosts") && !holds(&path, "hosts\nmore\n"));
+        File::options().write(true).open(&path).and_then(|file| file.set_len(1 << 30)).expect("made long");
+        assert!(!holds(&path, "hosts\n"));
+        assert!(most_memory() < 512 << 10, "{} KiB", most_memory());
+    }
 }
