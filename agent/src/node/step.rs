@@ -364,7 +364,7 @@ impl Node {
 
     /// By SIGTERM, and SIGKILL after the grace; and how it ended.
     async fn end(&self, id: &str, grace: Duration, sandbox: Option<&Sandbox>) -> Outcome {
-        let timeout = i64::try_from(grace.as_secs()).unwrap_or(i64::MAX);
+        let timeout = seconds(grace);
         let mut runtime = self.runtime.runtime();
         let request = api::StopContainerRequest { container_id: id.into(), timeout };
         let outcome = gone("FailedKillPod", runtime.stop_container(request).await);
@@ -413,10 +413,29 @@ fn may_be_served(job: &Job) -> Option<String> {
     spec.volumes.iter().flatten().find(may_be).map(|volume| format!("volume {}", volume.name))
 }
 
+/// As the runtime is told: one that is begun counts whole. What is left of a grace is a little less than what was given, and a container
+/// that needs most of it would be killed.
+fn seconds(grace: Duration) -> i64 {
+    let whole = grace.as_secs().saturating_add(u64::from(grace.subsec_nanos() > 0));
+    i64::try_from(whole).unwrap_or(i64::MAX)
+}
+
 /// The Pod's addresses; the node's in its network.
 fn addresses(node: &Node, pod: &Pod, sandbox: Option<&Sandbox>) -> Vec<IpAddr> {
     match spec::host_network(pod) {
         true => node.settings.node.addresses.clone(),
         false => sandbox.map(|sandbox| sandbox.addresses.clone()).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_of_a_grace_that_is_begun_is_given_whole() {
+        let given = [3000, 2999, 2001, 2000, 1, 0].map(|left| seconds(Duration::from_millis(left)));
+        assert_eq!(given, [3, 3, 3, 2, 1, 0]);
+        assert_eq!(seconds(Duration::MAX), i64::MAX);
     }
 }
