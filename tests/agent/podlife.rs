@@ -189,11 +189,18 @@ fn hooks_are_called_after_the_start_and_before_the_stop() {
   - name: main
     image: "busybox:1"
     command: [sleep, "1000"]
-    lifecycle: {postStart: {exec: {command: ["false"]}}}
+    lifecycle:
+      postStart: {exec: {command: [sh, -c, "echo hu''sh; exit 3"]}}
+      preStop: {exec: {command: [sh, -c, "echo hu''sh >&2; exit 4"]}}
 "#,
     ));
     cluster.wait("pod", "failing", "failed", phase("Failed"));
     assert!(events(&cluster).contains("FailedPostStartHook"));
+    // Why they failed is told, but not what they wrote.
+    let log = cluster.log();
+    assert!(log.contains("the command exited with 3"), "{log}");
+    assert!(log.contains("preStop hook failed: the command exited with 4"), "{log}");
+    assert!(!log.contains("hush") && !events(&cluster).contains("hush"), "{log}");
 }
 
 #[test]

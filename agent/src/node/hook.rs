@@ -8,7 +8,8 @@ use k8s_openapi::api::core::v1::{Container, LifecycleHandler, Pod};
 use super::probe::{self, http};
 use crate::cri::Runtime;
 
-/// Calls a hook and waits for its end, but not longer than `limit`. An error is one line: why it failed.
+/// Calls a hook and waits for its end, but not longer than `limit`. An error is one line: why it failed, without what a command wrote, which
+/// may be a secret.
 pub async fn call(
     runtime: &Runtime,
     pod: &Pod,
@@ -20,9 +21,9 @@ pub async fn call(
 ) -> Result<(), String> {
     let _ = pod;
     if let Some(exec) = &handler.exec {
-        return match probe::run(runtime, id, exec.command.clone().unwrap_or_default(), limit).await? {
-            (true, _) => Ok(()),
-            (false, why) => Err(why),
+        return match probe::exec(runtime, id, exec.command.clone().unwrap_or_default(), limit).await? {
+            probe::Ended::Exited(0, _) => Ok(()),
+            failed => Err(failed.to_string()),
         };
     }
     let called = async {

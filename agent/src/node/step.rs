@@ -355,7 +355,7 @@ impl Node {
             if let Err(message) =
                 hook::call(&self.runtime, pod, container, id, handler, &addresses, grace).await
             {
-                tracing::info!(container = id, "preStop hook: {message}");
+                tracing::info!(container = id, "preStop hook failed: {message}");
             }
         }
         let least = if grace.is_zero() { Duration::ZERO } else { Duration::from_secs(2).min(grace) };

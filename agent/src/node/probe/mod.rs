@@ -79,30 +79,58 @@ fn command(container: &Container, words: &[String]) -> Vec<String> {
 }
 
 /// Runs a command in a container: whether it exited with 0, and what it wrote. An error: it could not be run.
-pub(super) async fn run(
+async fn run(
     runtime: &Runtime,
     id: &str,
     command: Vec<String>,
     limit: Duration,
 ) -> Result<(bool, String), String> {
+    let ended = exec(runtime, id, command, limit).await?;
+    Ok(match &ended {
+        Ended::Exited(0, said) => (true, said.clone()),
+        Ended::Exited(_, said) if !said.is_empty() => (false, format!("{ended}: {said}")),
+        _ => (false, ended.to_string()),
+    })
+}
+
+/// How a command ended. Its text is without what the command wrote.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// With this code, after it wrote this, in one line.
+    Exited(i32, String),
+    /// Not within so many seconds.
+    Late(u64),
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exited(code, _) => write!(f, "the command exited with {code}"),
+            Self::Late(seconds) => write!(f, "the command did not end within {seconds} s"),
+        }
+    }
+}
+
+/// Runs a command in a container. An error: it could not be run.
+pub(super) async fn exec(
+    runtime: &Runtime,
+    id: &str,
+    command: Vec<String>,
+    limit: Duration,
+) -> Result<Ended, String> {
     // The runtime counts seconds, and takes 0 for no limit.
     let seconds = limit.as_secs().max(1);
     let timeout = i64::try_from(seconds).unwrap_or(i64::MAX);
     let request = api::ExecSyncRequest { container_id: id.into(), cmd: command, timeout };
     let mut runtime = runtime.runtime();
-    let late = || Ok((false, format!("the command did not end within {seconds} s")));
     match tokio::time::timeout(limit + SLACK, runtime.exec_sync(request)).await {
-        Err(_) => late(),
-        Ok(Err(status)) if status.code() == tonic::Code::DeadlineExceeded => late(),
+        Err(_) => Ok(Ended::Late(seconds)),
+        Ok(Err(status)) if status.code() == tonic::Code::DeadlineExceeded => Ok(Ended::Late(seconds)),
         Ok(Err(status)) => Err(one_line(status.message().as_bytes())),
         Ok(Ok(answer)) => {
             let answer = answer.into_inner();
             let said = if answer.stderr.is_empty() { &answer.stdout } else { &answer.stderr };
-            Ok(match (answer.exit_code, one_line(said)) {
-                (0, said) => (true, said),
-                (code, said) if said.is_empty() => (false, format!("the command exited with {code}")),
-                (code, said) => (false, format!("the command exited with {code}: {said}")),
-            })
+            Ok(Ended::Exited(answer.exit_code, one_line(said)))
         }
     }
 }
