@@ -150,8 +150,7 @@ fn names(directory: &Path) -> Result<Vec<String>, DiskError> {
 }
 
 /// Anything but metadata and status.
-pub(super) fn without_status(object: &Object) -> Value {
-    let mut value = object.to_value();
+pub(super) fn without_status(mut value: Value) -> Value {
     if let Some(map) = value.as_object_mut() {
         map.remove("metadata");
         map.remove("status");

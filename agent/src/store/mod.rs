@@ -134,15 +134,18 @@ impl Store {
         let before = state.objects.get(key).ok_or_else(|| StoreError::NotFound(key.clone()))?.clone();
         let Some(mut after) = change(&before) else { return Ok(before) };
         let old = before.metadata();
-        let spec_changed = disk::without_status(&before) != disk::without_status(&after);
         let metadata = after.metadata_mut();
         metadata.uid = old.uid.clone();
         metadata.creation_timestamp = old.creation_timestamp.clone();
-        metadata.generation = Some(old.generation.unwrap_or(1) + i64::from(spec_changed));
+        metadata.generation = old.generation;
         metadata.resource_version = old.resource_version.clone();
-        if after == before {
+        // As they are written: a user's object has been through that, which leaves whole seconds of the times in its status.
+        let (was, is) = (before.to_value(), after.to_value());
+        if is == was {
             return Ok(before);
         }
+        let spec_changed = disk::without_status(was) != disk::without_status(is);
+        after.metadata_mut().generation = Some(old.generation.unwrap_or(1) + i64::from(spec_changed));
         let revision = state.revision + 1;
         after.metadata_mut().resource_version = Some(revision.to_string());
         if spec_changed || disk::is_status_kept(&before, &after) {

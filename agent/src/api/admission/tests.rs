@@ -1,10 +1,13 @@
 use std::sync::Arc;
 
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition, DeploymentStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::objects::{Key, Kind, Object};
-use crate::store::Store;
+use crate::objects::{Key, Kind, Object, Typed as _};
+use crate::store::{Durability, Store};
 
 /// A store of its own, with a namespace.
 pub(crate) struct World {
@@ -74,6 +77,31 @@ fn what_is_applied_twice_is_unchanged() {
         assert_eq!(world.apply(manifest.clone()).unwrap().1, Applied::Created);
         assert_eq!(world.apply(manifest.clone()).unwrap().1, Applied::Unchanged, "{manifest}");
     }
+}
+
+#[test]
+fn a_status_of_this_very_moment_is_no_change() {
+    let world = World::new();
+    let moment = Time(Timestamp::new(1_790_000_000, 123_456_789).unwrap());
+    world.apply(deployment("app:1")).unwrap();
+    let progressing = DeploymentCondition {
+        type_: Some("Progressing".into()),
+        last_update_time: Some(moment),
+        ..DeploymentCondition::default()
+    };
+    let key = Key::new(Kind::Deployment, "default", "web");
+    let put = world.store.update(&key, Durability::Written, |object| {
+        let mut object = object.clone();
+        let status = DeploymentStatus { conditions: Some(vec![progressing]), ..Default::default() };
+        Deployment::of_mut(&mut object)?.status = Some(status);
+        Some(object)
+    });
+    put.unwrap();
+    assert_eq!(world.apply(deployment("app:1")).unwrap().1, Applied::Unchanged);
+    patch(&world.store, &world.ranges, &key, &json!({"spec": {"replicas": 1}})).unwrap();
+    assert_eq!(world.get(Kind::Deployment, "web")["metadata"]["generation"], 1);
+    assert_eq!(world.apply(deployment("app:2")).unwrap().1, Applied::Configured);
+    assert_eq!(world.get(Kind::Deployment, "web")["metadata"]["generation"], 2);
 }
 
 #[test]
