@@ -38,9 +38,11 @@ impl Count {
 /// Of a Pod.
 pub fn of(pod: &Value, now: Timestamp) -> Words {
     let mut count = Count::default();
-    let initial = match pod.text("/status/reason") {
-        "" => pod.text("/status/phase"),
-        reason => reason,
+    let initial = match (pod.text("/status/reason"), pod.text("/status/phase")) {
+        // The agent has just started, and the runtime has not answered yet.
+        ("", "") => "Unknown",
+        ("", phase) => phase,
+        (reason, _) => reason,
     };
     let initializing = init(pod, &mut count);
     let mut status = initializing.clone().unwrap_or_else(|| initial.to_owned());
@@ -183,6 +185,7 @@ mod tests {
             is("0/2", "Completed", "0")
         );
         assert_eq!(words(spec.clone(), json!({"phase": "Pending"})), is("0/2", "Pending", "0"));
+        assert_eq!(words(spec.clone(), Value::Null), is("0/2", "Unknown", "0"));
         assert_eq!(words(spec, json!({"phase": "Failed", "reason": "Evicted"})), is("0/2", "Evicted", "0"));
     }
 

@@ -193,8 +193,10 @@ impl Turns {
 
     fn create(&mut self, maker: &Key, mut object: Object, now: Timestamp) {
         let store = &self.node.store;
-        if let Some(spec) = Pod::of_mut(&mut object).and_then(|pod| pod.spec.as_mut()) {
-            spec.node_name.get_or_insert_with(|| self.node.settings.node.name.clone());
+        if let Some(pod) = Pod::of_mut(&mut object) {
+            let node = &self.node.settings.node.name;
+            pod.spec.iter_mut().for_each(|spec| _ = spec.node_name.get_or_insert_with(|| node.clone()));
+            admission::pending(pod);
         }
         if let Err(refusal) = store.read(|objects| admission::may_create(objects, &object)) {
             let uid = store.read(|objects| objects.get(maker).map(|object| object.uid().to_owned()));

@@ -7,9 +7,14 @@ pub fn phase(pod: &Pod) -> &str {
     pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
 }
 
-/// Whether nothing is known of it yet: it is new, or the agent is.
+/// Whether nothing is known of it yet: it is new, and at most taken to be pending, or the agent is.
 pub fn is_unknown(pod: &Pod) -> bool {
-    phase(pod).is_empty()
+    let looked_at = || pod.status.as_ref().is_some_and(|status| status.conditions.is_some());
+    match phase(pod) {
+        "" => true,
+        "Pending" => !looked_at(),
+        _ => false,
+    }
 }
 
 /// Whether it has ended for good: nothing of it will run any more.

@@ -5,11 +5,12 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 
 use super::Durability;
-use crate::objects::pod::is_finished;
-use crate::objects::{Key, Kind, Object, Objects};
+use crate::objects::pod::{is_finished, is_unknown};
+use crate::objects::{Key, Kind, Object, Objects, Typed as _};
 
 /// An operation on a file of the state directory that failed.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +58,8 @@ impl Disk {
                         failed("remove", &path, fs::remove_file(&path))?;
                         continue;
                     }
-                    objects.insert(failed("read", &path, parse(kind, &bytes).map_err(Into::into))?);
+                    let object = failed("read", &path, parse(kind, &bytes).map_err(Into::into))?;
+                    objects.insert(without_first_word(object));
                 }
             }
         }
@@ -116,6 +118,16 @@ impl Disk {
 
 fn parse(kind: Kind, bytes: &[u8]) -> Result<Object, serde_json::Error> {
     Object::from_value(kind, serde_json::from_slice(bytes)?)
+}
+
+/// A Pod is called pending before it is looked at for the first time. That was said to an agent before this one, and it may run by now.
+fn without_first_word(mut object: Object) -> Object {
+    if matches!(&object, Object::Pod(pod) if is_unknown(pod))
+        && let Some(pod) = Pod::of_mut(&mut object)
+    {
+        pod.status = None;
+    }
+    object
 }
 
 fn make_directory(path: &Path) -> Result<(), DiskError> {

@@ -26,6 +26,7 @@ pub use apply::{apply, is_applied};
 pub use change::{create, patch, replace};
 pub use delete::delete;
 pub use limits::complete_pod;
+pub use put::pending;
 pub use quota::{MOST_PODS, may_create, no_room, room_for_pods};
 
 use addresses::Network;

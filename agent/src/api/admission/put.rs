@@ -1,7 +1,10 @@
 //! The last part of the way, the same for all: what is to be is completed, judged, counted, given addresses, and stored.
 
+use k8s_openapi::api::core::v1::Pod;
+
 use super::{Applied, Ranges, Refusal, addresses, host, limits, ports, quota};
-use crate::objects::{Key, Kind, Object, Objects, defaults, validate};
+use crate::objects::{Key, Kind, Object, Objects, Typed as _, defaults, validate};
+use crate::spec;
 use crate::store::{Durability, Store, StoreError};
 
 /// How often an object may be changed by others (its status) while it is admitted.
@@ -76,6 +79,7 @@ fn create(store: &Store, ranges: &Ranges, mut wanted: Object) -> Result<Object, 
     let finish = |objects: &Objects| {
         namespace_is_open(objects, &key)?;
         complete(objects, ranges, &mut wanted)?;
+        Pod::of_mut(&mut wanted).into_iter().for_each(pending);
         judged(&key, validate::check(&wanted))?;
         ports::may_put(objects, &wanted)?;
         quota::has_room(objects, &wanted)?;
@@ -132,6 +136,14 @@ fn complete(objects: &Objects, ranges: &Ranges, wanted: &mut Object) -> Result<(
     limits::complete(objects, wanted);
     host::complete(objects, ranges, wanted)?;
     limits::check(objects, wanted)
+}
+
+/// What is said of a Pod before it is looked at for the first time, as Kubernetes' API server says it.
+pub fn pending(pod: &mut Pod) {
+    let qos = spec::qos_class(pod);
+    let status = pod.status.get_or_insert_default();
+    status.phase = Some("Pending".into());
+    status.qos_class = Some(qos.into());
 }
 
 /// A Pod is judged by the machine and its namespace's limits once: what they gave it stays, though they may be others now.

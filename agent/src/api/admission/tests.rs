@@ -1,11 +1,13 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition, DeploymentStatus};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::objects::pod::is_unknown;
 use crate::objects::{Key, Kind, Object, Typed as _};
 use crate::store::{Durability, Store};
 
@@ -77,6 +79,21 @@ fn what_is_applied_twice_is_unchanged() {
         assert_eq!(world.apply(manifest.clone()).unwrap().1, Applied::Created);
         assert_eq!(world.apply(manifest.clone()).unwrap().1, Applied::Unchanged, "{manifest}");
     }
+}
+
+#[test]
+fn a_new_pod_is_pending_and_nothing_more_is_known_of_it() {
+    let world = World::new();
+    let (created, _) = world.apply(pod("p", json!({"resources": {"requests": {"cpu": "1"}}}))).unwrap();
+    assert_eq!(created.to_value()["status"], json!({"phase": "Pending", "qosClass": "Burstable"}));
+    assert!(is_unknown(Pod::of(&created).unwrap()));
+    assert_eq!(world.get(Kind::Pod, "p")["status"]["phase"], "Pending");
+    // An agent that starts knows nothing of it: it may have run for long.
+    let (store, directory) = (world.store, world._directory);
+    drop(store);
+    let store = Store::open(directory.path()).unwrap();
+    let status = store.read(|objects| objects.find::<Pod>("default", "p").unwrap().status.clone());
+    assert_eq!(status, None);
 }
 
 #[test]
