@@ -93,6 +93,7 @@ impl Turns {
         tokio::spawn(look(self.node.clone(), self.tell.clone()));
         let tell = self.tell.clone();
         tokio::spawn(evict::watch(self.node.clone(), move |of| tell.send(Message::Evict(of)).is_ok()));
+        let mut last = now();
         loop {
             self.decide();
             let timer = self.timers.values().min().copied();
@@ -113,6 +114,10 @@ impl Turns {
                 self.hear(message);
             }
             let now = now();
+            if now < std::mem::replace(&mut last, now) {
+                // The clock was set back: what waits for a time may be due already.
+                self.everything();
+            }
             self.dirty.extend(self.timers.extract_if(.., |_, at| *at <= now).map(|(key, _)| key));
         }
     }

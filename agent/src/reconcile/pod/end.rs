@@ -6,7 +6,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::super::observed::{Container, State, Target, Volumes};
 use super::life::is_exited;
-use super::times::after;
+use super::times::due;
 use super::view::{ORPHAN_GRACE, Role, View, is_live};
 use super::{EventType, PodStep, Steps};
 
@@ -113,8 +113,8 @@ fn stop_one(steps: &mut Steps<'_>, ending: &Ending<'_>, container: &Container, d
                 steps.step(PodStep::Kill { container: name, id, grace: ending.grace });
             }
         }
-        Some(stopping) if stopping.done.is_some_and(|done| after(done, SEEN_ENDED) > now) => {
-            stopping.done.into_iter().for_each(|done| steps.wake(after(done, SEEN_ENDED)));
+        Some(stopping) if stopping.done.is_some_and(|done| due(done, SEEN_ENDED, now) > now) => {
+            stopping.done.into_iter().for_each(|done| steps.wake(due(done, SEEN_ENDED, now)));
         }
         _ => {
             let left = Duration::try_from(deadline.duration_since(now)).unwrap_or_default();

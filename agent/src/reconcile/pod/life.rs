@@ -23,7 +23,7 @@ fn volumes(view: &View<'_>, steps: &mut Steps<'_>) {
     let due = match &view.seen.volumes {
         Volumes::Absent | Volumes::Released | Volumes::Gone => view.now,
         Volumes::Failed(failure) if references::came_since(view, failure.at) => view.now,
-        Volumes::Failed(failure) => retry_at(failure, SETUP_RETRY),
+        Volumes::Failed(failure) => retry_at(failure, SETUP_RETRY, view.now),
         Volumes::Ready(_) if view.spec.volumes.as_ref().is_none_or(Vec::is_empty) => return,
         Volumes::Ready(revision) => match volumes::plan(view.pod, view.desired) {
             Ok(plan) if plan.revision != *revision => view.now,
@@ -43,7 +43,7 @@ fn sandbox(view: &View<'_>, steps: &mut Steps<'_>) {
     if view.sandbox.is_some() || !matches!(view.seen.volumes, Volumes::Ready(_)) {
         return;
     }
-    let due = view.seen.sandbox_failure.as_ref().map(|failure| retry_at(failure, SETUP_RETRY));
+    let due = view.seen.sandbox_failure.as_ref().map(|failure| retry_at(failure, SETUP_RETRY, view.now));
     if let Some(due) = due.filter(|due| *due > view.now) {
         return steps.wake(due);
     }

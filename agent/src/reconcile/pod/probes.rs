@@ -1,7 +1,7 @@
 //! Which probes are due, and what their answers say.
 
 use super::super::observed::{Container, ProbeHistory, ProbeKind, State, Target};
-use super::times::after;
+use super::times::due;
 use super::view::{Member, Role, View, probe};
 use super::{PodStep, Steps};
 use k8s_openapi::api::core::v1::Probe;
@@ -23,11 +23,12 @@ pub(super) fn ask(view: &View<'_>, steps: &mut Steps<'_>) {
             let Some(probe) = probe(member.spec, kind).filter(|_| is_wanted(view, member, run, kind)) else {
                 continue;
             };
-            let first = after(since, probe.initial_delay_seconds.unwrap_or(0).into());
+            let first = due(since, probe.initial_delay_seconds.unwrap_or(0).into(), view.now);
             let history = view.seen.probes.get(&(run.id.clone(), kind));
-            let due = history.map_or(first, |history| after(history.at, period(probe)).max(first));
-            if due > view.now {
-                steps.wake(due);
+            let next = history.map(|history| due(history.at, period(probe), view.now));
+            let next = next.map_or(first, |next| next.max(first));
+            if next > view.now {
+                steps.wake(next);
             } else if steps.is_free(&Target::Container(member.spec.name.clone())) {
                 steps.step(PodStep::Probe { container: run.name.clone(), id: run.id.clone(), kind });
             }

@@ -110,7 +110,7 @@ fn attempt(view: &View<'_>, member: &Member<'_>) -> u32 {
 pub(super) fn crash_until(view: &View<'_>, member: &Member<'_>) -> Option<Timestamp> {
     match member.newest.map(|newest| &newest.state) {
         Some(State::Exited { finished, .. }) => {
-            restart_at(view.seen.backoff.get(&member.spec.name), *finished)
+            restart_at(view.seen.backoff.get(&member.spec.name), *finished, view.now)
         }
         _ => None,
     }
@@ -119,7 +119,7 @@ pub(super) fn crash_until(view: &View<'_>, member: &Member<'_>) -> Option<Timest
 /// Until when a container waits that could not be made: not if what it asked for has come since.
 fn start_failure_until(view: &View<'_>, member: &Member<'_>) -> Option<Timestamp> {
     let failure = view.seen.start_failures.get(&member.spec.name)?;
-    (!references::came_since(view, failure.at)).then(|| retry_at(failure, START_RETRY))
+    (!references::came_since(view, failure.at)).then(|| retry_at(failure, START_RETRY, view.now))
 }
 
 /// Why an image is not there.
@@ -131,7 +131,7 @@ pub(super) fn pull_failure<'a>(view: &View<'a>, member: &Member<'_>) -> Option<&
 }
 
 fn pull_until(view: &View<'_>, member: &Member<'_>) -> Option<Timestamp> {
-    pull_failure(view, member).map(|failure| retry_at(failure, PULL_RETRY))
+    pull_failure(view, member).map(|failure| retry_at(failure, PULL_RETRY, view.now))
 }
 
 /// Stops a container that runs but is not as it should be.

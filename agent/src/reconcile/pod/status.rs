@@ -11,7 +11,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::super::observed::{Container, Failure, State, Target};
 use super::fate::{self, Fate};
-use super::times::{after, words};
+use super::times::{due, words};
 use super::view::{Member, Role, View, is_live};
 use super::{EventType, Steps, conditions, start};
 use crate::objects::Typed;
@@ -251,7 +251,7 @@ fn pull_words(
     if matches!(failure.reason.as_str(), "ErrImageNeverPull" | "InvalidImageName" | "ImageInspectError") {
         return plain();
     }
-    let shown_until = after(failure.at, PULL_ERROR_SHOWN);
+    let shown_until = due(failure.at, PULL_ERROR_SHOWN, view.now);
     if failure.count == 1 && shown_until > view.now {
         steps.wake(shown_until);
         return plain();

@@ -34,7 +34,7 @@ impl<'a> Steps<'a> {
             return false;
         }
         if let Some(failure) = self.seen.end_failures.get(&target).filter(|_| is_of_end(&step)) {
-            let at = retry_at(failure, END_RETRY);
+            let at = retry_at(failure, END_RETRY, self.now);
             if at > self.now {
                 self.wake(at);
                 return false;

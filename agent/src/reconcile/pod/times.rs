@@ -27,6 +27,12 @@ pub(super) fn after(at: Timestamp, seconds: i64) -> Timestamp {
     at.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
 }
 
+/// `seconds` after something that was remembered. What is still to come was so before the clock was set back, and nobody knows how long ago
+/// it was: that is over now, rather than waited for until the clock is there again.
+pub(super) fn due(at: Timestamp, seconds: i64, now: Timestamp) -> Timestamp {
+    if at > now { now } else { after(at, seconds) }
+}
+
 /// The wait after the `count`th failure in a row.
 pub(super) fn wait(count: u32, Retry(first, longest): Retry) -> i64 {
     let doubled = first.checked_shl(count.saturating_sub(1).min(30)).unwrap_or(longest);
@@ -34,14 +40,18 @@ pub(super) fn wait(count: u32, Retry(first, longest): Retry) -> i64 {
 }
 
 /// When what failed is tried again.
-pub(super) fn retry_at(failure: &Failure, retry: Retry) -> Timestamp {
-    after(failure.at, wait(failure.count, retry))
+pub(super) fn retry_at(failure: &Failure, retry: Retry, now: Timestamp) -> Timestamp {
+    due(failure.at, wait(failure.count, retry), now)
 }
 
 /// When a container that ended at `finished` may start again. None: at once.
-pub(super) fn restart_at(backoff: Option<&Backoff>, finished: Timestamp) -> Option<Timestamp> {
+pub(super) fn restart_at(
+    backoff: Option<&Backoff>,
+    finished: Timestamp,
+    now: Timestamp,
+) -> Option<Timestamp> {
     let backoff = backoff.filter(|backoff| !is_stable(backoff, finished))?;
-    Some(after(finished, backoff.seconds.into()))
+    Some(due(finished, backoff.seconds.into(), now))
 }
 
 /// The wait after the next end of a container that is started now, after an end at `finished`.
@@ -76,7 +86,8 @@ mod tests {
 
     #[test]
     fn failures_wait_longer_and_longer_up_to_a_limit() {
-        let waits: Vec<_> = (1..=8).map(|count| retry_at(&failed(count), PULL_RETRY).as_second()).collect();
+        let at = |count| retry_at(&failed(count), PULL_RETRY, Timestamp::UNIX_EPOCH).as_second();
+        let waits: Vec<_> = (1..=8).map(at).collect();
         assert_eq!(waits, [10, 20, 40, 80, 160, 300, 300, 300]);
         assert_eq!(wait(u32::MAX, PULL_RETRY), 300);
         assert_eq!(wait(7, START_RETRY), 10);
@@ -85,6 +96,7 @@ mod tests {
     #[test]
     fn the_first_restart_is_at_once_and_a_long_run_begins_anew() {
         let at = |seconds| after(Timestamp::UNIX_EPOCH, seconds);
+        let restart_at = |backoff, finished| restart_at(backoff, finished, finished);
         assert_eq!(restart_at(None, at(5)), None);
         let mut backoff = next_backoff(None, at(5), at(5));
         let mut seen = vec![backoff.seconds];
@@ -97,6 +109,17 @@ mod tests {
         assert_eq!(restart_at(Some(&backoff), at(605)), Some(at(905)));
         assert_eq!(restart_at(Some(&backoff), at(606)), None);
         assert_eq!(next_backoff(Some(&backoff), at(606), at(606)).seconds, 10);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_is_not_waited_for() {
+        let at = |seconds| after(Timestamp::UNIX_EPOCH, seconds);
+        let failed = Failure { at: at(3600), ..failed(1) };
+        assert_eq!(retry_at(&failed, PULL_RETRY, at(3605)), at(3610));
+        assert_eq!(retry_at(&failed, PULL_RETRY, at(5)), at(5));
+        let backoff = next_backoff(None, at(3600), at(3600));
+        assert_eq!(restart_at(Some(&backoff), at(3601), at(3602)), Some(at(3611)));
+        assert_eq!(restart_at(Some(&backoff), at(3601), at(5)), Some(at(5)));
     }
 
     #[test]
