@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{Endpoints, Service, ServiceSpec};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::path::{At, Broken};
 use super::{metadata, names, probes};
@@ -89,14 +88,6 @@ fn ports(spec: &ServiceSpec, kind: &str, at: &At<'_>, broken: &mut Broken) {
         broken.once(&at.field("port"), format!("{}/{protocol}", port.port), &mut ports_seen);
         if let Some(target) = &port.target_port {
             probes::port(target, &at.field("targetPort"), broken);
-            let named = matches!(target, IntOrString::String(_));
-            let headless = spec.cluster_ip.as_deref() == Some("None");
-            let same = named || !headless || *target == IntOrString::Int(port.port);
-            broken.that(
-                same,
-                &at.field("targetPort"),
-                "a headless Service leads nowhere else: it must be the port",
-            );
         }
         let asked = port.node_port.is_some_and(|port| port != 0);
         broken.that(!asked || kind == "NodePort", &at.field("nodePort"), "it is for the type NodePort");

@@ -239,6 +239,12 @@ fn bad_workloads_say_where() {
 }
 
 #[test]
+fn a_headless_service_leads_to_any_port() {
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {clusterIP: None, ports: [{port: 80, targetPort: 8080}]}\n";
+    assert_eq!(broken(service), [""; 0]);
+}
+
+#[test]
 fn other_bad_objects_say_where() {
     let v1 =
         |kind: &str, rest: &str| format!("apiVersion: v1\nkind: {kind}\nmetadata: {{name: x}}\n{rest}\n");

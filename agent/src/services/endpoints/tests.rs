@@ -64,16 +64,18 @@ fn ports_are_found_by_number_and_by_name() {
         {"name": "wrong-protocol", "port": 54, "targetPort": "dns"},
         {"name": "nowhere", "port": 55, "targetPort": "nowhere"},
     ]);
-    let subsets = subsets_of(
-        json!({"clusterIP": "10.96.0.1", "ports": ports}),
-        &[pod("a", "web", true, &["10.88.0.2"])],
-    );
     let found = json!([
         {"name": "named", "port": 5353, "protocol": "UDP"},
         {"name": "number", "port": 9, "protocol": "TCP"},
         {"name": "same", "port": 80, "protocol": "TCP"},
     ]);
-    assert_eq!(subsets[0]["ports"], found);
+    for address in ["10.96.0.1", "None"] {
+        let subsets = subsets_of(
+            json!({"clusterIP": address, "ports": ports}),
+            &[pod("a", "web", true, &["10.88.0.2"])],
+        );
+        assert_eq!(subsets[0]["ports"], found, "{address}");
+    }
 }
 
 #[test]
