@@ -73,7 +73,8 @@ fn delayed(all: &[&Pod], now: Timestamp) -> Option<Timestamp> {
     let newest = failed().map(|pod| pods::created(&pod.metadata)).max()?;
     let doublings = u32::try_from(failed().count() - 1).unwrap_or(u32::MAX).min(16);
     let until = pods::after(newest, (FIRST_DELAY << doublings).min(LONGEST_DELAY));
-    (until > now).then_some(until)
+    // What is still to come was so before the clock was set back.
+    (until > now && newest <= now).then_some(until)
 }
 
 /// Those to delete, as Kubernetes chooses them. Fewer while others would be missed: see [`deployment::spare`].

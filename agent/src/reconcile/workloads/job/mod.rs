@@ -153,7 +153,8 @@ fn delayed(work: &Work<'_>) -> Option<Timestamp> {
     let newest = failures().max()?;
     let doublings = u32::try_from(failures().count() - 1).unwrap_or(u32::MAX).min(16);
     let until = pods::after(newest, (FIRST_DELAY << doublings).min(LONGEST_DELAY));
-    (until > work.now).then_some(until)
+    // What is still to come was so before the clock was set back.
+    (until > work.now && newest <= work.now).then_some(until)
 }
 
 fn of(work: &Work<'_>, name: String) -> Pod {
