@@ -51,6 +51,11 @@ pub fn plan(pod: &Pod, objects: &Objects) -> Result<Plan, VolumeError> {
 }
 
 /// Makes or updates them. What is there already stays. Blocks: on nfs for as long as the server takes, half a minute at most.
+/// Its emptyDirs alone, for which no other object is needed.
+pub fn empty_directories(pod: &Pod) -> Plan {
+    plan::empty_directories(pod)
+}
+
 pub fn prepare(plan: &Plan, directory: &Path) -> Result<(), VolumeError> {
     prepare::prepare(plan, directory)
 }

@@ -35,6 +35,7 @@ pub(super) struct Eviction {
 /// A Pod with a limit, and what there is to be looked at.
 struct Limited {
     pod: Arc<Pod>,
+    /// Its emptyDirs. What else it was made of may be gone by now, as a ConfigMap.
     plan: volumes::Plan,
     /// Its volumes.
     directory: PathBuf,
@@ -72,14 +73,11 @@ fn limited(node: &Node) -> Vec<Limited> {
     };
     node.store.read(|objects| {
         let pods = objects.list::<Pod>().filter(|pod| !is_finished(pod));
-        let limited = pods.filter(|pod| has_size_limit(pod) || storage::has_limits(pod)).filter_map(|pod| {
-            let plan = volumes::plan(pod, objects).ok()?;
-            Some(Limited {
-                plan,
-                directory: volumes::directory(&node.state, pod.uid()),
-                logs: log_directory(&node.settings.logs, pod.namespace(), pod.name(), pod.uid()),
-                pod: Arc::new(pod.clone()),
-            })
+        let limited = pods.filter(|pod| has_size_limit(pod) || storage::has_limits(pod)).map(|pod| Limited {
+            plan: volumes::empty_directories(pod),
+            directory: volumes::directory(&node.state, pod.uid()),
+            logs: log_directory(&node.settings.logs, pod.namespace(), pod.name(), pod.uid()),
+            pod: Arc::new(pod.clone()),
         });
         limited.collect()
     })

@@ -166,7 +166,7 @@ pub(super) fn of(pod: &Pod, objects: &Objects) -> Result<Plan, VolumeError> {
     // One that nobody mounts is not asked for, as kubelet has it.
     for volume in spec.volumes.iter().flatten().filter(|volume| mounted.contains(volume.name.as_str())) {
         let failed = |message| VolumeError { volume: volume.name.clone(), message };
-        if volume.name.is_empty() || volume.name.contains('/') || volume.name.starts_with('.') {
+        if !is_name(&volume.name) {
             return Err(failed("its name is not one".into()));
         }
         volumes.push(of_volume(pod, volume, objects).map_err(failed)?);
@@ -180,6 +180,21 @@ pub(super) fn of(pod: &Pod, objects: &Objects) -> Result<Plan, VolumeError> {
     let mut hasher = DefaultHasher::new();
     (&volumes, &group).hash(&mut hasher);
     Ok(Plan { revision: hasher.finish(), volumes, group })
+}
+
+/// See [`super::empty_directories`].
+pub(super) fn empty_directories(pod: &Pod) -> Plan {
+    let all = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let volumes = all.filter(|volume| is_name(&volume.name)).filter_map(|volume| {
+        let source = of_empty_dir(pod, volume.empty_dir.as_ref()?).ok()?;
+        Some(Volume { name: volume.name.clone(), source, read_only: false })
+    });
+    Plan { revision: 0, volumes: volumes.collect(), group: None }
+}
+
+/// Whether it can be a directory's.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains('/') && !name.starts_with('.')
 }
 
 fn of_volume(pod: &Pod, volume: &PodVolume, objects: &Objects) -> Result<Volume, String> {
