@@ -18,7 +18,7 @@ use rustix::io::Errno;
 
 use super::file_system::{DIRECTORY, FileError, On as _};
 use super::plan::File;
-use super::tree;
+use super::{tree, walk};
 
 /// The link that is swapped.
 pub(super) const DATA: &str = "..data";
@@ -115,7 +115,7 @@ impl Volume<'_> {
             Ok(found == bytes)
         };
         let mut count = 0_usize;
-        let counted = tree::walk(&self.path.join(directory), |_, _, kind| {
+        let counted = walk::walk(&self.path.join(directory), |_, _, kind| {
             count += usize::from(kind != FileType::Directory);
             Ok(())
         });

@@ -18,6 +18,7 @@ mod prepare;
 mod sub_path;
 mod tree;
 mod usage;
+mod walk;
 
 #[cfg(test)]
 mod tests;
@@ -50,12 +51,12 @@ pub fn plan(pod: &Pod, objects: &Objects) -> Result<Plan, VolumeError> {
     plan::of(pod, objects)
 }
 
-/// Makes or updates them. What is there already stays. Blocks: on nfs for as long as the server takes, half a minute at most.
 /// Its emptyDirs alone, for which no other object is needed.
 pub fn empty_directories(pod: &Pod) -> Plan {
     plan::empty_directories(pod)
 }
 
+/// Makes or updates them. What is there already stays. Blocks: on nfs for as long as the server takes, half a minute at most.
 pub fn prepare(plan: &Plan, directory: &Path) -> Result<(), VolumeError> {
     prepare::prepare(plan, directory)
 }

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::file_system::{FileError, On as _, descriptor_path, open_directory};
 use super::plan::Group;
-use super::tree;
+use super::walk::walk;
 
 const FILE_BITS: u32 = 0o660;
 const DIRECTORY_BITS: u32 = 0o2770;
@@ -26,7 +26,7 @@ pub(super) fn give_all(path: &Path, group: Group) -> Result<(), FileError> {
     if group.only_on_mismatch && right {
         return Ok(());
     }
-    tree::walk(path, |directory, name, kind| {
+    walk(path, |directory, name, kind| {
         if kind == FileType::Symlink {
             return chownat(directory, name, None, Some(Gid::from_raw(group.id)), AtFlags::SYMLINK_NOFOLLOW);
         }

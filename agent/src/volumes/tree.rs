@@ -1,11 +1,11 @@
 //! Trees of files that a container may have made: emptied without following a link or leaving the file system.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, RenameFlags, ResolveFlags, openat2};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, RenameFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
 use super::file_system::{DIRECTORY, FileError, On as _};
@@ -132,7 +132,7 @@ fn lift(top: BorrowedFd<'_>, directory: BorrowedFd<'_>, name: &CStr, moved: &mut
 }
 
 /// Opens a directory that is an entry of another, unless something is mounted on it (XDEV).
-fn open_below(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+pub(super) fn open_below(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     openat2(
         parent,
         name,
@@ -140,42 +140,4 @@ fn open_below(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
         Mode::empty(),
         ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH,
     )
-}
-
-/// Calls `each` with every directory of a tree and the entries of it, the top's first. Neither links nor mounts are followed.
-pub(super) fn walk(
-    path: &Path,
-    mut each: impl FnMut(&OwnedFd, &CStr, FileType) -> Result<(), Errno>,
-) -> Result<(), FileError> {
-    let top = rustix::fs::openat(CWD, path, DIRECTORY, Mode::empty()).on("open", path)?;
-    let mut directories = vec![std::path::PathBuf::from(".")];
-    while let Some(at) = directories.pop() {
-        let here = path.join(&at);
-        let directory = match openat2(
-            &top,
-            &at,
-            DIRECTORY,
-            Mode::empty(),
-            ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH,
-        ) {
-            // It went, was replaced, or is a mount of somebody else's.
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => continue,
-            directory => directory.on("open", &here)?,
-        };
-        for entry in Dir::read_from(&directory).on("read", &here)? {
-            let entry = entry.on("read", &here)?;
-            let name = entry.file_name();
-            if matches!(name.to_bytes(), b"." | b"..") {
-                continue;
-            }
-            match each(&directory, name, entry.file_type()) {
-                Err(Errno::NOENT) => continue,
-                done => done.on("change", &here.join(std::ffi::OsStr::from_bytes(name.to_bytes())))?,
-            }
-            if entry.file_type() == FileType::Directory {
-                directories.push(at.join(std::ffi::OsStr::from_bytes(name.to_bytes())));
-            }
-        }
-    }
-    Ok(())
 }

@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, FileType, statat};
 use super::VolumeError;
 use super::plan::{Plan, Source};
 use super::prepare::place;
-use super::tree;
+use super::walk::walk;
 
 /// The first volume that holds more than it may.
 pub(super) fn exceeded(plan: &Plan, directory: &Path) -> Option<VolumeError> {
@@ -32,13 +32,13 @@ pub(super) fn of_all(plan: &Plan, directory: &Path) -> u64 {
 pub(super) fn bytes(path: &Path) -> u64 {
     let mut bytes = 0_u64;
     let mut linked = HashSet::new();
-    let walked = tree::walk(path, |directory, name, kind| {
+    // An agent that cannot look does not end a Pod for what it has not seen.
+    let _ = walk(path, |directory, name, kind| {
         let status = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
         if kind == FileType::Directory || status.st_nlink < 2 || linked.insert(status.st_ino) {
             bytes = bytes.saturating_add(u64::try_from(status.st_blocks).unwrap_or(0).saturating_mul(512));
         }
         Ok(())
     });
-    // An agent that cannot look does not end a Pod for that.
-    walked.map_or(0, |()| bytes)
+    bytes
 }

@@ -135,6 +135,72 @@ fn a_link_in_place_of_a_directory_is_not_followed_to_what_others_mounted() {
     assert_eq!(mount_table().len(), mounts);
 }
 
+/// Makes a directory within a directory, so often; the innermost.
+fn nested(place: &std::path::Path, name: &str, times: usize) -> std::os::fd::OwnedFd {
+    let mut at = fs::File::open(place).map(std::os::fd::OwnedFd::from).expect("open");
+    for _ in 0..times {
+        rustix::fs::mkdirat(&at, name, 0o700.into()).expect("mkdir");
+        at = rustix::fs::openat(&at, name, super::super::file_system::DIRECTORY, 0.into()).expect("open");
+    }
+    at
+}
+
+#[test]
+fn a_tree_deeper_than_any_path_is_measured_and_given_to_a_group() {
+    let Some(machine) = Machine::new() else { return };
+    let pod = pod("u1", &json!({"emptyDir": {"sizeLimit": "1Mi"}}), &json!({}), &json!({}));
+    let place = machine.prepare(&pod).expect("prepared");
+    let long = "d".repeat(200);
+    // What is beside it is found, too, whichever comes first.
+    for name in ["a", "z"] {
+        fs::create_dir_all(place.join(name).join("in/it")).expect("directories");
+    }
+    let innermost = nested(&place, &long, 500);
+    let flags = rustix::fs::OFlags::CREATE | rustix::fs::OFlags::WRONLY;
+    let file = rustix::fs::openat(&innermost, "large", flags, 0o600.into()).expect("file");
+    rustix::io::write(&file, &[1; 1 << 20]).expect("write");
+    let mut entries = 0;
+    super::super::walk::walk(&place, |_, _, _| {
+        entries += 1;
+        Ok(())
+    })
+    .expect("walked");
+    assert_eq!(entries, 507);
+    let directory = machine.directory(&pod);
+    assert!(super::super::disk_usage(&directory) >= 1 << 20);
+    let plan = super::super::empty_directories(&pod);
+    assert_eq!(super::super::exceeded(&plan, &directory), None);
+    rustix::io::write(&file, &[1; 1 << 16]).expect("write");
+    let error = super::super::exceeded(&plan, &directory).expect("too much").to_string();
+    assert!(error.contains("its sizeLimit is 1048576"), "{error}");
+    let group = super::super::plan::Group { id: 4321, only_on_mismatch: false };
+    super::super::ownership::give_all(&place, group).expect("given");
+    for file in [&file, &innermost] {
+        assert_eq!(rustix::fs::fstat(file).expect("status").st_gid, 4321);
+    }
+    machine.tear_down(&pod);
+}
+
+#[test]
+fn a_tree_that_is_moved_while_it_is_walked_is_left_where_it_went() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (tree, away) = (directory.path().join("tree"), directory.path().join("away"));
+    for name in ["a/b/c/d", "e/f"] {
+        fs::create_dir_all(tree.join(name)).expect("directories");
+    }
+    let mut seen = Vec::new();
+    super::super::walk::walk(&tree, |_, name, _| {
+        seen.push(name.to_str().expect("UTF-8").to_owned());
+        if name == c"d" {
+            fs::rename(tree.join("a/b"), &away).expect("moved");
+        }
+        Ok(())
+    })
+    .expect("walked");
+    seen.sort();
+    assert_eq!(seen, ["a", "b", "c", "d", "e", "f"]);
+}
+
 #[test]
 fn a_tree_deeper_than_any_path_is_removed() {
     let Some(machine) = Machine::new() else { return };
