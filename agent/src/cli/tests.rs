@@ -263,7 +263,7 @@ async fn changes_are_watched() {
     assert!(matches!(watch.next().await.unwrap(), Event::Gone(_)));
     ok(&server, "label pod two app=two --overwrite").await;
     assert!(matches!(watch.next().await.unwrap(), Event::Is(_)));
-    server.api.store.remove(&two.key(), "").unwrap();
+    server.api.store.remove(&two.key(), "", crate::store::Durability::Written).unwrap();
     assert!(matches!(watch.next().await.unwrap(), Event::Gone(_)));
 }
 
@@ -281,7 +281,7 @@ async fn it_waits_until_objects_are_as_wanted() {
     let key = Key::new(Kind::Pod, "default", "web");
     let (waited, ()) = tokio::join!(run(&server, "wait pod/web --for=delete"), async {
         tokio::task::yield_now().await;
-        server.api.store.remove(&key, "").unwrap();
+        server.api.store.remove(&key, "", crate::store::Durability::Written).unwrap();
     });
     assert_eq!(waited.unwrap(), "pod/web deleted\n");
 }

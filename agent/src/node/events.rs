@@ -81,7 +81,7 @@ fn forget_old(store: &Store, now: Timestamp) {
     let too_many = events.len().saturating_sub(KEPT);
     for (at, (time, key)) in events.iter().enumerate() {
         if at < too_many || old(time) {
-            let _ = store.remove(key, "");
+            let _ = store.remove(key, "", Durability::Written);
         }
     }
 }

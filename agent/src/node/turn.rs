@@ -21,7 +21,7 @@ use crate::objects::{Key, Kind, Object, Typed as _};
 use crate::reconcile::observed::{PodObserved, Target};
 use crate::reconcile::pod::{self, Outcome, PodStep};
 use crate::reconcile::{self, Action, EventType, Observed};
-use crate::store::{Change, now};
+use crate::store::{Change, Durability, StoreError, now};
 
 /// How often the runtime is asked for everything where its events tell what happens, and where it has none.
 const LOOK: Duration = Duration::from_secs(30);
@@ -178,7 +178,7 @@ impl Turns {
                 }
                 Ok(())
             }
-            Action::Remove { key, uid } => store.remove(&key, &uid).map(|_| ()),
+            Action::Remove { key, uid } => store.remove(&key, &uid, Durability::Written).map(|_| ()),
             Action::Event { about, uid, kind, reason, message } => {
                 events::tell(store, &about, &uid, kind, reason, &message, now);
                 Ok(())
@@ -218,8 +218,8 @@ impl Turns {
             self.timers.insert(maker.clone(), now + AFTER_REFUSAL);
             return;
         }
-        match store.create(object, crate::store::Durability::Written) {
-            Ok(_) | Err(crate::store::StoreError::Exists(_)) => {}
+        match store.create(object, Durability::Written) {
+            Ok(_) | Err(StoreError::Exists(_)) => {}
             Err(error) => self.again_later(maker, &error.to_string(), now),
         }
     }

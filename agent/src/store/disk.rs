@@ -5,12 +5,13 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use k8s_openapi::api::batch::v1::{Job, JobStatus};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 
 use super::Durability;
 use crate::objects::pod::{is_finished, is_unknown};
-use crate::objects::{Key, Kind, Object, Objects, Typed as _};
+use crate::objects::{Key, Kind, Object, Objects, Typed as _, fields};
 
 /// An operation on a file of the state directory that failed.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,10 @@ const LONGEST_WITH_ENDING: usize = 250;
 const LONG: char = '~';
 /// Where the next text of an object is written; there is one writer.
 const NEXT: &str = ".next";
+/// Ends the name of a file that could not be understood, and of no object's.
+const BROKEN: &str = ".broken";
+/// Bytes that a file's name may have.
+const LONGEST: usize = 255;
 
 pub(super) struct Disk {
     directory: PathBuf,
@@ -46,6 +51,9 @@ impl Disk {
                 let place = disk.directory.join(kind.plural()).join(&namespace);
                 for name in names(&place)? {
                     let path = place.join(&name);
+                    if name.ends_with(BROKEN) {
+                        continue;
+                    }
                     if !name.ends_with(".json") && !name.ends_with(LONG) {
                         // A write that a crash cut off.
                         failed("remove", &path, fs::remove_file(&path))?;
@@ -53,13 +61,15 @@ impl Disk {
                     }
                     let bytes = failed("read", &path, fs::read(&path))?;
                     if bytes.iter().all(|byte| *byte == 0) {
-                        // Renamed before its contents were on the disk, when the power failed: a controller's, who makes it again.
+                        // Renamed before its contents were on the disk, when the power failed: of an object that its controller makes again.
                         tracing::warn!("{}: it is empty, and removed", path.display());
                         failed("remove", &path, fs::remove_file(&path))?;
                         continue;
                     }
-                    let object = failed("read", &path, parse(kind, &bytes).map_err(Into::into))?;
-                    objects.insert(without_first_word(object));
+                    match parse(kind, &bytes) {
+                        Ok(object) => _ = objects.insert(without_first_word(object)),
+                        Err(why) => set_aside(&place, &name, &why)?,
+                    }
                 }
             }
         }
@@ -92,7 +102,8 @@ impl Disk {
             let mut file =
                 OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
             file.write_all(bytes.as_bytes())?;
-            if durability == Durability::Synced {
+            // A rename may be on the disk before what was written is. Nobody but its user makes an object again that no controller has.
+            if durability == Durability::Synced || object.controller().is_none() {
                 file.sync_data()?;
             }
             fs::rename(&temporary, &path)?;
@@ -107,17 +118,35 @@ impl Disk {
         failed("write", &path, written)
     }
 
-    pub(super) fn remove(&self, key: &Key) -> Result<(), DiskError> {
+    pub(super) fn remove(&self, key: &Key, durability: Durability) -> Result<(), DiskError> {
         let path = self.path(key);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => failed("remove", &path, removed),
-        }
+        let removed = match (fs::remove_file(&path), durability) {
+            (Err(error), _) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            (Ok(()), Durability::Synced) => File::open(path.parent().unwrap_or(&self.directory))
+                .and_then(|directory| directory.sync_all()),
+            (removed, _) => removed,
+        };
+        failed("remove", &path, removed)
     }
 }
 
-fn parse(kind: Kind, bytes: &[u8]) -> Result<Object, serde_json::Error> {
-    Object::from_value(kind, serde_json::from_slice(bytes)?)
+/// An error is without values, which may be secrets.
+fn parse(kind: Kind, bytes: &[u8]) -> Result<Object, String> {
+    let value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    fields::typed(kind, value).map_err(|error| error.to_string())
+}
+
+/// One file that is cut is not to keep all others from being used.
+fn set_aside(place: &Path, name: &str, why: &str) -> Result<(), DiskError> {
+    let path = place.join(name);
+    let longest = name.floor_char_boundary(LONGEST - BROKEN.len());
+    let aside = place.join(format!("{}{BROKEN}", &name[..longest]));
+    tracing::warn!(
+        "cannot read {}: {why}; it is left as {}: apply the object again, or correct the file and give it its name back",
+        path.display(),
+        aside.display()
+    );
+    failed("rename", &path, fs::rename(&path, &aside))
 }
 
 /// A Pod is called pending before it is looked at for the first time. That was said to an agent before this one, and it may run by now.
@@ -173,13 +202,24 @@ pub(super) fn without_status(mut value: Value) -> Value {
 /// Whether a change of metadata and status has to be on disk: not that of a status that can be found out again.
 pub(super) fn is_status_kept(before: &Object, after: &Object) -> bool {
     let finished = |object: &Object| matches!(object, Object::Pod(pod) if is_finished(pod));
-    let kept_with_status = [Kind::Job, Kind::CronJob, Kind::PersistentVolume, Kind::PersistentVolumeClaim];
+    let kept_with_status = [Kind::CronJob, Kind::PersistentVolume, Kind::PersistentVolumeClaim];
+    if let (Object::Job(before), Object::Job(after)) = (before, after)
+        && counted(before) != counted(after)
+    {
+        return true;
+    }
     let metadata = |object: &Object| {
         let mut metadata = object.metadata().clone();
         metadata.resource_version = None;
         metadata
     };
     kept_with_status.contains(&after.kind()) || finished(after) || metadata(before) != metadata(after)
+}
+
+/// Of a Job's status all but what its Pods say at any moment.
+fn counted(job: &Job) -> Option<JobStatus> {
+    let status = job.status.clone()?;
+    Some(JobStatus { active: None, ready: None, terminating: None, ..status })
 }
 
 /// A random (version 4) UUID, from the kernel.
@@ -216,7 +256,8 @@ mod tests {
         drop(disk);
         assert_eq!(names_in(directory.path()), names);
         let (disk, ..) = Disk::open(directory.path()).unwrap();
-        disk.remove(&map(&names[4]).key()).unwrap();
+        disk.remove(&map(&names[4]).key(), Durability::Synced).unwrap();
+        disk.remove(&map(&names[4]).key(), Durability::Synced).unwrap();
         drop(disk);
         assert_eq!(names_in(directory.path()), names[..4]);
     }
@@ -232,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_power_took_is_gone_and_what_is_broken_is_named() {
+    fn what_the_power_took_is_gone() {
         let directory = tempfile::tempdir().unwrap();
         let (disk, ..) = Disk::open(directory.path()).unwrap();
         for name in ["whole", "empty", "zeros"] {
@@ -246,8 +287,46 @@ mod tests {
         let (_, objects, _) = Disk::open(directory.path()).unwrap();
         assert_eq!(objects.iter().map(|(key, _)| key.name.as_str()).collect::<Vec<_>>(), ["whole"]);
         assert_eq!(names(&place).unwrap(), ["whole.json"]);
-        fs::write(place.join("whole.json"), "{\"metadata\": ").unwrap();
-        let error = Disk::open(directory.path()).err().unwrap().to_string();
-        assert!(error.contains("configmaps/default/whole.json: EOF while parsing"), "{error}");
+    }
+
+    #[test]
+    fn what_is_broken_is_set_aside() {
+        let directory = tempfile::tempdir().unwrap();
+        let (disk, ..) = Disk::open(directory.path()).unwrap();
+        let long = "l".repeat(250);
+        for name in ["whole", "cut", &long] {
+            disk.write(&map(name), Durability::Written).unwrap();
+        }
+        drop(disk);
+        let place = directory.path().join("objects/configmaps/default");
+        fs::write(place.join("cut.json"), "{\"metadata\": ").unwrap();
+        fs::write(place.join(format!("{long}.json")), "{\"data\": 7}").unwrap();
+        let mut left =
+            vec![format!("{}.broken", &format!("{long}.json")[..248]), "cut.json.broken".to_owned()];
+        left.push("whole.json".to_owned());
+        for _ in 0..2 {
+            assert_eq!(names_in(directory.path()), ["whole"]);
+            let mut found = names(&place).unwrap();
+            found.sort();
+            left.sort();
+            assert_eq!(found, left);
+        }
+        let error = parse(Kind::Secret, b"{\"data\": {\"key\": \"hush!\"}}").unwrap_err();
+        assert!(!error.contains("hush") && parse(Kind::Secret, b"{\"data\": hush").is_err(), "{error}");
+    }
+
+    #[test]
+    fn of_a_jobs_status_what_its_pods_say_is_not_written() {
+        let job = |status: Value| {
+            let value = json!({"metadata": {"name": "j", "namespace": "default"}, "spec": {"template": {}}, "status": status});
+            Object::from_value(Kind::Job, value).unwrap()
+        };
+        let begun = job(json!({"startTime": "2026-11-26T08:00:00Z", "active": 1}));
+        assert!(is_status_kept(&job(json!({})), &begun));
+        let runs = job(json!({"startTime": "2026-11-26T08:00:00Z", "active": 2, "ready": 1}));
+        assert!(!is_status_kept(&begun, &runs));
+        let ended =
+            job(json!({"startTime": "2026-11-26T08:00:00Z", "active": 1, "ready": 1, "succeeded": 1}));
+        assert!(is_status_kept(&runs, &ended));
     }
 }

@@ -1,8 +1,9 @@
 //! All objects, in memory and on disk.
 //!
 //! Each is a file of its own, `objects/KIND/NAMESPACE/NAME.json` below the state directory, mode 0600, written whole: a temporary
-//! file, fsync for what a user gave, rename. Statuses are kept in memory, but for those that nobody can find out again (finished
-//! Pods and Jobs, bound volumes). Events are in memory only.
+//! file, fsync unless it has a controller that would make it again, rename. One that cannot be understood is set aside, as
+//! `NAME.json.broken`. Statuses are kept in memory, but for those that nobody can find out again (finished Pods, Jobs but for how
+//! many Pods they have at the moment, bound volumes). Events are in memory only.
 
 mod disk;
 
@@ -58,7 +59,7 @@ pub enum StoreError {
 pub enum Durability {
     /// A user's: fsync.
     Synced,
-    /// What a controller made and would make again.
+    /// What would be done again if the power failed. Of an object that no controller has, what was there before is not lost then.
     Written,
 }
 
@@ -158,13 +159,13 @@ impl Store {
     }
 
     /// Takes an object away, if it still is the one with this uid ("": any).
-    pub fn remove(&self, key: &Key, uid: &str) -> Result<Option<Object>, StoreError> {
+    pub fn remove(&self, key: &Key, uid: &str, durability: Durability) -> Result<Option<Object>, StoreError> {
         let mut state = self.lock();
         match state.objects.get(key) {
             Some(object) if uid.is_empty() || object.uid() == uid => {}
             _ => return Ok(None),
         }
-        self.disk.remove(key)?;
+        self.disk.remove(key, durability)?;
         let removed = state.objects.remove(key);
         if let Some(object) = &removed {
             state.revision += 1;

@@ -40,7 +40,9 @@ pub fn delete(store: &Store, key: &Key, uid: Option<&str>, grace: Option<u64>) -
         ));
     }
     if !used {
-        let removed = store.remove(key, live.uid()).map_err(|error| of_store(key, &error))?;
+        // What a controller has goes again, if it comes back with the power.
+        let durability = if live.controller().is_some() { Durability::Written } else { Durability::Synced };
+        let removed = store.remove(key, live.uid(), durability).map_err(|error| of_store(key, &error))?;
         return removed.ok_or_else(|| not_found(key));
     }
     let marked = store.update(key, Durability::Synced, |object| {

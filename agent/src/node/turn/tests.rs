@@ -6,7 +6,7 @@ use super::*;
 use crate::cri::Runtime;
 use crate::reconcile::observed::{NodeFacts, ProbeKind, Sandbox, Volumes};
 use crate::spec::{Settings, UserRanges};
-use crate::store::{Durability, Store};
+use crate::store::Store;
 
 /// A loop over a store with one Pod, of which a sandbox was and all was taken down.
 fn turns(directory: &std::path::Path) -> (Turns, Object) {
@@ -53,7 +53,7 @@ async fn of_a_pod_that_is_gone_nothing_is_remembered() {
     turns.everything();
     assert_eq!(remembered(&turns), [1, 1, 0, 1]);
     // As in most deletions: the object goes last.
-    turns.node.store.remove(&pod.key(), pod.uid()).expect("removed");
+    turns.node.store.remove(&pod.key(), pod.uid(), Durability::Written).expect("removed");
     turns.changed(&Change::Deleted(pod.clone()));
     assert_eq!(remembered(&turns), [0; 4]);
     // What an older look saw does not bring it back.
@@ -78,7 +78,7 @@ async fn a_pod_whose_object_went_first_is_forgotten_with_its_last_step() {
     let observed = turns.observed.pods.get_mut(&uid).expect("a Pod");
     observed.volumes = Volumes::Ready(0);
     observed.busy = [Target::Volumes, target].into();
-    turns.node.store.remove(&pod.key(), pod.uid()).expect("removed");
+    turns.node.store.remove(&pod.key(), pod.uid(), Durability::Written).expect("removed");
     turns.changed(&Change::Deleted(pod.clone()));
     turns.finish(pod.key(), &uid, &PodStep::TearDown, Outcome::Done);
     // Its answer is still to come.

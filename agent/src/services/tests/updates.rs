@@ -82,7 +82,7 @@ fn datagrams_leave_a_backend_that_is_gone() {
         until_rules("mod 2");
         (0..20).for_each(|_| assert_eq!(datagram(&socket).unwrap().0, "pod4"));
         let key = crate::objects::Key::new(Kind::Service, "default", "web");
-        world.store.remove(&key, "").unwrap();
+        world.store.remove(&key, "", crate::store::Durability::Written).unwrap();
         // An answer that is under way when its connection is forgotten is lost.
         socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
         let refused =
