@@ -201,7 +201,9 @@ pub(super) fn without_status(mut value: Value) -> Value {
 
 /// Whether a change of metadata and status has to be on disk: not that of a status that can be found out again.
 pub(super) fn is_status_kept(before: &Object, after: &Object) -> bool {
-    let finished = |object: &Object| matches!(object, Object::Pod(pod) if is_finished(pod));
+    // What is being deleted would be ended and removed again.
+    let finished =
+        |object: &Object| matches!(object, Object::Pod(pod) if is_finished(pod) && !object.is_deleted());
     let kept_with_status = [Kind::CronJob, Kind::PersistentVolume, Kind::PersistentVolumeClaim];
     if let (Object::Job(before), Object::Job(after)) = (before, after)
         && counted(before) != counted(after)
@@ -328,5 +330,15 @@ mod tests {
         let ended =
             job(json!({"startTime": "2026-11-26T08:00:00Z", "active": 1, "ready": 1, "succeeded": 1}));
         assert!(is_status_kept(&runs, &ended));
+    }
+
+    #[test]
+    fn the_end_of_a_pod_is_written_unless_it_is_being_deleted() {
+        let pod = |phase: &str, deleted: Value| {
+            let value = json!({"metadata": {"name": "p", "namespace": "default", "deletionTimestamp": deleted}, "status": {"phase": phase}});
+            Object::from_value(Kind::Pod, value).unwrap()
+        };
+        let kept = |deleted: Value| is_status_kept(&pod("Running", deleted.clone()), &pod("Failed", deleted));
+        assert!(kept(Value::Null) && !kept(json!("2026-11-26T08:00:00Z")));
     }
 }
