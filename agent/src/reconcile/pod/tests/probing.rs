@@ -47,6 +47,21 @@ fn readiness_follows_its_thresholds() {
 }
 
 #[test]
+fn probes_go_on_when_the_clock_is_set_back() {
+    let mut world = World::new(probed(json!({"livenessProbe": exec(json!({}))})));
+    assert_eq!(wait(&mut world), Some(5));
+    world.advance(-3600);
+    // They are asked at once, and from then on by the clock as it is.
+    assert_eq!(wait(&mut world), Some(5));
+    world.unwell.insert(unwell("a", ProbeKind::Liveness));
+    for _ in 0..2 {
+        world.advance(5);
+        world.go();
+    }
+    assert_eq!(world.container("a").restart_count, 1);
+}
+
+#[test]
 fn liveness_that_fails_restarts_with_its_own_grace() {
     let mut world =
         World::new(probed(json!({"livenessProbe": exec(json!({"terminationGracePeriodSeconds": 3}))})));
