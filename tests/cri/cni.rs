@@ -85,7 +85,9 @@ fn a_network_that_fails_half_way_is_given_back_and_named() {
 #[test]
 fn a_network_that_cannot_be_given_back_is_tried_again() {
     let fails = r#"[ $CNI_COMMAND = DEL ] && [ ! -e /run/node/cured ] && { echo stuck >&2; exit 1; }"#;
-    let node = support::require!(node_with(&[("plug", &format!("{fails}\n{PLUGIN}"))]));
+    let takes =
+        r#"[ $CNI_COMMAND = DEL ] && nsenter --net=$CNI_NETNS ip link del eth0 && touch /run/node/taken"#;
+    let node = support::require!(node_with(&[("plug", &format!("{fails}\n{takes}\n{PLUGIN}"))]));
     let pod = node.pod("web");
     let request = || api::StopPodSandboxRequest { pod_sandbox_id: pod.id.clone() };
     let error = node.call(async |mut c| c.stop_pod_sandbox(request()).await).unwrap_err();
@@ -95,6 +97,7 @@ fn a_network_that_cannot_be_given_back_is_tried_again() {
     assert_eq!(state(&node, &pod.id), PodSandboxState::SandboxNotready);
     fs::write(node.file("cured"), "").unwrap();
     node.stop_pod(&pod.id);
+    assert!(node.file("taken").exists(), "DEL finds what ADD has put into the namespace");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Giving back all that a Pod has. Each step is fine with what is gone already, and none keeps the others from being done.
+//! Giving back all that a Pod has. Each step is fine with what is gone already, and none keeps the others from being done; but a
+//! network namespace stays until the network is given back.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -21,9 +22,12 @@ pub fn release(runtime: &Runtime, config: &Config, pod: &Pod) -> Vec<String> {
     let mut note = |result: Result<(), String>| left.extend(result.err());
     note(init::end(runtime, &pod.id).map_err(|status| status.message().to_owned()));
     fault::point("end of the Pod's init");
-    note(detach(runtime, config, pod));
+    let detached = detach(runtime, config, pod);
+    // A plugin gives back what it finds in the namespace, as a device that it has moved there: it is needed to try again.
+    let namespace = pod.network.namespace.as_ref().filter(|_| detached.is_ok());
+    note(detached);
     fault::point("end of the Pod's network");
-    if let Some(path) = &pod.network.namespace {
+    if let Some(path) = namespace {
         let removed = NetworkNamespace::remove(path);
         note(removed.map_err(|error| format!("network namespace {}: {error}", path.display())));
     }
