@@ -101,6 +101,22 @@ fn a_network_that_cannot_be_given_back_is_tried_again() {
 }
 
 #[test]
+fn a_pod_that_never_had_its_network_can_be_removed_while_its_plugin_fails() {
+    let fails = r#"echo '{"code":11,"msg":"the agent is not up"}'; exit 1"#;
+    let node = support::require!(node_with(&[("agent", fails)]));
+    let error = node.try_run_pod(&pod_config("web")).unwrap_err();
+    let said = |command| format!("CNI plugin agent of network net: {command} failed: the agent is not up");
+    assert_eq!(error.message(), format!("{}; then: {}", said("ADD"), said("DEL")));
+    let pods = node.pods();
+    assert_eq!(pods.len(), 1, "what DEL has not given back is listed");
+    node.stop_pod(&pods[0].id);
+    assert!(node.log().contains(&format!("is given up: {}", said("DEL"))));
+    node.remove_pod(&pods[0].id);
+    assert_eq!(calls(&node), ["agent ADD", "agent DEL", "agent DEL"]);
+    assert_eq!(node.remaining(), Vec::<String>::new());
+}
+
+#[test]
 fn a_pod_that_was_being_made_when_the_server_was_killed_is_gone_after() {
     let waits = r#"[ $CNI_COMMAND = ADD ] && { touch /run/node/waiting; while [ ! -e /run/node/go ]; do sleep 0.05; done; }"#;
     let node = support::require!(node_with(&[("plug", &format!("{waits}\n{PLUGIN}"))]));

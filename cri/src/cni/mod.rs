@@ -49,6 +49,16 @@ pub enum Attachment {
     Cni(CniAttachment),
 }
 
+impl Attachment {
+    /// Has ADD of all plugins succeeded? The bridge leaves nothing half made.
+    pub fn was_made(&self) -> bool {
+        match self {
+            Self::Bridge { .. } => true,
+            Self::Cni(cni) => cni.result.is_some(),
+        }
+    }
+}
+
 impl Networks {
     /// What will attach this Pod: decided once, changes nothing.
     pub fn plan(&self, settings: &Network, paths: &Paths, pod: &Pod) -> Result<Attachment, CniError> {

@@ -8,13 +8,14 @@ use std::path::Path;
 use rcrun::network::{NetworkNamespace, unpin};
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
+use tracing::warn;
 
 use super::{cgroup, files, init, namespaces};
 use crate::cni::Attachment;
 use crate::config::Config;
 use crate::fault;
 use crate::runtime::Runtime;
-use crate::state::Pod;
+use crate::state::{Pod, PodState};
 
 /// Gives back init, network, namespaces, files and cgroup; what could not be, in words. The containers are gone by then.
 pub fn release(runtime: &Runtime, config: &Config, pod: &Pod) -> Vec<String> {
@@ -46,8 +47,14 @@ fn detach(runtime: &Runtime, config: &Config, pod: &Pod) -> Result<(), String> {
     // A file that is no namespace any more is none: CNI says how a plugin is told so.
     let namespace = pod.network.namespace.as_deref();
     let namespace = namespace.filter(|path| namespaces::is_pinned(path));
-    let detached = runtime.network.detach(&config.network, &pod.id, namespace, &attachment);
-    detached.map_err(|error| error.to_string())
+    match runtime.network.detach(&config.network, &pod.id, namespace, &attachment) {
+        // RunPodSandbox has failed, and could not give it back either: without this such a Pod would stay as long as its plugin fails.
+        Err(error) if pod.state == PodState::NotReady && !attachment.was_made() => {
+            warn!(pod = pod.id, "the network, which was never made whole, is given up: {error}");
+            Ok(())
+        }
+        detached => detached.map_err(|error| error.to_string()),
+    }
 }
 
 /// Unmounts what is in a Pod's volatile directory, and removes it.
