@@ -61,7 +61,7 @@ async fn serve(arguments: &Arguments, config: Config) -> anyhow::Result<()> {
     // systemd's may be another than the configuration's.
     let path = socket.local_addr().ok().and_then(|address| Some(address.as_pathname()?.to_owned()));
     let path = path.unwrap_or_else(|| runtime.config().listen.clone());
-    recover::recover(&runtime).await.context("find again what the last process left")?;
+    let unfinished = recover::recover(&runtime).await.context("find again what the last process left")?;
     streaming::serve(Arc::clone(&runtime)).await.context("start the streaming server")?;
     metrics::serve(Arc::clone(&runtime)).await.context("start the metrics server")?;
     let stopped = Arc::new(tokio::sync::Notify::new());
@@ -69,6 +69,7 @@ async fn serve(arguments: &Arguments, config: Config) -> anyhow::Result<()> {
     let mut server =
         tokio::spawn(server::serve(Arc::clone(&runtime), socket, async move { stop.notified().await }));
     notify::ready();
+    tokio::spawn(recover::finish(Arc::clone(&runtime), unfinished));
     info!(socket = %path.display(), pods = runtime.pods.list().len(), containers = runtime.containers.list().len(), "serving");
     loop {
         tokio::select! {

@@ -129,8 +129,46 @@ fn a_pod_that_was_being_made_when_the_server_was_killed_is_gone_after() {
     fs::write(node.file("go"), "").unwrap();
     node.start();
     assert!(node.pods().is_empty());
+    node.wait_for_clean_up();
     assert!(calls(&node).contains(&"plug DEL".to_owned()));
     node.pod("web");
+}
+
+#[test]
+fn a_server_that_starts_answers_before_plugins_do() {
+    let waits = r#"[ $CNI_COMMAND = DEL ] && while [ ! -e /run/node/go ]; do sleep 0.05; done"#;
+    let node = support::require!(node_with(&[("plug", &format!("{waits}\n{PLUGIN}"))]));
+    let (stopped, lost) = (node.pod("stopped"), node.pod("lost"));
+    node.end(Signal::KILL);
+    for pod in [&stopped, &lost] {
+        // What a reboot takes.
+        let reboot = format!(
+            "umount -l /run/netns/rcrun-{0} /run/rcrun/cri/pods/{0}/ipc /run/rcrun/cri/pods/{0}/uts /run/rcrun/cri/pods/{0}/shm
+             rm -r /run/netns/rcrun-{0} /run/rcrun/cri/pods/{0}",
+            pod.id
+        );
+        node.run(&["sh", "-c", &reboot]).success();
+    }
+    assert_eq!(calls(&node), ["plug ADD", "plug ADD"]);
+    node.start();
+    support::wait_for("the first DEL", 20, || node.file("calls").exists().then_some(()));
+    for pod in [&stopped, &lost] {
+        assert_eq!(state(&node, &pod.id), PodSandboxState::SandboxNotready);
+    }
+    let new = node.pod("new");
+    assert_eq!(calls(&node), ["plug DEL", "plug ADD"]);
+    fs::write(node.file("go"), "").unwrap();
+    node.stop_pod(&stopped.id);
+    // After the last DEL, and beside no other.
+    let all = support::wait_for("GC", 20, || {
+        let text = fs::read_to_string(node.file("calls")).unwrap_or_default();
+        text.ends_with("plug GC\n").then_some(text)
+    });
+    assert_eq!(all, "plug DEL\nplug GC\n");
+    node.stop_pod(&lost.id);
+    let _ = calls(&node);
+    node.remove_pod(&new.id);
+    assert_eq!(calls(&node), ["plug DEL"]);
 }
 
 #[test]

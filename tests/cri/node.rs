@@ -250,6 +250,15 @@ impl Node {
         self.channel.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits until the server has cleaned up after Pods that were being made when the last one was killed: what has a record, is listed.
+    #[track_caller]
+    pub fn wait_for_clean_up(&self) {
+        let records = self.path("/var/lib/rcrun/cri/pods");
+        support::wait_for("the clean-up after Pods", 20, || {
+            (entries(&records).count() == self.pods().len()).then_some(())
+        });
+    }
+
     // What is left.
 
     /// From now on what is here belongs here.

@@ -191,6 +191,7 @@ fn a_server_that_is_killed_while_it_makes_a_pod_leaves_no_address_given_away() {
         support::wait_for("the server's end", 10, || node.has_ended().then_some(()));
         let given = leases(&node).len();
         node.start();
+        node.wait_for_clean_up();
         let listed: Vec<_> = node.pods().into_iter().map(|pod| pod.metadata.unwrap().name).collect();
         // One that was ready before the end is listed, and has its address; anything less is gone.
         assert_eq!(leases(&node).len(), listed.len(), "point {number}: {given} before, now {listed:?}");

@@ -15,6 +15,7 @@ mod result;
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::{PoisonError, RwLock, TryLockError};
 
 use rcrun::network::{BridgeSettings, NetworkNamespace, PortMapping};
 use serde::{Deserialize, Serialize};
@@ -32,7 +33,10 @@ pub const INTERFACE: &str = "eth0";
 
 /// All networks that this server knows.
 #[derive(Debug, Default)]
-pub struct Networks {}
+pub struct Networks {
+    /// Shared by ADDs and DELs; GC has it alone, CNI specification 1.1, section 4.
+    plugins: RwLock<()>,
+}
 
 /// How a Pod is, or is about to be, attached. Recorded before anything is made.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -84,7 +88,10 @@ impl Networks {
     ) -> Result<Vec<IpAddr>, CniError> {
         match attachment {
             Attachment::Bridge { settings, ports } => builtin::attach(settings, id, namespace, ports),
-            Attachment::Cni(cni) => cni.add(settings, id, namespace.path()),
+            Attachment::Cni(cni) => {
+                let _shared = self.plugins.read().unwrap_or_else(PoisonError::into_inner);
+                cni.add(settings, id, namespace.path())
+            }
         }
     }
 
@@ -98,7 +105,10 @@ impl Networks {
     ) -> Result<(), CniError> {
         match attachment {
             Attachment::Bridge { settings, .. } => builtin::detach(settings, id),
-            Attachment::Cni(cni) => cni.delete(settings, id, namespace),
+            Attachment::Cni(cni) => {
+                let _shared = self.plugins.read().unwrap_or_else(PoisonError::into_inner);
+                cni.delete(settings, id, namespace)
+            }
         }
     }
 
@@ -137,15 +147,26 @@ impl Networks {
         }
     }
 
-    /// Gives back what Pods that are no more have left: leases and devices of the bridge, and what plugins of CNI 1.1 keep.
+    /// Gives back what Pods that are no more have left: leases and devices of the bridge.
     pub fn collect(&self, settings: &Network, paths: &Paths, alive: &[&str]) -> Result<(), CniError> {
-        let bridge = builtin::collect(&builtin::settings(settings, paths), alive);
-        let plugins = match ConfList::load(&settings.cni_conf_dir) {
-            Ok(Some(list)) => chain::collect(&list, settings, alive),
-            Ok(None) => Ok(()),
-            Err(error) => Err(error),
+        builtin::collect(&builtin::settings(settings, paths), alive)
+    }
+
+    /// The same for what plugins of CNI 1.1 keep. None: plugins are at work, and nothing was done. `alive` is asked while none is.
+    pub fn collect_of_plugins(
+        &self,
+        settings: &Network,
+        list: &ConfList,
+        alive: impl FnOnce() -> Vec<String>,
+    ) -> Option<Result<(), CniError>> {
+        let _alone = match self.plugins.try_write() {
+            Ok(alone) => alone,
+            Err(TryLockError::Poisoned(alone)) => alone.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
         };
-        bridge.and(plugins)
+        let alive = alive();
+        let alive: Vec<&str> = alive.iter().map(String::as_str).collect();
+        Some(chain::collect(list, settings, &alive))
     }
 
     /// UpdateRuntimeConfig's `pod_cidr`: the built-in bridge's subnets from now on, unless the configuration names its own. Kept

@@ -31,7 +31,7 @@ use tonic::Status;
 pub use cgroup::of_container;
 pub use files::files;
 pub use init::pid_namespace;
-pub use recover::recover;
+pub use recover::{Unfinished, finish, recover};
 
 use crate::api;
 use crate::container::error::{not_there, table as record};
