@@ -3,9 +3,8 @@
 //! Nobody is waited for: a client that does not read in time is left behind, and keystrokes that the container does not read
 //! keep further ones from being read.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::pipe::fcntl_setpipe_size;
 
@@ -43,9 +42,14 @@ impl Client {
         self.stdin.as_ref()
     }
 
-    /// Its input has ended, or is not wanted. Was there any?
-    pub fn close_stdin(&mut self) -> bool {
-        self.stdin.take().is_some()
+    /// Its input has ended, or is not wanted.
+    pub fn close_stdin(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Of a client that is gone: its input, if there is some that was not read yet.
+    pub fn unread(self) -> Option<OwnedFd> {
+        self.stdin.filter(|stdin| rustix::io::ioctl_fionread(stdin).is_ok_and(|bytes| bytes > 0))
     }
 
     /// Gives it output of the container; whoever has no room for all of it gets nothing more.
@@ -135,20 +139,6 @@ impl Input {
         }
         self.pending.shrink_to(INPUT);
         !self.ending
-    }
-}
-
-/// Takes what a client has written before it went, as far as the container has room.
-pub fn last_words(input: &mut Input, client: &OwnedFd) {
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    let readable = || {
-        let mut fds = [PollFd::from_borrowed_fd(client.as_fd(), PollFlags::IN)];
-        poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
-    };
-    while input.wants_more() && readable() && input.read_from(client) {
-        if !input.write() {
-            return;
-        }
     }
 }
 

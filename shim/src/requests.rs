@@ -13,6 +13,9 @@ use rustix::termios::{Winsize, tcsetwinsize};
 use crate::attach::Client;
 use crate::shim::{Role, Shim};
 
+/// Clients that are gone and whose input is kept. Each holds a descriptor, and a container need never read.
+const MOST_LEFT: usize = 16;
+
 impl Shim {
     /// Reads a connection's next message and does it.
     pub(crate) fn hear(&mut self, index: usize) {
@@ -102,14 +105,21 @@ impl Shim {
         }
     }
 
-    /// The other end has closed. A process of its goes on.
+    /// The other end has closed. A process of its goes on, and what it has typed counts.
     fn leave(&mut self, index: usize) {
-        let typed = self.typist().is_some_and(|(typist, _)| typist == index);
-        let Some(connection) = self.connections.get_mut(index) else { return };
-        let role = std::mem::replace(&mut connection.role, Role::Done);
-        if let (Role::Attached(client), true) = (role, typed) {
-            self.typist_left(&client);
+        let left =
+            self.connections.iter().filter(|connection| matches!(connection.role, Role::Left(_))).count();
+        let (Some(connection), input) = (self.connections.get_mut(index), &mut self.streams.input) else {
+            return;
+        };
+        let Role::Attached(client) = std::mem::replace(&mut connection.role, Role::Done) else { return };
+        let (Some(input), true) = (input, client.stdin().is_some()) else { return };
+        match client.unread().filter(|_| left < MOST_LEFT) {
+            Some(stdin) => connection.role = Role::Left(stdin),
+            None if self.settings.stdin_once => input.end(),
+            None => {}
         }
+        self.write_input();
     }
 
     fn kill(&self, signal: i32, all: bool) -> Result<(), String> {

@@ -13,7 +13,7 @@ use rustix::net::SendFlags;
 use rustix::process::{WaitOptions, WaitStatus, wait};
 
 use crate::adopt;
-use crate::attach::{Client, last_words};
+use crate::attach::Client;
 use crate::ending;
 use crate::error::ShimError;
 use crate::log::Log;
@@ -68,6 +68,8 @@ pub enum Role {
     Exec(Child),
     /// Sees the streams.
     Attached(Client),
+    /// Was attached and is gone; what it has typed is still being read.
+    Left(OwnedFd),
     /// Answered, or of no use: closed soon.
     Done,
 }
@@ -169,14 +171,19 @@ impl Shim {
             add(Wake::Oom, fd, PollFlags::PRI);
         }
         for (index, connection) in self.connections.iter().enumerate() {
-            add(Wake::Connection(index), connection.socket.as_fd(), PollFlags::IN);
+            // Who is gone has hung up for good.
+            if !matches!(connection.role, Role::Left(_)) {
+                add(Wake::Connection(index), connection.socket.as_fd(), PollFlags::IN);
+            }
         }
         if let Some(input) = &self.streams.input {
             if let Some(fd) = input.waits_for_room() {
                 add(Wake::Room, fd.as_fd(), PollFlags::OUT);
             }
-            if let Some((index, stdin)) = self.typist().filter(|_| input.wants_more()) {
-                add(Wake::Typed(index), stdin.as_fd(), PollFlags::IN);
+            for (index, connection) in self.connections.iter().enumerate().filter(|_| input.wants_more()) {
+                if let Some(stdin) = connection.stdin() {
+                    add(Wake::Typed(index), stdin.as_fd(), PollFlags::IN);
+                }
             }
         }
         let waited = match self.spare.as_ref().filter(|_| self.resting) {
@@ -223,42 +230,28 @@ impl Shim {
         }
     }
 
-    /// Whose input the container reads: the first client's that has some.
-    pub(crate) fn typist(&self) -> Option<(usize, &OwnedFd)> {
-        self.connections.iter().enumerate().find_map(|(index, connection)| match &connection.role {
-            Role::Attached(client) => Some((index, client.stdin()?)),
-            _ => None,
-        })
-    }
-
     fn read_input(&mut self, index: usize) {
-        let connection = self.connections.get_mut(index);
-        let (Some(input), Some(Role::Attached(client))) =
-            (&mut self.streams.input, connection.map(|connection| &mut connection.role))
+        let (Some(input), Some(connection)) = (&mut self.streams.input, self.connections.get_mut(index))
         else {
             return;
         };
-        let goes_on = client.stdin().is_some_and(|stdin| input.read_from(stdin));
-        if !goes_on && client.close_stdin() && self.settings.stdin_once {
-            input.end();
+        // Another client's may have filled it in this round.
+        let Some(stdin) = connection.stdin().filter(|_| input.wants_more()) else { return };
+        if !input.read_from(stdin) {
+            connection.close_stdin();
+            if self.settings.stdin_once {
+                input.end();
+            }
         }
         self.write_input();
     }
 
-    fn write_input(&mut self) {
+    pub(crate) fn write_input(&mut self) {
         if self.streams.input.as_mut().is_some_and(|input| !input.write()) {
             self.streams.input = None;
-        }
-    }
-
-    /// The client whose input was read is gone; what it has typed counts.
-    pub(crate) fn typist_left(&mut self, client: &Client) {
-        if let (Some(input), Some(stdin)) = (&mut self.streams.input, client.stdin()) {
-            last_words(input, stdin);
-            if self.settings.stdin_once {
-                input.end();
-            }
-            self.write_input();
+            // Nobody will read theirs.
+            let left = |connection: &&mut Connection| matches!(connection.role, Role::Left(_));
+            self.connections.iter_mut().filter(left).for_each(Connection::close_stdin);
         }
     }
 
@@ -376,6 +369,23 @@ impl Shim {
 }
 
 impl Connection {
+    /// Where its input comes from, if it has some.
+    pub fn stdin(&self) -> Option<&OwnedFd> {
+        match &self.role {
+            Role::Attached(client) => client.stdin(),
+            Role::Left(stdin) => Some(stdin),
+            _ => None,
+        }
+    }
+
+    fn close_stdin(&mut self) {
+        match &mut self.role {
+            Role::Attached(client) => client.close_stdin(),
+            Role::Left(_) => self.role = Role::Done,
+            _ => {}
+        }
+    }
+
     /// Says something; who does not listen does not hear it.
     pub fn say(&self, reply: &Reply, fds: &[BorrowedFd<'_>]) {
         let _ = wire::send(self.socket.as_fd(), reply, fds, SendFlags::DONTWAIT);

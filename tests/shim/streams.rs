@@ -1,6 +1,6 @@
 //! Attaching to a container's streams, terminals, standard input.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -102,6 +102,49 @@ fn input_that_is_for_all_clients_outlives_each() {
     }
     assert_eq!(bundle.end(&mut watch).code, Some(0));
     assert_eq!(bundle.log(), ["stdout F one", "stdout F two"]);
+}
+
+#[test]
+fn every_clients_input_arrives() {
+    let bundle = script!("read a; echo $a; read b; echo $b").stdin(false);
+    bundle.launch();
+    let monitor = bundle.monitor();
+    let mut watch = monitor.watch().unwrap();
+    let ((mut first, one), (mut second, two)) = (typing(), typing());
+    let _idle = monitor.attach(Some(one), None, None).unwrap();
+    let attached = monitor.attach(Some(two), None, None).unwrap();
+    second.write_all(b"second\n").unwrap();
+    wait_for("the second's word", || (!bundle.log().is_empty()).then_some(()));
+    drop((second, attached));
+    first.write_all(b"first\n").unwrap();
+    assert_eq!(bundle.end(&mut watch).code, Some(0));
+    assert_eq!(bundle.log(), ["stdout F second", "stdout F first"]);
+}
+
+#[test]
+fn what_a_client_has_typed_arrives_though_it_has_left() {
+    // More than the container's FIFO holds, and no more than fits into that and the client's pipe.
+    const BYTES: usize = 120_000;
+    for (once, command, said) in
+        [(true, "wc -c".into(), "120000"), (false, format!("head -c {} | tr -d x", BYTES + 4), "more")]
+    {
+        let script = format!("while ! [ -e /go ]; do sleep 0.02; done; echo $({command})");
+        let bundle = script!(&script).stdin(once);
+        bundle.launch();
+        let monitor = bundle.monitor();
+        let mut watch = monitor.watch().unwrap();
+        let typed = ["x".repeat(BYTES), "more".to_owned()];
+        // What one client types comes after what the one before it has.
+        for words in &typed[..if once { 1 } else { 2 }] {
+            let (mut keys, stdin) = typing();
+            let attached = monitor.attach(Some(stdin), None, None).unwrap();
+            keys.write_all(words.as_bytes()).unwrap();
+            drop((keys, attached));
+        }
+        fs::write(bundle.settings.bundle.join("rootfs/go"), "").unwrap();
+        assert_eq!(bundle.end(&mut watch).code, Some(0));
+        assert_eq!(bundle.log(), [format!("stdout F {said}")]);
+    }
 }
 
 #[test]
