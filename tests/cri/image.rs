@@ -1,12 +1,14 @@
 //! Images: from a registry on the node, under all that they are called by, and away again.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use rcrun_cri::api;
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::json;
 use tonic::{Code, Status};
@@ -14,7 +16,7 @@ use tonic::{Code, Status};
 use crate::calls::{container_config, pod_config};
 use crate::fixtures::{self, Image, Layer, Options, PASSWORD, Packing, Registry, USER};
 use crate::node::{BUSYBOX, Node};
-use crate::support::require;
+use crate::support::{require, wait_for};
 
 impl Node {
     fn try_pull(&self, name: &str, auth: Option<api::AuthConfig>) -> Result<String, Status> {
@@ -334,4 +336,39 @@ fn an_image_that_a_container_uses_can_be_removed_and_its_files_go_with_the_conta
     crate::support::wait_for("the layers' end", 10, || {
         std::fs::read_dir(&layers).unwrap().next().is_none().then_some(())
     });
+}
+
+/// The first file of this name below a directory.
+fn find(directory: &Path, name: &str) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(directory).expect("a directory").flatten();
+    entries.map(|entry| entry.path()).find_map(|path| match path.is_dir() {
+        true => find(&path, name),
+        false => path.file_name().is_some_and(|found| found == name).then_some(path),
+    })
+}
+
+#[test]
+fn the_measurement_of_a_client_that_gives_up_is_the_next_ones() {
+    let node = node!();
+    let ask = || {
+        let mut images = node.images();
+        node.tokio.spawn(async move { images.image_fs_info(api::ImageFsInfoRequest {}).await })
+    };
+    // Who reads the FIFO waits for its writer.
+    let record = find(&node.path("/var/lib/rcrun/layers"), "layer.json").unwrap();
+    let (kept, text) = (record.with_extension("kept"), std::fs::read(&record).unwrap());
+    std::fs::rename(&record, &kept).unwrap();
+    mknodat(CWD, &record, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let first = ask();
+    let writer = wait_for("the measuring", 20, || {
+        open(&record, OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()).ok()
+    });
+    first.abort();
+    std::fs::rename(&kept, &record).unwrap();
+    let mut second = ask();
+    let early = node.wait(async { tokio::time::timeout(Duration::from_millis(300), &mut second).await });
+    assert!(early.is_err(), "it has measured again, beside the first");
+    File::from(writer).write_all(&text).unwrap();
+    let answer = node.wait(second).unwrap().unwrap().into_inner();
+    assert_ne!(answer.image_filesystems[0].used_bytes.unwrap().value, 0);
 }

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use rcrun::image::store::Space;
 use tonic::Status;
 
-use super::{blocking, error, store};
+use super::{error, store};
 use crate::api;
 use crate::runtime::Runtime;
 use crate::state::now;
+use crate::work::{blocking, to_the_end};
 
 /// What was measured is good for so long: the kubelet asks each ten seconds, and others in between.
 const FRESH: Duration = Duration::from_secs(10);
@@ -26,14 +27,19 @@ pub struct Measured {
 
 /// ImageFsInfo.
 pub async fn info(runtime: &Arc<Runtime>) -> Result<api::ImageFsInfoResponse, Status> {
+    // What was measured for a client that has given up is the next one's answer.
+    to_the_end(measured(Arc::clone(runtime))).await
+}
+
+async fn measured(runtime: Arc<Runtime>) -> Result<api::ImageFsInfoResponse, Status> {
     // Held over the measuring: of several who ask one measures.
     let mut last = runtime.images.space.lock().await;
     let changed = runtime.images.take_changed();
     if let Some(measured) = last.as_ref().filter(|measured| !changed && Instant::now() < measured.until) {
         return Ok(measured.answer.clone());
     }
-    let runtime = Arc::clone(runtime);
-    let measured = blocking(move || measure(&runtime)).await?;
+    let measuring = Arc::clone(&runtime);
+    let measured = blocking(move || measure(&measuring)).await?;
     Ok(last.insert(measured).answer.clone())
 }
 
