@@ -208,6 +208,18 @@ fn events_tell_of_all_that_happens_to_a_container() {
         Kind::ContainerDeletedEvent,
     ];
     assert_eq!(kinds, expected);
+    // An event of the Pod itself tells of its containers, too.
+    let id = node.container(&pod, "long", &["sleep", "1000"]);
+    node.stop_pod(&pod.id);
+    let stopped = loop {
+        let event = node.wait(events.message()).unwrap().unwrap();
+        if event.container_id == pod.id && event.container_event_type() == Kind::ContainerStoppedEvent {
+            break event;
+        }
+    };
+    let containers: Vec<_> =
+        stopped.containers_statuses.iter().map(|status| (&status.id, status.state())).collect();
+    assert_eq!(containers, [(&id, api::ContainerState::ContainerExited)]);
 }
 
 #[test]

@@ -112,6 +112,6 @@ pub fn tell(runtime: &Runtime, pod: &Pod, event: api::ContainerEventType) {
         container_event_type: event.into(),
         created_at: state::now(),
         pod_sandbox_status: Some(of(pod)),
-        containers_statuses: Vec::new(),
+        containers_statuses: container::statuses_of(runtime, &pod.id),
     });
 }
