@@ -184,11 +184,11 @@ fn hooks_are_called_after_the_start_and_before_the_stop() {
         "failing",
         r#"
   restartPolicy: Never
-  terminationGracePeriodSeconds: 1
+  terminationGracePeriodSeconds: 20
   containers:
   - name: main
     image: "busybox:1"
-    command: [sleep, "1000"]
+    command: [sh, -c, "trap 'exit 9' TERM; while :; do sleep 0.1; done"]
     lifecycle:
       postStart: {exec: {command: [sh, -c, "echo hu''sh; exit 3"]}}
       preStop: {exec: {command: [sh, -c, "echo hu''sh >&2; exit 4"]}}
