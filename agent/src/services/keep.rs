@@ -13,12 +13,12 @@ use super::conntrack::{self, Asked};
 use super::endpoints::{are_of_before, pod_addresses};
 use super::flushed::Flushed;
 use super::load::Kernel;
-use super::rules::{Facts, rules};
+use super::rules::{Facts, Rules, rules};
 use super::trouble::Trouble;
 use super::{Settings, address, frontend};
 use crate::metrics::Counters;
-use crate::objects::Object;
 use crate::objects::pod::is_finished;
+use crate::objects::{Object, Objects};
 use crate::store::{Change, Store};
 
 /// Changes that come together are loaded together.
@@ -40,14 +40,19 @@ pub(super) async fn keep(store: Arc<Store>, settings: &Settings, counters: &Coun
     let (mut kernel, mut asked, mut backoff) = (Kernel::default(), None, BACKOFF.0);
     let mut flushed = Flushed::watch();
     let ((), mut changes) = store.watch(|_| ());
+    // Where there are none, all is refused: nobody's packets leave the host for want of a rule. What fails is told below.
+    if matches!(kernel.has_rules().await, Ok(false)) {
+        let _ = load(wanted(&Objects::default(), &facts), &facts, &mut kernel, &mut asked).await;
+    }
     // The rules that an agent before this one made stand until it is known how the Pods are that they lead to.
     while store.read(are_of_before) {
-        let _ = timeout(AGAIN, changed(&mut changes)).await;
+        let _ = timeout(AGAIN, changes.recv()).await;
     }
     loop {
         facts.bridged = bridged();
         let began = Instant::now();
-        let loaded = load(&store, &facts, &mut kernel, &mut asked).await;
+        let wanted = store.read(|objects| wanted(objects, &facts));
+        let loaded = load(wanted, &facts, &mut kernel, &mut asked).await;
         let meanwhile = flushed.skip();
         if !matches!(loaded, Ok(false)) {
             counters.reload("services", loaded.is_err(), began.elapsed());
@@ -75,9 +80,14 @@ pub(super) async fn keep(store: Arc<Store>, settings: &Settings, counters: &Coun
     }
 }
 
+/// Rules, and whom UDP is led to by them.
+fn wanted(objects: &Objects, facts: &Facts) -> (Rules, Asked) {
+    (rules(objects, facts), conntrack::asked(&frontend::all(objects)))
+}
+
 /// Says whether there was anything to do.
 async fn load(
-    store: &Store,
+    (rules, now): (Rules, Asked),
     facts: &Facts,
     kernel: &mut Kernel,
     asked: &mut Option<Asked>,
@@ -86,8 +96,6 @@ async fn load(
         let made = address::route(range);
         made.map_err(|error| anyhow::anyhow!("cannot add a route to Services, {range}: {error}"))?;
     }
-    let (rules, now) =
-        store.read(|objects| (rules(objects, facts), conntrack::asked(&frontend::all(objects))));
     let anew = kernel.load(rules).await?;
     if asked.as_ref() == Some(&now) {
         return Ok(anew);

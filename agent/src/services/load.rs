@@ -36,6 +36,11 @@ pub(super) struct Kernel {
 }
 
 impl Kernel {
+    /// Whether there are rules, an agent's before this one.
+    pub async fn has_rules(&self) -> Result<bool, LoadError> {
+        Ok(!self.nft.found().await?.are_none())
+    }
+
     /// Makes the kernel's rules these, in one transaction. Says whether there was anything to do.
     pub async fn load(&mut self, rules: Rules) -> Result<bool, LoadError> {
         if self.loaded.as_ref() == Some(&rules) {

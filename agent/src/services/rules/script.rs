@@ -124,6 +124,11 @@ impl Names {
         };
         Self { chains: of("chain ", ""), clients: of("set ", "clients/") }
     }
+
+    /// Whether there is no rule at all: chains are never missing.
+    pub fn are_none(&self) -> bool {
+        self.chains.is_empty()
+    }
 }
 
 /// A rule set.

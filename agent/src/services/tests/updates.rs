@@ -6,11 +6,12 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 
-use super::super::examples::{endpoints, service};
+use super::super::examples::{endpoints, object, service};
 use super::world::{Answer, World, ask, at, connect, datagram, inside, open, udp, until, until_rules};
-use crate::objects::Kind;
+use crate::objects::{Kind, Typed as _};
 
 const WEB: &str = "10.96.0.1:80";
 
@@ -88,6 +89,34 @@ fn datagrams_leave_a_backend_that_is_gone() {
         let refused =
             |answer: Answer| answer.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused);
         until("nobody", || refused(datagram(&socket)).then_some(()));
+    });
+}
+
+#[test]
+fn where_there_were_no_rules_all_is_refused_until_pods_are_known() {
+    inside("services::tests::updates::where_there_were_no_rules_all_is_refused_until_pods_are_known", || {
+        let Some(world) = World::without_agent(false) else { return };
+        let client = world.pod(2);
+        let _backend = world.pod(3);
+        web(&world, &[3]);
+        // Of before a reboot: it may be elsewhere now, or nowhere.
+        let known = world.store.read(|objects| objects.find::<Pod>("default", "pod3").cloned()).unwrap();
+        let mut unknown = known.clone();
+        unknown.status = None;
+        world.put(unknown.wrap());
+        let address =
+            json!({"ip": "10.88.0.3", "targetRef": {"kind": "Pod", "name": "pod3", "uid": "uid-pod3"}});
+        let subset = json!({"addresses": [address], "ports": [{"name": "tcp", "port": 8080}]});
+        world.put(object(
+            Kind::Endpoints,
+            json!({"metadata": {"namespace": "default", "name": "web"}, "subsets": [subset]}),
+        ));
+        world.start();
+        until_rules("10.96.0.0/16");
+        assert_eq!(at(&client, || connect(WEB)).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        world.put(known.wrap());
+        until_rules("mod 1");
+        connect_from(&client);
     });
 }
 

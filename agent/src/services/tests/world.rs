@@ -45,7 +45,8 @@ pub struct World {
     pub store: Arc<Store>,
     pub resolv_conf: tempfile::NamedTempFile,
     _state: tempfile::TempDir,
-    _agent: tokio::runtime::Runtime,
+    settings: Settings,
+    agent: tokio::runtime::Runtime,
 }
 
 fn shell(script: &str) -> String {
@@ -55,9 +56,21 @@ fn shell(script: &str) -> String {
 }
 
 impl World {
+    /// As [`World::without_agent`], and with the agent's part.
+    pub fn new(bridged: bool) -> Option<Self> {
+        let world = Self::without_agent(bridged)?;
+        world.start();
+        Some(world)
+    }
+
+    /// The agent's part begins.
+    pub fn start(&self) {
+        self.agent.spawn(run(self.store.clone(), self.settings.clone(), Arc::default()));
+    }
+
     /// A node with a bridge (10.88.0.1, fd00:88::1) and a machine outside (192.0.2.1, the node's address there is 192.0.2.254).
     /// `bridged`: rules see what stays on the bridge. None: it cannot be set here.
-    pub fn new(bridged: bool) -> Option<Self> {
+    pub fn without_agent(bridged: bool) -> Option<Self> {
         shell(
             "mount -t tmpfs none /run; mkdir /run/netns; ip link set lo up
              sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv6.conf.default.accept_dad=0
@@ -88,8 +101,7 @@ impl World {
         };
         let agent =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        agent.spawn(run(store.clone(), settings, Arc::default()));
-        Some(Self { store, resolv_conf, _state: state, _agent: agent })
+        Some(Self { store, resolv_conf, _state: state, settings, agent })
     }
 
     /// A Pod in the bridge's network, with the last part of its addresses; it answers on [`PORT`].
