@@ -148,10 +148,16 @@ impl Running {
     /// Waits for its end; past the time limit it is killed and the test fails.
     pub fn wait(mut self) -> Outcome {
         let Some(status) = self.end_before_deadline() else {
+            let around = super::scene::around(self.pid());
             self.child.kill().expect("kill");
             self.child.wait().expect("wait");
             self.waited = true;
-            panic!("no end in time: {}\nstdout: {}\nstderr: {}", self.line, self.stdout(), self.stderr());
+            panic!(
+                "no end in time: {}\nstdout: {}\nstderr: {}\n{around}",
+                self.line,
+                self.stdout(),
+                self.stderr()
+            );
         };
         self.waited = true;
         Outcome { status, line: self.line.clone(), stdout: self.stdout(), stderr: self.stderr() }

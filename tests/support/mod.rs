@@ -13,6 +13,7 @@ mod command;
 mod container;
 mod host;
 mod leaks;
+mod scene;
 mod terminal;
 
 pub use bundle::{Bundle, DEFAULT_APPLETS, USER, busybox_rootfs, copy_program};
