@@ -34,14 +34,21 @@ fn echo(socket: UdpSocket, name: &str) {
     });
 }
 
-/// What a datagram from a new socket is answered: the server's name, and the address that it sees.
+/// What a datagram from a new socket is answered: the server's name, and the address that it sees. One that is lost is sent again, as all
+/// who ask by datagrams do.
 fn ask(to: &str) -> io::Result<(String, String)> {
     let socket = UdpSocket::bind("0.0.0.0:0")?;
-    socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+    socket.set_read_timeout(Some(Duration::from_secs(1)))?;
     socket.connect(to.parse::<SocketAddr>().expect("an address"))?;
-    socket.send(b"?")?;
     let mut buffer = [0; 64];
-    let length = socket.recv(&mut buffer)?;
+    let mut tries = 0..60;
+    let length = loop {
+        socket.send(b"?")?;
+        match socket.recv(&mut buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && tries.next().is_some() => {}
+            length => break length?,
+        }
+    };
     let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
     let (name, peer) = text.split_once(' ').expect("two words");
     Ok((name.into(), peer.into()))
