@@ -105,7 +105,7 @@ fn where_there_were_no_rules_all_is_refused_until_pods_are_known() {
         unknown.status = None;
         world.put(unknown.wrap());
         let address =
-            json!({"ip": "10.88.0.3", "targetRef": {"kind": "Pod", "name": "pod3", "uid": "uid-pod3"}});
+            json!({"ip": "10.88.0.3", "targetRef": {"kind": "Pod", "name": "pod3", "uid": known.uid()}});
         let subset = json!({"addresses": [address], "ports": [{"name": "tcp", "port": 8080}]});
         world.put(object(
             Kind::Endpoints,
