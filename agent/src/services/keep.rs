@@ -23,8 +23,10 @@ use crate::store::{Change, Store};
 
 /// Changes that come together are loaded together.
 const GATHER: Duration = Duration::from_millis(5);
-/// Between two rule sets it rests so many times as long as the first took to load: the more rules, the more changes are loaded together.
+/// For a load it rests so many times as long as that took: the more rules, the more changes are loaded together.
 const REST: u32 = 4;
+/// So much of a rest that was longer than it had to be counts for the next ones: a few changes after a quiet time are loaded at once.
+const CREDIT: Duration = Duration::from_millis(500);
 /// Before Pods of which nothing is known are looked at again, if no change says more.
 const AGAIN: Duration = Duration::from_secs(1);
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -39,6 +41,7 @@ pub(super) async fn keep(store: Arc<Store>, settings: &Settings, counters: &Coun
     let mut trouble = Trouble::new(store.clone(), "ServiceRulesFailed");
     let (mut kernel, mut asked, mut backoff) = (Kernel::default(), None, BACKOFF.0);
     let mut flushed = Flushed::watch();
+    let mut rested = Instant::now();
     let ((), mut changes) = store.watch(|_| ());
     // Where there are none, all is refused: nobody's packets leave the host for want of a rule. What fails is told below.
     if matches!(kernel.has_rules().await, Ok(false)) {
@@ -57,7 +60,7 @@ pub(super) async fn keep(store: Arc<Store>, settings: &Settings, counters: &Coun
         if !matches!(loaded, Ok(false)) {
             counters.reload("services", loaded.is_err(), began.elapsed());
         }
-        let next = Instant::now() + began.elapsed() * REST;
+        rested = rested.max(began.checked_sub(CREDIT).unwrap_or(began)) + began.elapsed() * (1 + REST);
         match loaded {
             Ok(_) => {
                 trouble.over();
@@ -75,7 +78,7 @@ pub(super) async fn keep(store: Arc<Store>, settings: &Settings, counters: &Coun
                 backoff = (backoff * 2).min(BACKOFF.1);
             }
         }
-        sleep_until(next.max(Instant::now() + GATHER)).await;
+        sleep_until(rested.max(Instant::now() + GATHER)).await;
         drain(&mut changes);
     }
 }
