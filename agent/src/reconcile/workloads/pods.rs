@@ -88,6 +88,21 @@ pub(super) fn created(metadata: &ObjectMeta) -> Timestamp {
     metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |time| time.0)
 }
 
+/// Until when the next Pod waits after those that failed at these times: from the newest on, a number of seconds that each doubles, from the
+/// first to the longest.
+pub(super) fn delayed(
+    failures: impl Iterator<Item = Timestamp>,
+    (first, longest): (i64, i64),
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let failures: Vec<Timestamp> = failures.collect();
+    let newest = *failures.iter().max()?;
+    let doublings = u32::try_from(failures.len() - 1).unwrap_or(u32::MAX).min(16);
+    let until = after(newest, (first << doublings).min(longest));
+    // What is still to come was so before the clock was set back.
+    (until > now && newest <= now).then_some(until)
+}
+
 /// Seconds after a time.
 pub(super) fn after(at: Timestamp, seconds: i64) -> Timestamp {
     at.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)

@@ -69,12 +69,8 @@ fn made<'a>(set: &'a ReplicaSet, count: usize, desired: &'a Objects) -> impl Ite
 
 /// Until when no Pod is made because those before it failed as wholes: one that fails at once would be made without end.
 fn delayed(all: &[&Pod], now: Timestamp) -> Option<Timestamp> {
-    let failed = || all.iter().filter(|pod| pods::phase(pod) == "Failed" && !pods::is_deleted(pod));
-    let newest = failed().map(|pod| pods::created(&pod.metadata)).max()?;
-    let doublings = u32::try_from(failed().count() - 1).unwrap_or(u32::MAX).min(16);
-    let until = pods::after(newest, (FIRST_DELAY << doublings).min(LONGEST_DELAY));
-    // What is still to come was so before the clock was set back.
-    (until > now && newest <= now).then_some(until)
+    let failed = all.iter().filter(|pod| pods::phase(pod) == "Failed" && !pods::is_deleted(pod));
+    pods::delayed(failed.map(|pod| pods::created(&pod.metadata)), (FIRST_DELAY, LONGEST_DELAY), now)
 }
 
 /// Those to delete, as Kubernetes chooses them. Fewer while others would be missed: see [`deployment::spare`].

@@ -149,12 +149,8 @@ fn delayed(work: &Work<'_>) -> Option<Timestamp> {
         pods.map(|pod| pods::finished(pod).unwrap_or_else(|| pods::created(&pod.metadata)))
     };
     let success = ended("Succeeded").max();
-    let failures = || ended("Failed").filter(|at| success.is_none_or(|success| *at > success));
-    let newest = failures().max()?;
-    let doublings = u32::try_from(failures().count() - 1).unwrap_or(u32::MAX).min(16);
-    let until = pods::after(newest, (FIRST_DELAY << doublings).min(LONGEST_DELAY));
-    // What is still to come was so before the clock was set back.
-    (until > work.now && newest <= work.now).then_some(until)
+    let failures = ended("Failed").filter(|at| success.is_none_or(|success| *at > success));
+    pods::delayed(failures, (FIRST_DELAY, LONGEST_DELAY), work.now)
 }
 
 fn of(work: &Work<'_>, name: String) -> Pod {
