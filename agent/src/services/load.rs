@@ -32,13 +32,16 @@ pub(super) enum LoadError {
 pub(super) struct Kernel {
     /// None: it is not known.
     loaded: Option<Rules>,
+    /// What was there at the first look; the first load is told of it.
+    left: Option<Names>,
     nft: Nft,
 }
 
 impl Kernel {
     /// Whether there are rules, an agent's before this one.
-    pub async fn has_rules(&self) -> Result<bool, LoadError> {
-        Ok(!self.nft.found().await?.are_none())
+    pub async fn has_rules(&mut self) -> Result<bool, LoadError> {
+        let left = self.nft.found().await?;
+        Ok(!self.left.insert(left).are_none())
     }
 
     /// Makes the kernel's rules these, in one transaction. Says whether there was anything to do.
@@ -46,9 +49,9 @@ impl Kernel {
         if self.loaded.as_ref() == Some(&rules) {
             return Ok(false);
         }
-        let before = match self.loaded.take() {
-            Some(loaded) => loaded.names,
-            None => self.nft.found().await?,
+        let before = match (self.loaded.take(), self.left.take()) {
+            (Some(Rules { names, .. }), _) | (None, Some(names)) => names,
+            (None, None) => self.nft.found().await?,
         };
         match self.nft.apply(&rules.replacing(&before)).await {
             // Somebody else may have changed or flushed the table meanwhile, or another version of the agent made it.
@@ -145,7 +148,7 @@ mod tests {
         assert!(made.expect("sh").success());
         let program: &'static str = program.to_str().expect("UTF-8").to_owned().leak();
         let nft = Nft { program, limit: Duration::from_secs(2) };
-        let mut kernel = Kernel { loaded: None, nft };
+        let mut kernel = Kernel { loaded: None, left: None, nft };
         let rules = rules(&Objects::default(), &Facts::default());
         let error = kernel.load(rules).await.expect_err("it hangs").to_string();
         assert!(error.contains("nft did not end within 2 s"), "{error}");
