@@ -82,6 +82,12 @@ impl Cluster {
         });
     }
 
+    /// The rules of Services.
+    #[track_caller]
+    pub fn rules(&self) -> String {
+        self.node.run(&["nft", "list", "table", "inet", "rcrun-agent"]).success().stdout
+    }
+
     fn agent(&self) -> MutexGuard<'_, Option<Running>> {
         self.agent.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -72,12 +72,8 @@ fn endpoints(cluster: &Cluster, name: &str, count: usize) -> Value {
     })
 }
 
-fn rules(cluster: &Cluster) -> String {
-    cluster.node.run(&["nft", "list", "table", "inet", "rcrun-agent"]).success().stdout
-}
-
 fn until_rules(cluster: &Cluster, contain: &str) {
-    wait_for(&format!("{contain} in the rules"), 30, || rules(cluster).contains(contain).then_some(()));
+    wait_for(&format!("{contain} in the rules"), 30, || cluster.rules().contains(contain).then_some(()));
 }
 
 #[test]
@@ -138,7 +134,7 @@ fn datagrams_reach_a_port_by_its_name_and_clients_stay_for_as_long_as_they_may()
     cluster.ok(&["delete", "pods", "a", "b", "--now"]);
     endpoints(&cluster, "any", 0);
     wait_for("rules without them", 60, || {
-        (!rules(&cluster).contains("10.96.1.1 . udp . 53 : goto")).then_some(())
+        (!cluster.rules().contains("10.96.1.1 . udp . 53 : goto")).then_some(())
     });
     let refused = cluster.in_pod("client", || ask("10.96.1.1:53")).expect_err("nobody answers");
     assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);

@@ -116,8 +116,7 @@ fn all_of_it(cluster: &Cluster) {
     ready(cluster, 2);
     let resting = cluster.object("pod", pod).expect("a Pod")["status"]["podIP"].as_str().unwrap().to_owned();
     wait_for("rules without it", 60, || {
-        let rules = cluster.node.run(&["nft", "list", "table", "inet", "rcrun-agent"]).success().stdout;
-        (!rules.contains(&format!("{resting} . 8080"))).then_some(())
+        (!cluster.rules().contains(&format!("{resting} . 8080"))).then_some(())
     });
     for _ in 0..10 {
         assert_ne!(&reaches(cluster, "http://web/"), pod);
