@@ -1,7 +1,6 @@
 //! containerd on a node, with runc and the CNI plugins of `make bench-peers`: the agent's other runtime.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
@@ -109,9 +108,9 @@ os.execv("RUNC", ["runc"] + words)
 "#;
 
 fn write_settings(node: &Node, peers: &Path) {
-    let runc = node.file("runc");
-    fs::write(&runc, RUNC.replace("RUNC", peers.join("runc").to_str().expect("UTF-8"))).expect("write");
-    fs::set_permissions(&runc, fs::Permissions::from_mode(0o755)).expect("chmod");
+    let text = node.file("runc.py");
+    fs::write(&text, RUNC.replace("RUNC", peers.join("runc").to_str().expect("UTF-8"))).expect("write");
+    support::copy_program(&text, &node.file("runc"), 0o755);
     fs::create_dir_all(node.file("net.d")).expect("mkdir");
     let network = r#"{"cniVersion": "1.0.0", "name": "pods", "plugins": [
       {"type": "bridge", "bridge": "pods0", "isGateway": true, "ipMasq": false, "hairpinMode": true,

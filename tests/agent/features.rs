@@ -1,7 +1,7 @@
 //! What depends on the runtime: an error at apply where it does not report it, and done where it does.
 
 use crate::cluster::Cluster;
-use crate::support::require;
+use crate::support::{copy_program, require};
 
 fn pod(name: &str, container: &str, spec: &str) -> String {
     format!(
@@ -74,9 +74,8 @@ fn what_the_runtime_does_not_report_is_an_error_that_names_the_field() {
 fn features_are_those_of_the_handler_of_the_runtime_class() {
     let cluster = require!(Cluster::without_agent());
     let program = "#!/bin/sh\ncase \"$*\" in *features*) echo '{\"ociVersionMin\": \"1.0.0\", \"ociVersionMax\": \"1.2.0\"}';; *) exit 1;; esac\n";
-    std::fs::write(cluster.node.file("old"), program).expect("write");
-    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(cluster.node.file("old"), executable).expect("chmod");
+    std::fs::write(cluster.node.file("old.sh"), program).expect("write");
+    copy_program(&cluster.node.file("old.sh"), &cluster.node.file("old"), 0o755);
     cluster.node.configure(|config| {
         let profile = toml::from_str("program = '/run/node/old'").expect("a profile");
         config.runtimes.insert("old".into(), profile);

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, is_ready};
 use crate::fixtures::{Image, Options, PASSWORD, Registry, USER};
 use crate::support::{require, wait_for};
 
@@ -87,7 +87,8 @@ fn a_pod_runs_with_the_right_pull_secret_and_is_told_why_without() {
         cluster.ready("right");
         // A Secret that is mended is used with the next try.
         cluster.apply(&secret("wrong", at, login(PASSWORD)));
-        cluster.ready("refused");
+        // The more tries there were, the later it comes: after five minutes at the most.
+        wait_for("the Pod that was refused", 400, || cluster.object("pod", "refused").filter(is_ready));
         let all = [
             cluster.ok(&["get", "pods,events", "-o", "json"]),
             cluster.ok(&["describe", "pods"]),
@@ -108,7 +109,13 @@ fn images_are_pulled_as_their_policy_says() {
     cluster.node.in_network(|| {
         let registry = require!(registry(&cluster, Options::default()));
         let image = registry.name("app:1");
-        let asked = || registry.log().matches("/v2/app/manifests/").count();
+        // A request is in the log some time after its answer; those before this one are there when it is.
+        let asked = |mark: &str| {
+            let path = format!("/v2/{mark}/tags/list");
+            cluster.node.run(&["curl", "-sS", &format!("http://{}{path}", registry.address())]).success();
+            wait_for("the registry's log", 60, || registry.log().contains(&path).then_some(()));
+            registry.log().matches("/v2/app/manifests/").count()
+        };
         cluster.apply(&pod("never", &image, &[], "Never"));
         let never =
             cluster.wait("pod", "never", "refused", |pod| waiting(pod)["reason"] == "ErrImageNeverPull");
@@ -116,20 +123,20 @@ fn images_are_pulled_as_their_policy_says() {
             waiting(&never)["message"].as_str().unwrap_or_default().contains("imagePullPolicy Never"),
             "{never}"
         );
-        assert_eq!(asked(), 0);
+        assert_eq!(asked("never"), 0);
         cluster.apply(&pod("always", &image, &[], "Always"));
         cluster.ready("always");
-        let first = asked();
+        let first = asked("always");
         assert!(first > 0);
         // What is there is not asked for, and one that must not be pulled may run now.
         cluster.ready("never");
         cluster.apply(&pod("present", &image, &[], "IfNotPresent"));
         cluster.ready("present");
-        assert_eq!(asked(), first);
+        assert_eq!(asked("present"), first);
         assert!(cluster.ok(&["describe", "pod", "present"]).contains("already present on machine"));
         cluster.apply(&pod("again", &image, &[], "Always"));
         cluster.ready("again");
-        assert!(asked() > first);
+        assert!(asked("again") > first);
         // As Kubernetes: a tag "latest", or none, is pulled always where nothing is said.
         registry.push("app", "latest", &Image::busybox().build());
         let latest =

@@ -126,7 +126,8 @@ fn a_rolling_update_fails_no_request() {
     };
     more(0);
     cluster.apply(&site("two"));
-    cluster.ok(&["rollout", "status", "deployment/site", "--timeout=120s"]);
+    let status = cluster.program(&["rollout", "status", "deployment/site", "--timeout=120s"]);
+    status.limit(180).wait().success();
     answers(&cluster, "http://site.example.com/", "two\n200");
     more(answered().lines().count());
     fs::write(&stop, "").expect("a file");
@@ -176,7 +177,10 @@ fn tls_is_from_a_secret_and_plain_requests_are_led_there() {
     answers(&cluster, "http://site.example.com/", "one\n200");
     let certificate = cluster.node.file("cert.pem");
     let trusting = ["--cacert", certificate.to_str().expect("UTF-8")];
-    let refused = get(&cluster, "https://tls.example.com/", &trusting);
+    // Each port is listened on when it is.
+    let refused = wait_for("an answer with TLS", 60, || {
+        Some(get(&cluster, "https://tls.example.com/", &trusting)).filter(|outcome| outcome.code() != 7)
+    });
     assert_eq!(refused.code(), 60, "{}", refused.stderr);
     cluster.apply(&secret);
     wait_for("the certificate", 60, || {

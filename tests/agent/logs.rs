@@ -12,7 +12,7 @@ metadata: {name: talker}
 spec:
   terminationGracePeriodSeconds: 0
   containers:
-  - {name: c, image: 'busybox:1', command: [sh, -c, 'i=0; while :; do i=$((i+1)); echo line $i; sleep 0.01; done']}
+  - {name: c, image: 'busybox:1', command: [sh, -c, 'echo line 1; until [ -e /tmp/go ]; do sleep 0.1; done; i=1; while :; do i=$((i+1)); echo line $i; sleep 0.01; done']}
 ";
 
 const LIMITS: [&str; 4] = ["--log-max-size", "4Ki", "--log-max-files", "3"];
@@ -45,7 +45,10 @@ fn limits_that_are_none_are_refused() {
 fn rotated(cluster: &Cluster) {
     cluster.apply(TALKER);
     cluster.ready("talker");
-    let follower = cluster.program(&["logs", "-f", "talker"]).limit(300).spawn();
+    let mut follower = cluster.program(&["logs", "-f", "talker"]).limit(600).spawn();
+    // It begins with the file that is the newest then.
+    follower.wait_for_output("line 1\n");
+    cluster.ok(&["exec", "talker", "--", "touch", "/tmp/go"]);
     let seen = support::wait_for("three files that were followed by the next", 120, || {
         let logs = names(cluster);
         let rotated: Vec<_> = logs.iter().filter(|name| name.starts_with("0.log.")).cloned().collect();
@@ -54,7 +57,9 @@ fn rotated(cluster: &Cluster) {
     });
     support::wait_for("the end of the oldest", 60, || (!names(cluster).contains(&seen[0])).then_some(()));
     let current = support::wait_for("a line of the newest", 60, || {
-        Some(cluster.ok(&["logs", "talker"])).filter(|lines| !lines.is_empty())
+        // Between two files there is none for a moment.
+        let logs = cluster.verb(&["logs", "talker"]);
+        Some(logs.stdout).filter(|lines| logs.status.success() && !lines.is_empty())
     });
     assert!(!current.starts_with("line 1\n"), "{current}");
     cluster.ok(&["delete", "pod", "talker"]);

@@ -216,7 +216,9 @@ fn a_server_that_does_not_answer_keeps_its_own_pods_alone() {
         &cluster,
         "volume files: nfs 127.0.0.1:/: the server takes connections, but did not answer within 30 s",
     );
-    cluster.ok(&["delete", "deployment", "many", "--cascade=foreground", "--now"]);
+    // After the tries that are under way.
+    let deletion = cluster.program(&["delete", "deployment", "many", "--cascade=foreground", "--now"]);
+    deletion.limit(180).wait().success();
     wait_for("the end of its Pods", 60, || {
         cluster.ok(&["get", "pods", "-l", "app=many", "-o", "name"]).is_empty().then_some(())
     });

@@ -16,7 +16,7 @@ spec:
   - name: server
     image: busybox:1
     command: [sh, -c, "mkdir /tmp/www; exec httpd -f -p 8080 -h /tmp/www"]
-    readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}
+    readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1, timeoutSeconds: 30}
     resources: {limits: {memory: 64Mi}}
 ---
 apiVersion: v1
@@ -33,7 +33,10 @@ fn documentation() -> PathBuf {
 
 /// What `/metrics` says on the node.
 fn scrape(cluster: &Cluster) -> String {
-    cluster.node.command(&["curl", "-sSf", "http://127.0.0.1:10256/metrics"]).wait().success().stdout
+    wait_for("an answer of /metrics", 60, || {
+        let outcome = cluster.node.run(&["curl", "-sSf", "http://127.0.0.1:10256/metrics"]);
+        outcome.status.success().then_some(outcome.stdout)
+    })
 }
 
 /// The value of one sample, by the start of its line.
@@ -117,8 +120,11 @@ fn prometheus_scrapes_the_agent_and_answers_the_dashboard() {
         let answer = query(r#"up{job="rcrun-agent"} == 1 and on (job) rcrun_agent_runtime_up == 1"#)?;
         answer["data"]["result"].as_array().is_some_and(|found| !found.is_empty()).then_some(())
     });
-    let running = query(r#"kube_pod_status_phase{pod="steady",phase="Running"}"#).expect("an answer");
-    assert_eq!(running["data"]["result"][0]["value"][1], "1", "{running}");
+    // A scrape that comes too late takes its series away until the next one.
+    wait_for("the Pod's phase", 60, || {
+        let running = query(r#"kube_pod_status_phase{pod="steady",phase="Running"}"#)?;
+        (running["data"]["result"][0]["value"][1] == "1").then_some(())
+    });
     let dashboard =
         std::fs::read_to_string(documentation().join("grafana-dashboard.json")).expect("the dashboard");
     let dashboard: Value = serde_json::from_str(&dashboard).expect("JSON");

@@ -64,10 +64,9 @@ fn a_container_that_exits_at_once_is_restarted_ever_later() {
     ));
     let crashed = cluster.wait("pod", "crash", "in back-off", waits("main", "CrashLoopBackOff"));
     let status = container(&crashed, "main");
-    assert_eq!(
-        (status["restartCount"].as_i64(), crashed["status"]["phase"].as_str()),
-        (Some(1), Some("Running"))
-    );
+    // The first restart comes at once; more have come where the wait before the second one was missed.
+    assert!(status["restartCount"].as_i64() >= Some(1), "{crashed}");
+    assert_eq!(crashed["status"]["phase"], "Running");
     assert_eq!(status["lastState"]["terminated"]["exitCode"], 3);
     assert_eq!(cluster.ok(&["logs", "crash", "--previous"]), "word\n");
     wait_for("the event", 20, || {
@@ -113,11 +112,13 @@ fn a_liveness_probe_that_fails_restarts_its_container() {
   - name: main
     image: "busybox:1"
     command: [sh, -c, "touch /tmp/well; exec sleep 1000"]
+    startupProbe: {exec: {command: [cat, /tmp/well]}, periodSeconds: 1, timeoutSeconds: 30, failureThreshold: 1000}
     livenessProbe: {exec: {command: [cat, /tmp/well]}, periodSeconds: 1, timeoutSeconds: 30, failureThreshold: 2, terminationGracePeriodSeconds: 1}
 "#,
     ));
     cluster.ready("live");
-    cluster.ok(&["exec", "live", "--", "rm", "/tmp/well"]);
+    // The container may be killed, and rm with it, before rm itself has ended.
+    let _ = cluster.verb(&["exec", "live", "--", "rm", "/tmp/well"]);
     let restarted =
         cluster.wait("pod", "live", "restarted", |pod| container(pod, "main")["restartCount"] == 1);
     assert_eq!(container(&restarted, "main")["lastState"]["terminated"]["exitCode"], 137);
@@ -136,7 +137,7 @@ fn a_readiness_probe_says_whether_the_pod_is_ready_and_a_killed_agent_changes_no
   - name: main
     image: "busybox:1"
     command: [sh, -c, "exec sleep 1000"]
-    readinessProbe: {exec: {command: [cat, /tmp/well]}, periodSeconds: 1, failureThreshold: 1}
+    readinessProbe: {exec: {command: [cat, /tmp/well]}, periodSeconds: 1, timeoutSeconds: 30, failureThreshold: 1}
 "#,
     ));
     let running = cluster.wait("pod", "ready", "running", phase("Running"));
@@ -163,13 +164,14 @@ fn hooks_are_called_after_the_start_and_before_the_stop() {
     cluster.apply(&pod(
         "hooks",
         r#"
-  terminationGracePeriodSeconds: 10
+  terminationGracePeriodSeconds: 50
   volumes: [{name: shared, hostPath: {path: /run/node/hooks}}]
   containers:
   - name: main
     image: "busybox:1"
-    command: [sh, -c, "trap 'echo term >>/shared/order; exit' TERM; while :; do sleep 0.1; done"]
+    command: [sh, -c, "trap 'echo term >>/shared/order; exit' TERM; touch /tmp/listens; while :; do sleep 0.1; done"]
     volumeMounts: [{name: shared, mountPath: /shared}]
+    readinessProbe: {exec: {command: [cat, /tmp/listens]}, periodSeconds: 1, timeoutSeconds: 30}
     lifecycle:
       postStart: {exec: {command: [sh, -c, "echo started >>/shared/order"]}}
       preStop: {exec: {command: [sh, -c, "echo stopping >>/shared/order"]}}
@@ -260,11 +262,12 @@ fn a_sandbox_that_is_lost_is_made_anew() {
     let before = cluster.ready("lost");
     let sandbox = cluster.node.pods().into_iter().next().expect("a sandbox");
     cluster.node.stop_pod(&sandbox.id);
+    // Once more where it was restarted in the sandbox that was about to stop.
     let after = cluster.wait("pod", "lost", "started anew", |pod| {
-        container(pod, "main")["restartCount"] == 1 && crate::cluster::is_ready(pod)
+        container(pod, "main")["restartCount"].as_i64() >= Some(1) && crate::cluster::is_ready(pod)
     });
     assert_ne!(container(&before, "main")["containerID"], container(&after, "main")["containerID"]);
-    assert!(events(&cluster).contains("SandboxChanged"));
+    cluster.tells(&["SandboxChanged"]);
     cluster.ok(&["delete", "pod", "lost", "--now"]);
     cluster.gone("pod", "lost");
     assert!(cluster.node.pods().is_empty() && cluster.node.containers().is_empty());
@@ -273,11 +276,11 @@ fn a_sandbox_that_is_lost_is_made_anew() {
 #[test]
 fn a_deadline_fails_a_pod_that_runs_for_too_long() {
     let cluster = cluster!();
-    cluster.apply(&pod(
-        "late",
-        "  activeDeadlineSeconds: 15\n  terminationGracePeriodSeconds: 1\n  containers: [{name: main, image: \"busybox:1\", command: [sleep, \"1000\"]}]",
-    ));
+    let spec = "  terminationGracePeriodSeconds: 1\n  containers: [{name: main, image: \"busybox:1\", command: [sleep, \"1000\"]}]";
+    cluster.apply(&pod("late", spec));
     cluster.ready("late");
+    // From its beginning on: over already where that is longer ago.
+    cluster.apply(&pod("late", &format!("  activeDeadlineSeconds: 15\n{spec}")));
     let failed = cluster.wait("pod", "late", "failed", phase("Failed"));
     assert_eq!(failed["status"]["reason"], "DeadlineExceeded");
     cluster.wait("pod", "late", "ended", |pod| container(pod, "main")["state"]["terminated"].is_object());

@@ -108,11 +108,11 @@ fn grpc_servers_are_asked_how_they_are() {
     cluster.apply(&pods(&[
         ("ready", "readinessProbe: {grpc: {port: 50051}, periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 30}"),
         ("web", "readinessProbe: {grpc: {port: 50051, service: web}, periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 30}"),
-        ("other", "readinessProbe: {grpc: {port: 50051, service: other}, periodSeconds: 1}"),
-        ("nobody", "readinessProbe: {grpc: {port: 50052}, periodSeconds: 1}"),
+        ("other", "readinessProbe: {grpc: {port: 50051, service: other}, periodSeconds: 1, timeoutSeconds: 30}"),
+        ("nobody", "readinessProbe: {grpc: {port: 50052}, periodSeconds: 1, timeoutSeconds: 30}"),
         (
             "live",
-            "startupProbe: {grpc: {port: 50051}, periodSeconds: 1}, livenessProbe: {grpc: {port: 50051}, periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 30}",
+            "startupProbe: {grpc: {port: 50051}, periodSeconds: 1, failureThreshold: 1000, timeoutSeconds: 30}, livenessProbe: {grpc: {port: 50051}, periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 30}",
         ),
     ]));
     for name in ["ready", "web", "live"] {
@@ -181,20 +181,22 @@ fn https_probes_have_their_headers_and_named_ports() {
     let cluster = cluster!();
     let strangers = Arc::new(AtomicUsize::new(0));
     let server = cluster.node.tokio.spawn(serve_https(listen(&cluster, 8443), strangers.clone()));
+    let often = "periodSeconds: 1, timeoutSeconds: 30";
     let probe = "scheme: HTTPS, path: '/health?full=1', httpHeaders: [{name: X-Word, value: sesame}, {name: Host, value: web.example}]";
     let named = format!(
-        "ports: [{{name: https, containerPort: 8443}}], readinessProbe: {{periodSeconds: 1, httpGet: {{port: https, {probe}}}}}"
+        "ports: [{{name: https, containerPort: 8443}}], readinessProbe: {{{often}, httpGet: {{port: https, {probe}}}}}"
     );
-    let of_host =
-        format!("readinessProbe: {{periodSeconds: 1, httpGet: {{host: 127.0.0.1, port: 8443, {probe}}}}}");
+    let of_host = format!("readinessProbe: {{{often}, httpGet: {{host: 127.0.0.1, port: 8443, {probe}}}}}");
     let elsewhere =
-        format!("readinessProbe: {{periodSeconds: 1, httpGet: {{host: 127.0.0.99, port: 8444, {probe}}}}}");
+        format!("readinessProbe: {{{often}, httpGet: {{host: 127.0.0.99, port: 8444, {probe}}}}}");
+    let stranger = format!("readinessProbe: {{{often}, httpGet: {{port: 8443, scheme: HTTPS}}}}");
+    let plain = format!("readinessProbe: {{{often}, httpGet: {{port: 8443}}}}");
     cluster.apply(&pods(&[
         ("named", &named),
         ("host", &of_host),
         ("elsewhere", &elsewhere),
-        ("stranger", "readinessProbe: {periodSeconds: 1, httpGet: {port: 8443, scheme: HTTPS}}"),
-        ("plain", "readinessProbe: {periodSeconds: 1, httpGet: {port: 8443}}"),
+        ("stranger", &stranger),
+        ("plain", &plain),
     ]));
     cluster.ready("named");
     cluster.ready("host");
@@ -211,7 +213,7 @@ fn https_probes_have_their_headers_and_named_ports() {
 #[test]
 fn probes_wait_for_the_startup_probe_and_have_a_grace_of_their_own() {
     let cluster = cluster!();
-    let serve = "mkdir /tmp/w; until test -e /tmp/go; do sleep 0.1; done; httpd -p 8080 -h /tmp/w; trap '' TERM; while :; do sleep 0.1; done";
+    let serve = "mkdir -p /tmp/w; until test -e /tmp/go; do sleep 0.1; done; httpd -p 8080 -h /tmp/w; trap '' TERM; while :; do sleep 0.1; done";
     let pod = format!(
         r#"{{"apiVersion": "v1", "kind": "Pod", "metadata": {{"name": "slow"}}, "spec": {{"terminationGracePeriodSeconds": 600,
             "containers": [{{"name": "main", "image": "busybox:1", "command": ["sh", "-c", {}], "ports": [{{"name": "web", "containerPort": 8080}}],
@@ -228,9 +230,10 @@ fn probes_wait_for_the_startup_probe_and_have_a_grace_of_their_own() {
         (&false.into(), &0.into())
     );
     assert!(!cluster.ok(&["get", "events"]).contains("Liveness"), "nobody asks before it has started");
-    cluster.ok(&["exec", "slow", "--", "sh", "-c", "echo yes >/tmp/w/well; touch /tmp/go"]);
+    cluster.ok(&["exec", "slow", "--", "sh", "-c", "mkdir -p /tmp/w; echo yes >/tmp/w/well; touch /tmp/go"]);
     cluster.ready("slow");
-    cluster.ok(&["exec", "slow", "--", "rm", "/tmp/w/well"]);
+    // The container may be killed, and rm with it, before rm itself has ended.
+    let _ = cluster.verb(&["exec", "slow", "--", "rm", "/tmp/w/well"]);
     cluster.tells(&["pod/slow", "Container main failed liveness probe, will be restarted"]);
     let told = Instant::now();
     let after = cluster.wait("pod", "slow", "restarted", |pod| container(pod)["restartCount"] == 1);

@@ -65,6 +65,16 @@ fn answering(cluster: &Cluster) {
     }
 }
 
+/// What cluster DNS tells the client of a name. busybox waits for five seconds, and says when it was too short.
+fn looked_up(cluster: &Cluster, question: &[&str]) -> String {
+    let command = [&["exec", "client", "--", "busybox", "nslookup"], question].concat();
+    wait_for(&format!("an answer to {question:?}"), 60, || {
+        let done = cluster.verb(&command);
+        let said = done.stdout + &done.stderr;
+        (!said.contains("timed out")).then_some(said)
+    })
+}
+
 fn endpoints(cluster: &Cluster, name: &str, count: usize) -> Value {
     cluster.wait("endpoints", name, &format!("{count} addresses"), |endpoints| {
         let subsets = endpoints["subsets"].as_array().into_iter().flatten();
@@ -211,13 +221,10 @@ fn names_of_other_names_and_endpoints_of_a_users() {
     cluster.apply(&of_user(&a));
     until_rules(&cluster, &format!("{a} . 5353"));
     assert_eq!(cluster.in_pod("client", || ask("10.96.2.1:53")).expect("an answer").0, "a");
-    let asked = |kind: &str, name: &str| {
-        cluster.verb(&["exec", "client", "--", "busybox", "nslookup", kind, name]).stdout
-    };
-    let alias = asked("-type=a", "alias.default.svc.cluster.local");
+    let alias = looked_up(&cluster, &["-type=a", "alias.default.svc.cluster.local"]);
     assert!(alias.contains("10.96.2.1") && alias.contains("mine.default.svc.cluster.local"), "{alias}");
     // Nobody here knows it; but whose name it is, is said.
-    let abroad = asked("-type=cname", "abroad.default.svc.cluster.local");
+    let abroad = looked_up(&cluster, &["-type=cname", "abroad.default.svc.cluster.local"]);
     assert!(abroad.contains("db.example.org"), "{abroad}");
     assert!(cluster.object("endpoints", "alias").is_none());
 }
@@ -254,17 +261,7 @@ spec:
         cluster.ready(name);
     }
     endpoints(&cluster, "db", 2);
-    let asked = |name: &str| {
-        let done = cluster.verb(&[
-            "exec",
-            "client",
-            "--",
-            "busybox",
-            "nslookup",
-            &format!("{name}.default.svc.cluster.local"),
-        ]);
-        done.stdout + &done.stderr
-    };
+    let asked = |name: &str| looked_up(&cluster, &[&format!("{name}.default.svc.cluster.local")]);
     let ip = |name: &str| {
         cluster.object("pod", name).expect("a Pod")["status"]["podIP"]
             .as_str()

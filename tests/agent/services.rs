@@ -3,9 +3,10 @@
 use serde_json::Value;
 
 use crate::cluster::Cluster;
-use crate::support::wait_for;
+use crate::support::{Outcome, wait_for};
 
-/// Three Pods that answer with their names, a Service on two ports and the node, a headless one, and a client.
+/// Three Pods that answer with their names, from when they are ready on; a Service on two ports and the node, a
+/// headless one, and a client.
 const WEB: &str = r#"
 apiVersion: apps/v1
 kind: Deployment
@@ -20,7 +21,7 @@ spec:
       containers:
       - name: web
         image: busybox:1
-        command: [sh, -c, "mkdir -p /tmp/www; hostname >/tmp/www/index.html; touch /tmp/ready; exec httpd -f -p 8080 -h /tmp/www"]
+        command: [sh, -c, "mkdir -p /tmp/www; hostname >/tmp/www/index.html; httpd -p 8080 -h /tmp/www; touch /tmp/ready; exec sleep 10000"]
         ports: [{name: http, containerPort: 8080}]
         readinessProbe: {exec: {command: [cat, /tmp/ready]}, periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 30}
 ---
@@ -75,6 +76,15 @@ fn reaches(cluster: &Cluster, url: &str) -> String {
     wait_for(&format!("an answer from {url}"), 20, || get(cluster, url))
 }
 
+/// What nslookup says of a name. busybox waits for five seconds only, and says when that was too short.
+fn looked_up(ask: impl Fn() -> Outcome) -> String {
+    wait_for("an answer of cluster DNS", 60, || {
+        let done = ask();
+        let said = done.stdout + &done.stderr;
+        (!said.contains("timed out")).then_some(said)
+    })
+}
+
 fn all_of_it(cluster: &Cluster) {
     cluster.apply(WEB);
     ready(cluster, 3);
@@ -106,9 +116,8 @@ fn all_of_it(cluster: &Cluster) {
     // A Pod that reaches itself.
     let pod = seen.first().unwrap();
     wait_for("a Pod's answer to itself", 30, || {
-        let done =
-            cluster.verb(&["exec", pod, "--", "busybox", "wget", "-q", "-O-", "http://web/"]).success();
-        (done.stdout.trim() == pod).then_some(())
+        let done = cluster.verb(&["exec", pod, "--", "busybox", "wget", "-q", "-O-", "http://web/"]);
+        (done.status.success() && done.stdout.trim() == pod).then_some(())
     });
 
     // One that is not ready is asked no more.
@@ -124,12 +133,16 @@ fn all_of_it(cluster: &Cluster) {
     cluster.ok(&["exec", pod, "--", "touch", "/tmp/ready"]);
     ready(cluster, 3);
 
-    // Nobody: refused, and at once.
-    let refused = cluster.verb(&["exec", "client", "--", "busybox", "wget", "-q", "-O-", "http://nobody/"]);
+    // Nobody: refused, and at once, when the name was answered.
+    let refused = wait_for("what becomes of a request to nobody", 60, || {
+        let done = cluster.verb(&["exec", "client", "--", "busybox", "wget", "-q", "-O-", "http://nobody/"]);
+        (!done.stderr.contains("bad address")).then_some(done)
+    });
     assert!(refused.stderr.contains("refused"), "{}", refused.stderr);
-    let unknown =
-        cluster.verb(&["exec", "client", "--", "busybox", "nslookup", "none.default.svc.cluster.local"]);
-    assert!(unknown.stdout.contains("NXDOMAIN") || unknown.stderr.contains("NXDOMAIN"), "{}", unknown.stdout);
+    let unknown = looked_up(|| {
+        cluster.verb(&["exec", "client", "--", "busybox", "nslookup", "none.default.svc.cluster.local"])
+    });
+    assert!(unknown.contains("NXDOMAIN"), "{unknown}");
 }
 
 #[test]
@@ -202,16 +215,11 @@ fn what_was_stands_until_a_new_agent_knows_its_pods() {
     }
     let endpoints = cluster.object("endpoints", "web").expect("Endpoints");
     assert_eq!(addresses(&endpoints), before);
-    let names = cluster.node.run(&["busybox", "nslookup", "pods.default.svc.cluster.local", "10.96.0.10"]);
-    assert!(names.stdout.contains(&before[0]), "{}{}", names.stdout, names.stderr);
-    let dashed = format!("{}.default.pod.cluster.local", before[0].replace('.', "-"));
-    let name = cluster.node.run(&["busybox", "nslookup", &dashed, "10.96.0.10"]);
-    assert!(
-        !format!("{}{}", name.stdout, name.stderr).contains("NXDOMAIN"),
-        "{}{}",
-        name.stdout,
-        name.stderr
-    );
+    let named = |name: &str| looked_up(|| cluster.node.run(&["busybox", "nslookup", name, "10.96.0.10"]));
+    let names = named("pods.default.svc.cluster.local");
+    assert!(names.contains(&before[0]), "{names}");
+    let name = named(&format!("{}.default.pod.cluster.local", before[0].replace('.', "-")));
+    assert!(!name.contains("NXDOMAIN"), "{name}");
     std::fs::rename(&away, &socket).expect("rename");
     assert_eq!(ready(&cluster, 3), before);
     ask(&cluster, &url).expect("an answer");
@@ -241,7 +249,7 @@ fn killed_again_and_again(cluster: &Cluster, args: &[&str]) {
         cluster.end(rustix::process::Signal::KILL);
         cluster.start(args);
         ready(cluster, 3);
-        wait_for("more requests", 60, || (count("fine") > before + 100).then_some(()));
+        wait_for("more requests", 180, || (count("fine") > before + 100).then_some(()));
     }
     let why = cluster.ok(&["exec", "client", "--", "cat", "/tmp/log/why"]);
     assert_eq!(count("failed"), 0, "of {} requests: {why}", count("fine"));

@@ -60,10 +60,9 @@ fn variables(cluster: &Cluster) {
         "",
     ));
     let said = told(cluster, "env", "main");
-    let address = cluster.object("pod", "env").expect("a Pod")["status"]["podIP"]
-        .as_str()
-        .expect("an address")
-        .to_owned();
+    // The status follows what runs.
+    let status = cluster.ready("env")["status"].clone();
+    let address = status["podIP"].as_str().expect("an address");
     for (name, wanted) in [
         ("P_A", "map-a"),
         ("P_B", "map-b"),
@@ -72,7 +71,7 @@ fn variables(cluster: &Cluster) {
         ("WORD", "open-sesame"),
         ("POD", "env"),
         ("APP", "env"),
-        ("ADDRESS", &address),
+        ("ADDRESS", address),
         ("CPUS", "2"),
         ("MEMORY", "64"),
         ("BACK_END_SERVICE_PORT", "80"),
@@ -80,8 +79,7 @@ fn variables(cluster: &Cluster) {
     ] {
         assert_eq!(value(&said, name), wanted, "{name}");
     }
-    let class = &cluster.object("pod", "env").expect("a Pod")["status"]["qosClass"];
-    assert_eq!(class, "Guaranteed");
+    assert_eq!(status["qosClass"], "Guaranteed");
     assert!(!cluster.ok(&["describe", "pod", "env"]).contains("open-sesame"));
 }
 
@@ -126,10 +124,8 @@ fn pods_have_names_and_resolvers() {
     ));
     cluster.apply(&pod("named", script, "", "hostname: h, subdomain: s, setHostnameAsFQDN: true, dnsPolicy: None, dnsConfig: {nameservers: [192.0.2.53], searches: [x.example], options: [{name: ndots, value: '3'}]},"));
     let plain = told(&cluster, "plain", "main");
-    let address = cluster.object("pod", "plain").expect("a Pod")["status"]["podIP"]
-        .as_str()
-        .expect("an address")
-        .to_owned();
+    let status = cluster.ready("plain")["status"].clone();
+    let address = status["podIP"].as_str().expect("an address");
     assert_eq!(value(&plain, "NAME"), "plain");
     for line in [
         format!("{address}\tplain"),
@@ -167,7 +163,7 @@ fn namespaces_are_shared_as_asked() {
         assert_eq!(value(&theirs, name), value(&host, name), "{name}");
     }
     assert_eq!(value(&told(&cluster, "shared", "main"), "SEEN"), "yes");
-    let status = cluster.object("pod", "host").expect("a Pod")["status"].clone();
+    let status = cluster.ready("host")["status"].clone();
     assert_eq!(status["podIP"], status["hostIP"]);
 }
 
@@ -325,14 +321,13 @@ fn probes_of_every_kind_are_asked() {
         ("slow-exec", "exec: {command: [sleep, '30']}"),
     ];
     let all = probes.map(|(name, probe)| {
-        pod(
-            name,
-            serve,
-            &format!(
-                "ports: [{{name: web, containerPort: 8080}}], readinessProbe: {{periodSeconds: 1, {probe}}},"
-            ),
-            "",
-        )
+        // The others may take their time.
+        let limit = if name == "slow-exec" { 1 } else { 30 };
+        let fields = format!(
+            "ports: [{{name: web, containerPort: 8080}}], \
+             readinessProbe: {{periodSeconds: 1, timeoutSeconds: {limit}, {probe}}},"
+        );
+        pod(name, serve, &fields, "")
     });
     cluster.apply(&all.concat());
     for name in ["http", "tcp", "exec"] {

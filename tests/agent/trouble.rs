@@ -23,7 +23,7 @@ spec: {selector: {app: web}, clusterIP: 10.96.0.80, ports: [{port: 80, targetPor
 
 fn reaches(cluster: &Cluster) -> bool {
     // Without rules nobody answers, nor refuses.
-    let answer = cluster.node.run(&["timeout", "2", "busybox", "wget", "-q", "-O-", "http://10.96.0.80/"]);
+    let answer = cluster.node.run(&["timeout", "10", "busybox", "wget", "-q", "-O-", "http://10.96.0.80/"]);
     answer.stdout == "hello\n"
 }
 
@@ -50,7 +50,7 @@ fn without_nft_pods_run_and_an_event_says_what_is_missing() {
     // When it comes, it is found.
     let nft = require!(crate::support::program("nft"));
     std::os::unix::fs::symlink(nft, directory.join("nft")).expect("link");
-    wait_for("the rules", 60, || reaches(&cluster).then_some(()));
+    wait_for("the rules", 120, || reaches(&cluster).then_some(()));
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn what_nft_says_is_told_and_tried_again() {
     let nft = require!(crate::support::program("nft"));
     std::os::unix::fs::symlink(nft, directory.join("new")).expect("link");
     fs::rename(directory.join("new"), directory.join("nft")).expect("rename");
-    wait_for("the rules", 60, || reaches(&cluster).then_some(()));
+    wait_for("the rules", 120, || reaches(&cluster).then_some(()));
     // Told once, however often it was tried.
     let events = cluster.ok(&["get", "events"]);
     assert_eq!(events.matches(words).count(), 1, "{events}");
@@ -83,9 +83,9 @@ fn a_taken_port_of_cluster_dns_is_told_and_taken_when_it_is_free() {
     cluster.tells(&["Warning", "ClusterDNSFailed", "10.96.0.10:53", "ddress already in use"]);
     cluster.apply(WEB);
     cluster.ready("web");
-    wait_for("the rules", 60, || reaches(&cluster).then_some(()));
+    wait_for("the rules", 120, || reaches(&cluster).then_some(()));
     drop(taken);
-    wait_for("names", 60, || {
+    wait_for("names", 120, || {
         let asked = cluster.node.run(&["busybox", "nslookup", "web.default.svc.cluster.local", "10.96.0.10"]);
         asked.stdout.contains("10.96.0.80").then_some(())
     });

@@ -221,6 +221,7 @@ spec:
     cluster.ready("user");
     let phase = |kind: &str, name: &str| cluster.object(kind, name).expect("it")["status"]["phase"].clone();
     assert_eq!((phase("pvc", "data"), phase("pv", "disk")), ("Bound".into(), "Bound".into()));
+    prints(&cluster, "user", "wc -l </data/starts", "1\n");
     // It stays for the Pod that uses it.
     cluster.ok(&["delete", "pvc", "data", "--wait=false"]);
     assert!(cluster.object("pvc", "data").expect("it")["metadata"]["deletionTimestamp"].is_string());

@@ -42,7 +42,8 @@ spec:
 /// The Deployment when its rollout is through.
 #[track_caller]
 fn rolled_out(cluster: &Cluster) -> Value {
-    let done = cluster.ok(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+    let status = cluster.program(&["rollout", "status", "deployment/web", "--timeout=120s"]);
+    let done = status.limit(180).wait().success().stdout;
     assert!(done.ends_with("deployment \"web\" successfully rolled out\n"), "{done}");
     cluster.object("deployment", "web").expect("a deployment")
 }
@@ -73,10 +74,10 @@ fn a_rolling_update_and_its_undoing_fail_no_request() {
     wait_for("the service's answer", 20, || (ask() == "one\n").then_some(()));
     let stop = cluster.node.file("stop");
     let script = format!(
-        "while [ ! -e {} ]; do curl -s -m 10 http://{address}/ || echo failed with $?; done",
+        "while [ ! -e {} ]; do curl -s -m 30 http://{address}/ || echo failed with $?; done",
         stop.display()
     );
-    let mut client = cluster.node.command(&["sh", "-c", &script]).limit(300).spawn();
+    let mut client = cluster.node.command(&["sh", "-c", &script]).limit(600).spawn();
     cluster.apply(&deployment("two"));
     rolled_out(&cluster);
     wait_for("the new answer", 20, || (ask() == "two\n").then_some(()));
@@ -253,7 +254,7 @@ spec:
           containers: [{name: tick, image: "busybox:1", command: ["true"]}]
 "#,
     );
-    let tick = support::wait_for("a Job of the next minute", 90, || {
+    let tick = support::wait_for("a Job of the next minute", 180, || {
         cluster.object("cronjob", "tick").filter(|tick| !tick["status"]["lastSuccessfulTime"].is_null())
     });
     assert!(tick["status"]["lastScheduleTime"].as_str().expect("a time").ends_with(":00Z"), "{tick}");

@@ -242,8 +242,20 @@ mod tests {
         Object::from_value(Kind::ConfigMap, value).unwrap()
     }
 
+    /// Opens it once its lock is free: a program that another test starts has that, too, until its execve(2).
+    fn opened(directory: &Path) -> (Disk, Objects, u64) {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        loop {
+            match Disk::open(directory) {
+                Ok(opened) => return opened,
+                Err(error) => assert!(std::time::Instant::now() < deadline, "{error}"),
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+
     fn names_in(directory: &Path) -> Vec<String> {
-        let (_, objects, revision) = Disk::open(directory).unwrap();
+        let (_, objects, revision) = opened(directory);
         assert_eq!(revision, 7);
         objects.iter().map(|(key, _)| key.name.clone()).collect()
     }
@@ -253,11 +265,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let names =
             ["a".to_owned(), "b.json".to_owned(), "c.new".to_owned(), "d".repeat(250), "e".repeat(253)];
-        let (disk, ..) = Disk::open(directory.path()).unwrap();
+        let (disk, ..) = opened(directory.path());
         names.iter().for_each(|name| disk.write(&map(name), Durability::Written).unwrap());
         drop(disk);
         assert_eq!(names_in(directory.path()), names);
-        let (disk, ..) = Disk::open(directory.path()).unwrap();
+        let (disk, ..) = opened(directory.path());
         disk.remove(&map(&names[4]).key(), Durability::Synced).unwrap();
         disk.remove(&map(&names[4]).key(), Durability::Synced).unwrap();
         drop(disk);
@@ -271,13 +283,13 @@ mod tests {
         let error = Disk::open(directory.path()).err().unwrap().to_string();
         assert!(error.contains("cannot lock") && error.contains("another agent has it"), "{error}");
         drop(first);
-        Disk::open(directory.path()).unwrap();
+        opened(directory.path());
     }
 
     #[test]
     fn what_the_power_took_is_gone() {
         let directory = tempfile::tempdir().unwrap();
-        let (disk, ..) = Disk::open(directory.path()).unwrap();
+        let (disk, ..) = opened(directory.path());
         for name in ["whole", "empty", "zeros"] {
             disk.write(&map(name), Durability::Written).unwrap();
         }
@@ -286,7 +298,7 @@ mod tests {
         fs::write(place.join("zeros.json"), [0; 100]).unwrap();
         fs::write(place.join("cut.new"), "{").unwrap();
         drop(disk);
-        let (_, objects, _) = Disk::open(directory.path()).unwrap();
+        let (_, objects, _) = opened(directory.path());
         assert_eq!(objects.iter().map(|(key, _)| key.name.as_str()).collect::<Vec<_>>(), ["whole"]);
         assert_eq!(names(&place).unwrap(), ["whole.json"]);
     }
@@ -294,7 +306,7 @@ mod tests {
     #[test]
     fn what_is_broken_is_set_aside() {
         let directory = tempfile::tempdir().unwrap();
-        let (disk, ..) = Disk::open(directory.path()).unwrap();
+        let (disk, ..) = opened(directory.path());
         let long = "l".repeat(250);
         for name in ["whole", "cut", &long] {
             disk.write(&map(name), Durability::Written).unwrap();

@@ -49,7 +49,10 @@ impl World {
     pub async fn until_open(&self) {
         until(|| self.ingress("front")["status"]["loadBalancer"]["ingress"] == json!([{"ip": "192.0.2.7"}]))
             .await;
-        until_async(async || TcpStream::connect(self.https).await.is_ok()).await;
+        // The status says that one of them listens.
+        for address in [self.http, self.https] {
+            until_async(async || TcpStream::connect(address).await.is_ok()).await;
+        }
     }
 
     pub fn put(&self, value: Value) {

@@ -24,16 +24,22 @@ fn query(name: &str, of: RecordType) -> Message {
 fn over_udp(query: &Message) -> io::Result<Message> {
     let socket = UdpSocket::bind("0.0.0.0:0")?;
     socket.connect(DNS)?;
-    socket.set_read_timeout(Some(Duration::from_secs(20)))?;
-    socket.send(&query.to_vec().unwrap())?;
+    socket.set_read_timeout(Some(Duration::from_secs(5)))?;
     let mut buffer = [0; 4096];
-    let length = socket.recv(&mut buffer)?;
-    Message::from_vec(&buffer[..length]).map_err(io::Error::other)
+    // As resolvers do: what is under way while rules change may be lost.
+    for _ in 0..12 {
+        socket.send(&query.to_vec().unwrap())?;
+        match socket.recv(&mut buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            length => return Message::from_vec(&buffer[..length?]).map_err(io::Error::other),
+        }
+    }
+    Err(io::ErrorKind::TimedOut.into())
 }
 
 fn over_tcp(query: &Message) -> io::Result<Message> {
     let mut stream = TcpStream::connect(DNS)?;
-    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     let bytes = query.to_vec().unwrap();
     stream.write_all(&(bytes.len() as u16).to_be_bytes())?;
     stream.write_all(&bytes)?;

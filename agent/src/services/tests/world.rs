@@ -16,7 +16,7 @@ use crate::store::{Durability, Store};
 
 const MARK: &str = "RCRUN_AGENT_TEST_WORLD";
 /// For what happens at once, but on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 pub const PORT: u16 = 8080;
 
 /// Runs `test` in namespaces of its own; `path` is the test's own.
