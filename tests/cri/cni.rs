@@ -151,7 +151,9 @@ fn a_server_that_starts_answers_before_plugins_do() {
     }
     assert_eq!(calls(&node), ["plug ADD", "plug ADD"]);
     node.start();
-    support::wait_for("the first DEL", 20, || node.file("calls").exists().then_some(()));
+    support::wait_for("the first DEL", 20, || {
+        fs::read_to_string(node.file("calls")).is_ok_and(|text| text == "plug DEL\n").then_some(())
+    });
     for pod in [&stopped, &lost] {
         assert_eq!(state(&node, &pod.id), PodSandboxState::SandboxNotready);
     }

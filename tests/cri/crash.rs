@@ -187,10 +187,12 @@ pub fn killed_at_each_step(node: &Node, handler: &str) {
         }
         node.start();
         for container in node.containers() {
-            let status = node.status(&container.id);
-            if status.state() == ContainerState::ContainerRunning {
-                node.exec(&container.id, &["true"]);
-            }
+            // One that was killed a moment before the server is listed until its end is known.
+            support::wait_for("a container that can be asked, or its end", 10, || {
+                let runs = node.status(&container.id).state() == ContainerState::ContainerRunning;
+                let asked = || node.try_exec(&container.id, &["true"], 0);
+                (!runs || asked().is_ok_and(|answer| answer.exit_code == 0)).then_some(())
+            });
         }
         calls::remove_all_pods(node);
         let remaining = node.remaining();

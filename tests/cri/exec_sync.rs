@@ -27,7 +27,7 @@ fn a_command_that_takes_too_long_is_killed() {
     let before = Instant::now();
     let error = node.try_exec(&id, &["sleep", "4321"], 1).unwrap_err();
     assert_eq!(error.code(), Code::DeadlineExceeded, "{error}");
-    assert!(before.elapsed() < support::seconds(10));
+    assert!(before.elapsed() < support::seconds(50));
     let listed = node.exec(&id, &["sh", "-c", "ps | grep '[s]leep 4321' || true"]);
     assert_eq!(listed.trim(), "");
 }
@@ -52,7 +52,7 @@ fn a_process_that_is_left_behind_is_not_waited_for() {
     assert_eq!(answer.stdout, b"done\n");
     let noisy = node.try_exec(&id, &["sh", "-c", "yes & echo done >&2"], 0).unwrap();
     assert_eq!(noisy.stderr, b"done\n");
-    assert!(before.elapsed() < support::seconds(20));
+    assert!(before.elapsed() < support::seconds(50));
 }
 
 #[test]

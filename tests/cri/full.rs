@@ -252,7 +252,7 @@ fn a_logs_full_disk_costs_lines_and_not_the_container() {
     fill(&node, LOGS, 0);
     // A page of the log has room still.
     let full = count() + 400;
-    support::wait_for("more lines", 60, || (count() > full).then_some(()));
+    support::wait_for("more lines", 300, || (count() > full).then_some(()));
     let kept = node.output(&id).lines().count() as u64;
     assert!(kept < count(), "{kept} lines");
     // Other containers start all the same.

@@ -179,7 +179,14 @@ fn a_container_of_runcs_goes_with_its_pod_though_shim_and_server_were_killed() {
     crash::kill(shim);
     node.start();
     assert_eq!(node.status(&id).state(), ContainerState::ContainerRunning);
-    node.stop_pod(&pod.id);
+    // While another shim is started nobody can signal it, and who stops is told to try again.
+    support::wait_for("the Pod's stop", 30, || {
+        let request = api::StopPodSandboxRequest { pod_sandbox_id: pod.id.clone() };
+        match node.call(async |mut c| c.stop_pod_sandbox(request).await) {
+            Err(error) if error.code() == Code::Unavailable => None,
+            stopped => Some(stopped.expect("StopPodSandbox")),
+        }
+    });
     let status = node.status(&id);
     assert!(status.state() == ContainerState::ContainerExited && status.exit_code != 0, "{status:?}");
     node.remove_pod(&pod.id);

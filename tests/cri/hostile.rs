@@ -26,7 +26,7 @@ fn a_container_that_stops_its_new_processes_can_be_stopped() {
     }
     let before = Instant::now();
     node.stop(&id, 0);
-    assert!(before.elapsed() < support::seconds(15), "{:?}", before.elapsed());
+    assert!(before.elapsed() < support::seconds(30), "{:?}", before.elapsed());
     assert_eq!(node.status(&id).exit_code, 137);
 }
 
@@ -43,13 +43,17 @@ fn containers_that_are_gone_leave_no_descriptors() {
         all.sort();
         all
     };
-    let before = descriptors();
-    for _ in 0..3 {
+    let live = || {
         let id = node.container(&pod, "c", &["sleep", "1000"]);
         node.exec(&id, &["true"]);
         node.stop(&id, 0);
         node.remove(&id);
-    }
-    let same = || (descriptors() == before).then_some(());
-    support::wait_for("descriptors of containers to go", 10, same);
+    };
+    // What is opened once is there then.
+    live();
+    // Work that nobody waits for may have a file open now, too: ten containers would leave more than that.
+    let before = descriptors();
+    (0..10).for_each(|_| live());
+    let no_more = || (descriptors().len() <= before.len()).then_some(());
+    support::wait_for("descriptors of containers to go", 10, no_more);
 }

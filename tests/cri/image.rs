@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rcrun_cri::api;
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
@@ -259,8 +259,10 @@ fn pulls_at_once_fetch_once() {
         });
         assert!(pulled.into_iter().all(|id| id.unwrap() == built.id()));
         let blob = format!("http.request.uri=\"/v2/app/blobs/{}\"", built.layers()[0]);
-        let gets = registry.log().lines().filter(|line| line.contains(&blob)).count();
-        assert_eq!(gets, 1, "{}", registry.log());
+        let gets = || registry.log().lines().filter(|line| line.contains(&blob)).count();
+        // It is logged after it was answered.
+        wait_for("the registry's word", 10, || (gets() > 0).then_some(()));
+        assert_eq!(gets(), 1, "{}", registry.log());
         assert_eq!(node.image(&built.id()).unwrap().repo_tags.len(), 3);
         node.remove_image(&built.id());
     });
@@ -268,7 +270,11 @@ fn pulls_at_once_fetch_once() {
 
 #[test]
 fn a_cancelled_pull_ends() {
-    let node = node!();
+    let mut node = require!(Node::without_server());
+    // A registry that does not answer is left for that much later.
+    let server = node.cri(&[]).env("RCRUN_REGISTRY_CONNECT_SECONDS", "600");
+    node.serve(server.env("RCRUN_REGISTRY_SILENCE_SECONDS", "600"));
+    node.accept_present();
     node.in_network(|| {
         // A registry that takes requests and never answers.
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -292,10 +298,8 @@ fn a_cancelled_pull_ends() {
                 answer = pull => panic!("{answer:?}"),
                 hear = asked => hear.unwrap(),
             };
-            let cancelled = Instant::now();
-            let ended = tokio::task::spawn_blocking(move || hear.recv_timeout(Duration::from_secs(20)));
+            let ended = tokio::task::spawn_blocking(move || hear.recv_timeout(Duration::from_secs(50)));
             ended.await.unwrap().expect("the connection ends");
-            assert!(cancelled.elapsed() < Duration::from_secs(15), "{:?}", cancelled.elapsed());
         });
     });
 }

@@ -14,7 +14,7 @@ const ADDRESS: &str = "127.0.0.1:9436";
 fn ask(node: &Node, request: &str) -> String {
     node.in_network(|| {
         let mut stream = TcpStream::connect(ADDRESS).expect("connect");
-        stream.set_read_timeout(Some(support::seconds(10))).expect("a time limit");
+        stream.set_read_timeout(Some(support::seconds(support::LONG))).expect("a time limit");
         write!(stream, "{request} HTTP/1.1\r\nHost: {ADDRESS}\r\n\r\n").expect("ask");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");

@@ -104,7 +104,7 @@ fn pods_reach_each_other_over_a_bridge_and_give_their_addresses_back() {
     let id = node.container(&client, "client", &["sleep", "1000"]);
     let url = format!("http://{of_web}/");
     let page = support::wait_for("the page", 20, || {
-        let answer = node.try_exec(&id, &["sh", "-c", &format!("wget -q -O - {url}")], 10).unwrap();
+        let answer = node.try_exec(&id, &["sh", "-c", &format!("wget -q -O - {url}")], 30).ok()?;
         (answer.exit_code == 0).then_some(answer.stdout)
     });
     assert_eq!(page, b"hello\n");

@@ -39,8 +39,8 @@ fn ids(stats: &[api::ContainerStats]) -> Vec<&str> {
 fn a_container_that_runs_is_measured() {
     let node = node!();
     let pod = node.pod("p");
-    let mut config =
-        container_config("c", &["sh", "-c", "head -c 100000 /dev/zero >/file; while :; do :; done"]);
+    let script = "head -c 100000 /dev/zero >/file; echo written; while :; do :; done";
+    let mut config = container_config("c", &["sh", "-c", script]);
     config.labels = HashMap::from([("app".into(), "web".into())]);
     config.annotations = HashMap::from([("note".into(), "kept".into())]);
     let id = node.run_container(&pod, &config);
@@ -52,17 +52,20 @@ fn a_container_that_runs_is_measured() {
     assert!(first.memory.unwrap().timestamp > 0 && first.io.unwrap().timestamp > 0);
     let later = support::wait_for("a rate", 20, || {
         let stats = node.stats(&id);
-        cpu(&stats).usage_nano_cores.is_some().then_some(stats)
+        // It is 0 where the container has not had the processor in between.
+        cpu(&stats).usage_nano_cores.is_some_and(|rate| rate.value > 0).then_some(stats)
     });
     let (used, rate) = (number(&cpu(&later).usage_core_nano_seconds), number(&cpu(&later).usage_nano_cores));
     assert!(used > 0 && rate > 0, "{later:?}");
     let layer = later.writable_layer.unwrap();
     assert_eq!(layer.fs_id.unwrap().mountpoint, "/var/lib/rcrun");
+    support::wait_for("its file", 20, || (node.output(&id) == "written\n").then_some(()));
     node.stop(&id, 0);
     // What it has written is there until it is removed.
     let ended = node.stats(&id);
     assert_eq!((ended.cpu, ended.memory), (None, None));
-    support::wait_for("the layer's next measuring", 20, || {
+    // Twenty times as long after the last one as that took.
+    support::wait_for("the layer's next measuring", 300, || {
         let layer = node.stats(&id).writable_layer.unwrap();
         (number(&layer.used_bytes) >= 100_000 && number(&layer.inodes_used) >= 2).then_some(())
     });

@@ -91,8 +91,10 @@ fn an_execs_terminal_has_a_size_and_hangs_up_with_its_client() {
     let (_pod, id) = idle(&node);
     for protocol in PROTOCOLS {
         let flags = ["-tty", "-columns", "77"];
-        let ran = node.run_exec(&program, protocol, &flags, terminal(&id, "stty size; exit 4")).wait();
-        assert_eq!((ran.code(), ran.stdout.as_str()), (4, "24 77\r\n"), "{protocol}");
+        // A program does not wait for a client that is late with its size.
+        let script = "until [ \"$(stty size)\" = '24 77' ]; do sleep 0.05; done; echo it is; exit 4";
+        let ran = node.run_exec(&program, protocol, &flags, terminal(&id, script)).wait();
+        assert_eq!((ran.code(), ran.stdout.as_str()), (4, "it is\r\n"), "{protocol}");
         let script = "trap 'echo hung up >/hung; exit' HUP; echo ready; while :; do sleep 0.1; done";
         let mut running = node.run_exec(&program, protocol, &["-tty"], terminal(&id, script)).spawn();
         running.wait_for_output("ready");
@@ -204,7 +206,8 @@ fn what_cannot_be_streamed_is_refused_with_a_reason() {
 
 #[test]
 fn a_thousand_urls_wait_at_most() {
-    let node = node!();
+    // None expires meanwhile.
+    let node = require!(Node::configured(|config| config.streaming.token_lifetime = 3600));
     let (_pod, id) = idle(&node);
     for _ in 0..1000 {
         node.try_exec_url(shell(&id, "true")).expect("Exec");

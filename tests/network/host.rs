@@ -151,7 +151,11 @@ pub fn serve(listener: TcpListener, word: &'static str) {
 
 /// What the server of an address answers to a client in this thread's namespace.
 pub fn ask(to: SocketAddr) -> Result<String, std::io::Error> {
-    let patience = Duration::from_secs(5);
+    ask_within(to, Duration::from_secs(30))
+}
+
+/// The same where nobody is expected to answer, not even with a refusal.
+pub fn ask_within(to: SocketAddr, patience: Duration) -> Result<String, std::io::Error> {
     let mut stream = TcpStream::connect_timeout(&to, patience)?;
     stream.set_read_timeout(Some(patience))?;
     let mut answer = String::new();

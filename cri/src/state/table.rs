@@ -399,7 +399,7 @@ mod tests {
         };
         table.update(&entry, |thing| thing.count = 1).unwrap();
         entry.note(|thing| thing.count = 2);
-        assert_eq!(tokio::time::timeout(Duration::from_secs(10), waits).await.unwrap().unwrap(), 2);
+        assert_eq!(tokio::time::timeout(Duration::from_secs(60), waits).await.unwrap().unwrap(), 2);
         assert_eq!(entry.until(|thing| thing.count == 2).await.count, 2);
     }
 }

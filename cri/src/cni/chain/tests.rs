@@ -1,7 +1,6 @@
 //! Plugins of the tests are shell scripts that write down how they were called.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
 
@@ -18,8 +17,12 @@ impl Plugins {
                 "#!/bin/sh\nin=$(cat)\nprintf '%s %s %s %s\\n' {name} \"$CNI_COMMAND\" \"$CNI_NETNS\" \"$in\" >> {}\n{script}\n",
                 log.display()
             );
-            fs::write(&file, text).unwrap();
-            fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+            let source = plugins.0.path().join(format!("{name}.text"));
+            fs::write(&source, text).unwrap();
+            // By another process: one that another test starts meanwhile would hold it open for writing.
+            let copied =
+                std::process::Command::new("install").args(["-m", "755"]).args([&source, &file]).status();
+            assert!(copied.unwrap().success());
         }
         plugins
     }
