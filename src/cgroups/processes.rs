@@ -105,7 +105,7 @@ mod tests {
         assert!(cgroup.is_populated().unwrap());
         assert!(!cgroup.wait_empty(Duration::from_millis(20)).unwrap());
         cgroup.kill().unwrap();
-        assert!(cgroup.wait_empty(Duration::from_secs(10)).unwrap());
+        assert!(cgroup.wait_empty(Duration::from_secs(60)).unwrap());
         one.0.wait().unwrap();
         two.0.wait().unwrap();
         assert!(cgroup.pids().unwrap().is_empty());
@@ -132,7 +132,8 @@ mod tests {
         shell.go();
         std::thread::sleep(Duration::from_millis(30));
         cgroup.kill_each().unwrap();
-        assert!(!cgroup.is_populated().unwrap());
+        // The signals are sent; dying takes a busy machine longer than those rounds.
+        assert!(cgroup.wait_empty(Duration::from_secs(60)).unwrap());
     }
 
     #[test]

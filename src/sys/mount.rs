@@ -91,10 +91,19 @@ pub fn statmount(id: u64) -> Result<MountStatus, Errno> {
     Ok(MountStatus { parent, point: OsStr::from_bytes(point.to_bytes()).into() })
 }
 
+/// Held for reading by tests of locks and of listening sockets: a process of [`in_namespaces`] has theirs, too,
+/// until its end.
+#[cfg(test)]
+pub static FORKS: std::sync::RwLock<()> = std::sync::RwLock::new(());
+
 /// Runs `body` in a process of its own, in new namespaces of the kinds in `flags`, and returns its
 /// exit status. For tests: what they mount is gone with them.
 #[cfg(test)]
 pub fn in_namespaces(flags: rustix::thread::UnshareFlags, body: impl FnOnce() -> i32) -> i32 {
+    static HARNESS: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
+    // In a child of such a process the lock is as it was at the fork.
+    let forks = *HARNESS.get_or_init(std::process::id) == std::process::id();
+    let _forks = forks.then(|| FORKS.write().unwrap_or_else(std::sync::PoisonError::into_inner));
     // SAFETY: fork(2) has no preconditions; the child goes on with one thread, as copied, and leaves
     // through _exit without returning into the test harness. glibc keeps malloc usable there.
     let pid = unsafe { libc::fork() };

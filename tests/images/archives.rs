@@ -400,12 +400,14 @@ fn a_load_that_is_killed_leaves_nothing_to_see_and_the_next_one_succeeds() {
         killed += 1;
         assert!(!there || images(&node).is_empty() || images(&node)[0].1 == built.digest(), "{outcome}");
     }
-    assert!(killed > 0);
     load(&node, &archive).prints("Loaded image: a/b:1");
     assert_eq!(images(&node), [("docker.io/a/b:1".to_owned(), built.digest())]);
     let bytes = fs::read(node.layer(&built.diff_ids()[1]).join("a")).unwrap();
     assert!(bytes == noise(1, 6_000_000));
     assert_eq!(node.stored("ingest"), [""; 0]);
+    if killed == 0 {
+        crate::support::skip("this machine did not kill the first load before it was done");
+    }
 }
 
 #[test]

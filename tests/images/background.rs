@@ -79,15 +79,19 @@ fn all_is_gone(node: &Node) {
     let links =
         String::from_utf8(std::process::Command::new("ip").arg("link").output().unwrap().stdout).unwrap();
     assert!(!links.contains("rcv"), "{links}");
-    let shims = node.state().with_file_name("state-shims");
-    assert_eq!(fs::read_dir(shims).into_iter().flatten().count(), 0, "directories of shims");
+    assert_eq!(shims(node), 0, "directories of shims");
+}
+
+/// How many directories of shims there are.
+fn shims(node: &Node) -> usize {
+    fs::read_dir(node.state().with_file_name("state-shims")).into_iter().flatten().count()
 }
 
 #[test]
 fn a_container_in_the_background_lives_as_dockers_does() {
     apart(|| {
         let node = require!(node());
-        let script = "echo out; echo err >&2; trap 'exit 5' TERM; while :; do sleep 0.1; done";
+        let script = "trap 'exit 5' TERM; echo out; echo err >&2; while :; do sleep 0.1; done";
         let id = begin(&node, &["--name", "web"], script);
         wait_for("its lines", 10, || rcrun(&node, &["logs", "web"]).stdout.contains("out").then_some(()));
         let row = listed(&node, "web");
@@ -156,8 +160,9 @@ fn ports_of_the_machine_lead_into_containers_which_reach_each_other() {
 /// What a server sends after a request; None where nobody is there.
 fn get(address: &str) -> Option<String> {
     let address: SocketAddr = address.parse().ok()?;
-    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(2)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(10)).ok()?;
+    // Some servers answer once: who gives up has lost the answer.
+    stream.set_read_timeout(Some(support::seconds(support::LONG))).ok()?;
     std::io::Write::write_all(&mut stream, b"GET / HTTP/1.0\r\n\r\n").ok()?;
     let mut text = String::new();
     stream.read_to_string(&mut text).ok()?;
@@ -192,7 +197,9 @@ fn what_is_to_go_with_its_process_goes() {
     apart(|| {
         let node = require!(node());
         begin(&node, &["--rm", "--name", "short"], "true");
-        wait_for("its end", 10, || node.stored("containers").is_empty().then_some(()));
+        // Its shim goes after what the container had.
+        let is_gone = || node.stored("containers").is_empty() && shims(&node) == 0;
+        wait_for("its end", 10, || is_gone().then_some(()));
         begin(&node, &["--rm", "--name", "long"], "sleep 1000");
         rcrun(&node, &["stop", "-t", "0", "long"]).prints("long");
         rcrun(&node, &["ps", "-aq"]).prints("");
@@ -238,8 +245,17 @@ fn a_killed_shim_and_a_reboot_are_survived() {
             let parent = stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().to_owned();
             Pid::from_raw(parent.parse().unwrap()).unwrap()
         };
+        // One that is dying still takes connections.
+        let kill_shim = |init: i32| {
+            let shim = shim(init);
+            kill_process(shim, Signal::KILL).unwrap();
+            let pid = shim.as_raw_nonzero().get();
+            wait_for("the shim's end", 10, || (!support::process_exists(pid)).then_some(()));
+        };
         let init = pid(&id);
-        kill_process(shim(init), Signal::KILL).unwrap();
+        let read = || rcrun(&node, &["exec", "a", "cat", "/data/file"]).stdout;
+        wait_for("the file", 10, || (read() == "kept\n").then_some(()));
+        kill_shim(init);
         assert!(status(&node, "a").starts_with("Up "), "{}", status(&node, "a"));
         rcrun(&node, &["exec", "a", "cat", "/data/file"]).prints("kept");
         rcrun(&node, &["stop", "-t", "0", "a"]).success();
@@ -247,7 +263,7 @@ fn a_killed_shim_and_a_reboot_are_survived() {
         // A reboot takes processes, the state, and the names of namespaces; the store stays.
         rcrun(&node, &["start", "a"]).success();
         let init = pid(&id);
-        kill_process(shim(init), Signal::KILL).unwrap();
+        kill_shim(init);
         kill_process(Pid::from_raw(init).unwrap(), Signal::KILL).unwrap();
         wait_for("the end", 10, || (!fs::exists(format!("/proc/{init}")).unwrap()).then_some(()));
         rcrun(&node, &["delete", "-f", &id]).success();

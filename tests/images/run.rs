@@ -68,8 +68,8 @@ fn a_container_has_what_docker_gives_it() {
     );
     script(&node, &[], "touch /proc/sys/x 2>&1; echo a >/proc/sysrq-trigger").exits_with(1);
     // The loopback device is up.
-    script(&node, &[], "echo pong | nc -l -p 80 & until nc 127.0.0.1 80 </dev/null; do sleep 0.1; done")
-        .prints("pong");
+    let ping = "echo pong >/pong; nc -l -p 80 </pong & until nc 127.0.0.1 80 </dev/null; do sleep 0.1; done";
+    script(&node, &[], ping).prints("pong");
     let name = script(&node, &[], "hostname").success().stdout;
     assert!(name.trim().len() == 12 && name.trim().bytes().all(|b| b.is_ascii_hexdigit()), "{name}");
 }

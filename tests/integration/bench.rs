@@ -44,8 +44,10 @@ fn figures_of_two_runtimes_are_side_by_side() {
     assert_eq!(names, ["rcrun", "other"]);
     for (row, samples) in rows.iter().zip(report["wall_ms"].as_array().expect("samples")) {
         assert_eq!((&row["samples"], samples.as_array().map(Vec::len)), (&10.into(), Some(10)));
-        let figures = [&row["wall_ms"]["median"], &row["less_true_ms"], &row["system_ms"], &row["peak_kib"]];
+        let figures = [&row["wall_ms"]["median"], &row["system_ms"], &row["peak_kib"]];
         assert!(figures.iter().all(|figure| figure.as_f64().expect("a number") >= 0.0), "{row:#}");
+        // Below zero where the machine had other things to do while `true` ran.
+        assert!(row["less_true_ms"].is_number(), "{row:#}");
         assert!(row["wall_ms"]["median"].as_f64() > row["less_true_ms"].as_f64(), "{row:#}");
         assert!(row["wall_ms"]["p99"].is_null(), "of 10 samples: {row:#}");
     }
@@ -131,8 +133,9 @@ fn a_user_measures_without_root() {
 #[test]
 fn a_runtime_that_hangs_is_killed() {
     let bundle = busybox!().args(["sleep", "1000"]);
-    let outcome = bench(&bundle, &["--timeout", "3"]);
-    outcome.refused(&["run --bundle", "has not ended after 3 s and was killed"]);
+    // Enough for what does not hang, `true` and delete.
+    let outcome = bench(&bundle, &["--timeout", "10"]);
+    outcome.refused(&["run --bundle", "has not ended after 10 s and was killed"]);
     // Dropping the bundle sees that the container is gone, too.
 }
 

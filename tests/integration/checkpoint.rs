@@ -104,12 +104,21 @@ fn a_restored_process_goes_on_with_its_memory() {
 
 #[test]
 fn a_container_can_run_on_after_its_checkpoint_and_come_back_later() {
-    let (bundle, data) = require!(counting());
+    // It stands still for the checkpoint: a file that is open then must be as it was at the restore.
+    let script = "i=0; while :; do while test -e /data/hold; do mkdir -p /data/held; sleep 0.02; done; \
+        i=$((i+1)); echo $i >> /data/numbers; sleep 0.02; done";
+    let bundle = busybox!().script(script);
+    require!(criu());
+    let (bundle, data) = with_data(bundle);
     let pid = bundle.run_detached();
     counts_beyond(&data, 5);
+    let hold = data.join("hold");
+    fs::write(&hold, "").expect("write");
+    wait_for("a pause", 20, || data.join("held").exists().then_some(()));
     checkpoint(&bundle, &["--leave-running"]).success();
     assert_eq!((bundle.status().as_str(), bundle.pid()), ("running", pid));
     let last = *numbers(&data).last().expect("numbers");
+    fs::remove_file(&hold).expect("remove");
     counts_beyond(&data, last + 5);
     bundle.delete_forced().success();
     fs::remove_file(data.join("numbers")).expect("remove");
@@ -154,7 +163,8 @@ fn an_established_tcp_connection_is_taken_along() {
     require!(criu());
     require!(crate::support::program("ip"));
     require!(crate::support::program("nsenter"));
-    let script = "nc -l -p 1234 -e cat & sleep 0.5; \
+    let script = "nc -l -p 1234 -e cat & \
+        until grep -qs ' 0A ' /proc/net/tcp /proc/net/tcp6; do sleep 0.02; done; \
         i=0; (while :; do i=$((i+1)); echo $i; sleep 0.02; done) | nc 127.0.0.1 1234 >> /data/numbers";
     // CRIU leaves the network's contents to the hooks, which run at a restore as well.
     let up = "pid=$(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/'); nsenter -t $pid -n ip link set lo up";

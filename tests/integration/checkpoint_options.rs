@@ -11,7 +11,7 @@ use rustix::fs::{FileType, Mode};
 use crate::checkpoint::{
     COUNT, checkpoint, counting, counts_beyond, criu, images, numbers, restore, restore_command, with_data,
 };
-use crate::support::{Bundle, Pty, busybox, require, seconds, skip, wait_for};
+use crate::support::{Bundle, LONG, Pty, busybox, require, seconds, skip, wait_for};
 
 /// A port that nobody listens on.
 fn free_port() -> u16 {
@@ -27,6 +27,12 @@ fn listens(port: u16) -> bool {
         .iter()
         .flat_map(|table| table.lines())
         .any(|line| line.contains(&local) && line.contains(listening))
+}
+
+/// Does somebody listen at a Unix socket of this name? Its file alone is there before anybody does.
+fn listens_at(name: &str) -> bool {
+    let table = fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    table.lines().any(|line| line.ends_with(name) && line.contains(" 00010000 "))
 }
 
 /// A process of CRIU's own beside the container, ended when dropped.
@@ -124,7 +130,7 @@ fn memory_is_fetched_when_it_is_touched() {
     let dump = command.limit(60).spawn();
     let (heard, hears) = std::sync::mpsc::channel();
     std::thread::spawn(move || heard.send(fs::read(status)));
-    let word = hears.recv_timeout(seconds(30)).expect("an end of the status").expect("read");
+    let word = hears.recv_timeout(seconds(LONG)).expect("an end of the status").expect("read");
     assert_eq!(word, [0], "a zero byte, and no more, while memory waits to be fetched");
     let before = numbers(&data).len() as u64;
     let daemon = Helper::new(&[
@@ -137,8 +143,7 @@ fn memory_is_fetched_when_it_is_touched() {
         "--images-dir",
         &images,
     ]);
-    let socket = Path::new(&images).join("lazy-pages.socket");
-    wait_for("the daemon", 20, || socket.exists().then_some(()));
+    wait_for("the daemon", 20, || listens_at("lazy-pages.socket").then_some(()));
     // The first one is there until its last page is fetched.
     let id = format!("{}-restored", bundle.id());
     let mut line = restore_command(&bundle, &["--detach", "--lazy-pages", "--manage-cgroups-mode", "ignore"]);
@@ -217,7 +222,7 @@ fn a_connection_over_a_unix_socket_to_the_outside_is_made_again() {
     require!(criu());
     let data = bundle.data();
     let log = UnixDatagram::bind(data.join("log")).expect("bind");
-    log.set_read_timeout(Some(seconds(20))).expect("timeout");
+    log.set_read_timeout(Some(seconds(LONG))).expect("timeout");
     let heard = || {
         let mut bytes = [0; 512];
         let length = log.recv(&mut bytes).expect("a message");
@@ -284,6 +289,9 @@ fn a_connection_that_nobody_has_accepted_is_left_out() {
     wait_for("the listener", 20, || listens(port).then_some(()));
     fs::write(data.join("stop"), "").expect("write");
     counts_beyond(&data, 1);
+    let is_stopped =
+        |pid: &i32| fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") T "));
+    wait_for("the listener to stand still", 20, || bundle.traces().processes().into_iter().find(is_stopped));
     let client = std::net::TcpStream::connect(("127.0.0.1", port)).expect("connect");
     checkpoint(&bundle, &[]).refused(&["criu dump failed", "In-flight connection"]);
     checkpoint(&bundle, &["--tcp-skip-in-flight"]).success();

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
-use crate::support::{Bundle, ConsoleSocket, busybox, require, seconds};
+use crate::support::{Bundle, ConsoleSocket, LONG, busybox, require, seconds};
 
 /// Lists the descriptors of a shell, without the one that a listing itself needs.
 const LIST: &str = "for fd in /proc/$$/fd/*; do if [ -e $fd ]; then echo ${fd##*/}; fi; done";
@@ -155,7 +155,7 @@ fn readiness_passes_through_to_the_callers_notify_socket() {
     let bundle = require!(notifying(busybox!()));
     let path = bundle.file("notify");
     let socket = UnixDatagram::bind(&path).expect("bind");
-    socket.set_read_timeout(Some(seconds(10))).expect("timeout");
+    socket.set_read_timeout(Some(seconds(LONG))).expect("timeout");
     let mut running = bundle.run_invocation(&[]).env("NOTIFY_SOCKET", &path).spawn();
     running.wait_for_output("/run/notify/notify.sock\n");
     assert!(receive(&socket).contains("READY=1"));
@@ -168,7 +168,7 @@ fn a_detached_run_returns_after_readiness_and_names_the_main_process() {
     let bundle = require!(notifying(busybox!()));
     let path = bundle.file("notify");
     let socket = UnixDatagram::bind(&path).expect("bind");
-    socket.set_read_timeout(Some(seconds(10))).expect("timeout");
+    socket.set_read_timeout(Some(seconds(LONG))).expect("timeout");
     bundle.run_invocation(&["--detach"]).env("NOTIFY_SOCKET", &path).wait().success();
     let main_process = format!("MAINPID={}", bundle.pid());
     let mut messages = receive(&socket);

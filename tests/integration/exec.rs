@@ -135,7 +135,8 @@ fn a_detached_process_runs_on() {
     bundle.exec_with(&options, &["sleep", "1000"]).success();
     let pid: i32 = fs::read_to_string(&file).expect("the pid file").parse().expect("a pid");
     assert_ne!(pid, bundle.pid());
-    assert_eq!(process_status_field(pid, "Name"), "sleep");
+    // execve(2) closes what rcrun waits for before it gives the process its new name.
+    wait_for("the program's name", 5, || (process_status_field(pid, "Name") == "sleep").then_some(()));
     bundle.delete_forced().success();
 }
 

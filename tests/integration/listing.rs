@@ -127,6 +127,8 @@ fn events_goes_on_until_the_container_ends() {
         let event: Value = serde_json::from_str(line).expect("a JSON object in each line");
         assert_eq!(event["id"], bundle.id());
     }
+    // Its last process leaves the cgroup, which ends the events, before it has quite ended.
+    bundle.wait_for_status("stopped");
     bundle.delete().success();
 }
 

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{Bundle, Invocation, NamespaceHolder, busybox, program, require};
+use crate::support::{Bundle, Invocation, NamespaceHolder, busybox, program, require, wait_for};
 
 /// A network namespace in the place of the host's, with a pair of devices: `one`, which has a fixed
 /// address of each family and another MTU, and `other`.
@@ -44,11 +44,19 @@ impl Host {
         bundle.invocation_in_shell(&script, &["run".into(), format!("{}/", bundle.path().display())])
     }
 
+    /// What `ip` says of a device once it is up: the kernel notices its peer a moment later.
+    fn up(&self, device: &str) -> String {
+        wait_for(&format!("{device} to be up"), 10, || {
+            let (ok, text) = self.ip(&format!("addr show dev {device}"));
+            assert!(ok, "{text}");
+            text.contains("state UP").then_some(text)
+        })
+    }
+
     #[track_caller]
     fn assert_unchanged(&self) {
-        let (ok, text) = self.ip("addr show dev one");
-        assert!(ok, "{text}");
-        for part in ["10.9.0.1/24", "fd00:9::1/64", "mtu 1400", "state UP"] {
+        let text = self.up("one");
+        for part in ["10.9.0.1/24", "fd00:9::1/64", "mtu 1400"] {
             assert!(text.contains(part), "no {part}: {text}");
         }
     }
@@ -113,8 +121,7 @@ fn a_device_is_back_if_another_cannot_move() {
     let bundle = moving(busybox!(), json!({"one": {"name": "eth0"}, "other": {"name": "lo"}}));
     host.run(&bundle).wait().refused(&["linux.netDevices", "other", "exists"]);
     host.assert_unchanged();
-    let (ok, text) = host.ip("link show dev other");
-    assert!(ok && text.contains("state UP"), "{text}");
+    host.up("other");
 }
 
 #[test]

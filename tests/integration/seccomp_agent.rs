@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde_json::{Value, json};
 
-use crate::support::{Bundle, busybox, wait_for};
+use crate::support::{Bundle, LONG, busybox, seconds, wait_for};
 
 /// What one connection brought, and how many calls were answered.
 struct Served {
@@ -52,7 +52,7 @@ fn answer_all(listener: &OwnedFd) -> usize {
     loop {
         let mut poll = libc::pollfd { fd: listener.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         // SAFETY: one pollfd, which outlives the call.
-        let ready = unsafe { libc::poll(&raw mut poll, 1, 20_000) };
+        let ready = unsafe { libc::poll(&raw mut poll, 1, seconds(LONG).as_millis() as i32) };
         if ready != 1 || poll.revents & libc::POLLIN == 0 {
             return answered;
         }

@@ -33,7 +33,7 @@ pub struct Traces {
 impl Traces {
     /// Everything that is still there, one sentence each; waits a little for what ends by itself.
     pub fn remaining(&self) -> Vec<String> {
-        let deadline = Instant::now() + super::seconds(30);
+        let deadline = Instant::now() + super::seconds(super::LONG);
         loop {
             let found = self.find();
             if found.is_empty() || Instant::now() > deadline {

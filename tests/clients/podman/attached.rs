@@ -1,7 +1,7 @@
 //! `run` in the foreground: output, exit status, terminal, standard input, and what is said about errors.
 
 use super::{IMAGE, Podman};
-use crate::support::{Pty, require};
+use crate::support::{Pty, require, wait_for};
 
 #[test]
 fn run_passes_output_and_exit_status_on() {
@@ -68,11 +68,20 @@ fn a_program_that_is_not_executable_exits_with_126_and_is_named() {
 #[test]
 fn a_signal_to_podman_reaches_the_program() {
     let podman = require!(Podman::new());
-    let script = "trap 'echo got; exit 6' TERM; echo ready; while :; do sleep 0.1; done";
+    let script = "trap 'echo heard' USR1; trap 'echo got; exit 6' TERM; echo ready; \
+                  while :; do sleep 0.1; done";
     let args = ["run", "--rm", "--network", "none", IMAGE, "sh", "-c", script];
     let mut running = podman.command_under(&["sh", "-c", "echo $$; exec \"$@\"", "sh"], &args).spawn();
     running.wait_for_output("ready");
     let pid = running.stdout().lines().next().expect("podman's pid").to_owned();
-    podman.view.run(&["kill", "-TERM", &pid]).success();
-    assert_eq!(running.wait().exits_with(6).stdout, format!("{pid}\nready\ngot\n"));
+    let kill = |signal: &str| drop(podman.view.run(&["kill", signal, &pid]).success());
+    // podman passes signals on a little after the program has begun; until then it ignores this one.
+    wait_for("a signal that arrives", 10, || {
+        kill("-USR1");
+        running.stdout().contains("heard").then_some(())
+    });
+    kill("-TERM");
+    let stdout = running.wait().exits_with(6).stdout;
+    let begins = stdout.starts_with(&format!("{pid}\nready\nheard\n"));
+    assert!(begins && stdout.ends_with("\ngot\n"), "{stdout}");
 }

@@ -89,8 +89,19 @@ impl Podman {
     /// `podman rm --force` of that container.
     #[track_caller]
     fn remove(&self) {
+        self.run_removal(&["rm", "--force", "--time", "0", NAME]);
+    }
+
+    /// `podman pod rm --force` of the pod `pod`.
+    #[track_caller]
+    fn remove_pod(&self) {
+        self.run_removal(&["pod", "rm", "--force", "--time", "0", "pod"]);
+    }
+
+    #[track_caller]
+    fn run_removal(&self, args: &[&str]) {
         crate::support::wait_for("podman rm", 10, || {
-            let outcome = self.run(&["rm", "--force", "--time", "0", NAME]);
+            let outcome = self.run(args);
             // podman's own clean-up, which conmon starts when the container ends, may not have unmounted
             // /dev/shm's source yet.
             match outcome.stderr.contains("userdata/shm: device or resource busy") {

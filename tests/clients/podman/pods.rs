@@ -32,7 +32,7 @@ fn the_containers_of_a_pod_share_the_namespaces_that_it_names() {
     let processes = podman.run(&["exec", "one", "ps", "-o", "args"]).success();
     assert_eq!(processes.stdout.matches("sleep 1000").count(), 2, "{processes}");
     podman.run(&["exec", "two", "hostname"]).prints("pod");
-    podman.run(&["pod", "rm", "--force", "--time", "0", "pod"]).success();
+    podman.remove_pod();
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn a_pod_shares_no_process_ids_unless_asked() {
     let (one, two) = (namespaces(&podman, "one"), namespaces(&podman, "two"));
     assert_eq!(one[..3], two[..3]);
     assert_ne!(one[3], two[3]);
-    podman.run(&["pod", "rm", "--force", "--time", "0", "pod"]).success();
+    podman.remove_pod();
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn a_pod_is_paused_stopped_and_started_as_one() {
     podman.view.leaves_nothing();
     podman.run(&["pod", "start", "pod"]).success();
     podman.run(&["exec", "one", "true"]).success();
-    podman.run(&["pod", "rm", "--force", "--time", "0", "pod"]).success();
+    podman.remove_pod();
 }
 
 #[test]
@@ -81,5 +81,5 @@ fn devices_that_a_pods_cgroup_denies_are_named_with_the_likely_cause() {
     podman.run(&create).success();
     let outcome = podman.run(&["pod", "start", "pod"]).exits_with(125);
     assert!(outcome.stderr.contains("/dev/null") && outcome.stderr.contains("a cgroup above"), "{outcome}");
-    podman.run(&["pod", "rm", "--force", "--time", "0", "pod"]).success();
+    podman.remove_pod();
 }

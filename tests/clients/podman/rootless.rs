@@ -110,5 +110,5 @@ fn the_containers_of_a_users_pod_share_namespaces() {
     let one = ["run", "--rm", "--pod", "pod", super::IMAGE, "sh", "-c", links];
     let (first, second) = (podman.run(&one).success().stdout, podman.run(&one).success().stdout);
     assert_eq!((first.lines().count(), &first), (2, &second));
-    podman.run(&["pod", "rm", "--force", "--time", "0", "pod"]).success();
+    podman.remove_pod();
 }

@@ -57,7 +57,8 @@ fn a_removal_during_a_pull_leaves_what_the_pull_needs() {
     node.pull(&name).success();
     node.rcrun(&["rmi", &name]).wait().success();
     node.holds_nothing();
-    scene.proxy.always(&scene.built.layers()[3], Fault::Slow(100_000));
+    // Ten seconds, in which the rest is to happen.
+    scene.proxy.always(&scene.built.layers()[3], Fault::Slow(30_000));
     let pull = node.rcrun(&["pull", "--quiet", &name]).spawn();
     wait_for("the first layers", 30, || (node.stored("layers/sha256").len() == 3).then_some(()));
     let pruned = node.rcrun(&["image", "prune", "--all", "--force"]).wait().success();

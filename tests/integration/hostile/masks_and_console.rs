@@ -7,6 +7,7 @@ use std::os::unix::fs::symlink;
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use serde_json::json;
 
+use super::Tries;
 use crate::support::{Bundle, ConsoleSocket, Pty, busybox};
 
 fn without_dev_mounts(bundle: Bundle) -> Bundle {
@@ -67,11 +68,10 @@ fn a_mask_is_never_what_dev_null_becomes_meanwhile() {
     let masked = json!(["/etc/shadow", "/proc/timer_list", "/proc/keys"]);
     let bundle = bundle.bind(&dev, "/dev", &["bind"]).args(["cat", "/etc/shadow"]);
     let bundle = bundle.set("/linux/maskedPaths", masked);
-    let mut starts = 0;
-    while starts < 25 || (attacker.reported("swaps") < 10_000 && starts < 300) {
+    let mut tries = Tries::of(&attacker);
+    while tries.go_on(&attacker, 10_000, 25, None) {
         let outcome = bundle.run_or_refused();
         assert_eq!(outcome.stdout, "", "{outcome}");
-        starts += 1;
     }
     assert!(attacker.reported("swaps") >= 10_000, "only {} swaps", attacker.reported("swaps"));
     attacker.delete_forced().success();
@@ -144,10 +144,9 @@ fn a_pts_that_changes_meanwhile_gives_no_other_terminal() {
         "devpts",
         &["newinstance", "ptmxmode=0666"],
     );
-    let mut starts = 0;
-    while starts < 20 || (attacker.reported("swaps") < 10_000 && starts < 300) {
+    let mut tries = Tries::of(&attacker);
+    while tries.go_on(&attacker, 10_000, 20, None) {
         assert_console_elsewhere(&bundle);
-        starts += 1;
     }
     assert!(attacker.reported("swaps") >= 10_000, "only {} swaps", attacker.reported("swaps"));
     attacker.delete_forced().success();

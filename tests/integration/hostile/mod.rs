@@ -15,10 +15,11 @@ mod working_directory;
 
 use std::fs;
 use std::path::Path;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::support::{Bundle, Outcome};
+use crate::support::{Bundle, LONG, Outcome, seconds, wait_for};
 
 impl Bundle {
     /// With every capability that the test itself has, in all sets that the kernel uses for root, and
@@ -35,7 +36,31 @@ impl Bundle {
 
     /// Runs the container, or is glad that the runtime refuses to.
     fn run_or_refused(&self) -> Outcome {
-        self.run_invocation(&[]).limit(30).wait()
+        self.run_invocation(&[]).wait()
+    }
+}
+
+/// How often an attack is tried.
+struct Tries {
+    since: Instant,
+    made: usize,
+}
+
+impl Tries {
+    /// Waits until the attacker is at work: there is nothing to be tried before.
+    #[track_caller]
+    fn of(attacker: &Bundle) -> Self {
+        wait_for("the attack", 15, || (attacker.reported("swaps") > 0).then_some(()));
+        Self { since: Instant::now(), made: 0 }
+    }
+
+    /// One more? `least` of them in any case, then until the attacker has exchanged its names `swaps` times: at
+    /// most `most` or, without such a number, for as long as a machine may give the attacker no time.
+    fn go_on(&mut self, attacker: &Bundle, swaps: u64, least: usize, most: Option<usize>) -> bool {
+        let may = most.map_or_else(|| self.since.elapsed() < seconds(LONG), |most| self.made < most);
+        let more = self.made < least || (may && attacker.reported("swaps") < swaps);
+        self.made += usize::from(more);
+        more
     }
 }
 

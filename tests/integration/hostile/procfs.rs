@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 
 use serde_json::json;
 
-use super::{process_file, text};
+use super::{Tries, process_file, text};
 use crate::support::{Bundle, Outcome, busybox};
 
 /// Tries what masks and read-only paths are there to prevent, wherever a procfs is.
@@ -25,11 +25,10 @@ fn masks_of_proc_hold_where_proc_changes_its_name() {
     let attacker = busybox!().almighty().bind(victim.rootfs(), "/prey", &["bind"]);
     let attacker = attacker.attacker("swap=/prey/proc,/prey/decoy");
     attacker.run_detached();
-    let mut starts = 0;
-    while starts < 40 || (attacker.reported("swaps") < 10_000 && starts < 400) {
+    let mut tries = Tries::of(&attacker);
+    while tries.go_on(&attacker, 10_000, 40, Some(400)) {
         let outcome = victim.run_or_refused();
-        assert!(!outcome.stdout.contains("escaped"), "start {starts}: {outcome}");
-        starts += 1;
+        assert!(!outcome.stdout.contains("escaped"), "start {}: {outcome}", tries.made);
     }
     attacker.delete_forced().success();
 }
@@ -137,12 +136,10 @@ fn covering() -> (Bundle, Vec<std::path::PathBuf>) {
 /// Again and again, until the attacker has covered /proc often enough.
 #[track_caller]
 fn while_covering(attacker: &Bundle, mut victim: impl FnMut() -> Outcome, mut check: impl FnMut(&Outcome)) {
-    let mut starts = 0;
-    while starts < 40 || (attacker.reported("swaps") < 10_000 && starts < 300) {
+    let mut tries = Tries::of(attacker);
+    while tries.go_on(attacker, 10_000, 40, Some(300)) {
         check(&victim());
-        starts += 1;
     }
-    assert!(attacker.reported("swaps") > 0, "the attack never began");
 }
 
 /// The container's mounts are exec's, too: what exec writes about its process must not depend on

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::Tries;
 use crate::support::{Bundle, busybox};
 
 /// So many exchanges of the two names, at least, while containers start.
@@ -38,15 +39,14 @@ fn swapper(directory: &Path, one: &str, two: &str) -> Bundle {
 /// Runs `victim` again and again while names change; what each run may print is up to `check`.
 #[track_caller]
 fn run_while_swapping(victim: &Bundle, swapper: &Bundle, check: impl Fn(&crate::support::Outcome)) {
-    let (mut starts, mut ran) = (0, 0);
-    while starts < STARTS || (swapper.reported("swaps") < SWAPS && starts < 20 * STARTS) {
+    let (mut tries, mut ran) = (Tries::of(swapper), 0);
+    while tries.go_on(swapper, SWAPS, STARTS, None) {
         let outcome = victim.run_or_refused();
         check(&outcome);
         ran += usize::from(outcome.status.success());
-        starts += 1;
     }
     assert!(swapper.reported("swaps") >= SWAPS, "only {} swaps", swapper.reported("swaps"));
-    println!("{starts} starts, {ran} not refused, {} swaps", swapper.reported("swaps"));
+    println!("{} starts, {ran} not refused, {} swaps", tries.made, swapper.reported("swaps"));
     swapper.delete_forced().success();
 }
 

@@ -44,13 +44,14 @@ fn a_registry_that_recovers_is_asked_again() {
 
 #[test]
 fn a_silent_registry_is_left_and_says_which_limit_it_was() {
-    let server = Server::start(|_, _| Reply { silence: Some(Duration::from_secs(5)), ..Reply::new(200, "") });
+    let server =
+        Server::start(|_, _| Reply { silence: Some(Duration::from_secs(120)), ..Reply::new(200, "") });
     let timeouts = Timeouts { silence: Duration::from_millis(300), tries: 2, ..quick() };
     let given = Given::insecure(&[server.address.to_string()]);
     let begun = Instant::now();
     let error = line(given.registry_with(timeouts).manifest(&reference(&server, "a")));
     assert!(error.contains("no answer for 0.3 s: RCRUN_REGISTRY_SILENCE_SECONDS"), "{error}");
-    assert!(begun.elapsed() < Duration::from_secs(4));
+    assert!(begun.elapsed() < Duration::from_secs(60));
 }
 
 #[test]
@@ -62,17 +63,18 @@ fn a_document_that_comes_a_byte_at_a_time_is_given_up() {
     let begun = Instant::now();
     let error = line(given.registry_with(timeouts).manifest(&reference(&server, "a")));
     assert!(error.contains("RCRUN_REGISTRY_SLOW_BYTES") && error.contains("(2 tries)"), "{error}");
-    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert!(begun.elapsed() < Duration::from_secs(60));
 }
 
 #[test]
 fn the_words_of_an_error_are_not_waited_for_long() {
-    let drip = Some((1, Duration::from_millis(100)));
+    // The first words at once: they may be late, and then nothing more is read.
+    let drip = Some((10, Duration::from_millis(100)));
     let server = Server::start(move |_, _| Reply { drip, ..Reply::new(404, "gone ".repeat(10_000)) });
     let begun = Instant::now();
     let error = line(at(&server).manifest(&reference(&server, "a")));
     assert!(error.contains("no such repository") && error.contains("(gone gone"), "{error}");
-    assert!(begun.elapsed() < Duration::from_secs(20));
+    assert!(begun.elapsed() < Duration::from_secs(60));
 }
 
 #[test]

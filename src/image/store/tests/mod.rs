@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{PoisonError, RwLockReadGuard};
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -17,6 +18,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::image::manifest::{OCI_CONFIG, OCI_INDEX, OCI_MANIFEST};
 use crate::image::{Descriptor, Digest, Reference};
+use crate::sys::mount::FORKS;
 
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
@@ -24,13 +26,14 @@ const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 pub(super) struct Scene {
     pub directory: TempDir,
     pub store: Store,
+    _forks: RwLockReadGuard<'static, ()>,
 }
 
 impl Scene {
     pub fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(&directory.path().join("store")).unwrap();
-        Self { directory, store }
+        Self { directory, store, _forks: FORKS.read().unwrap_or_else(PoisonError::into_inner) }
     }
 
     /// Another process' view of the same store.

@@ -228,14 +228,14 @@ fn a_helper_that_misbehaves_is_one_line() {
 
 #[test]
 fn a_helper_that_hangs_is_not_waited_for() {
-    for script in ["exec sleep 30", "exec >&- 2>&-; exec sleep 30"] {
+    for script in ["exec sleep 300", "exec >&- 2>&-; exec sleep 300"] {
         let mut home = Home::new().helper("slow", script);
         home.options.helper_patience = Duration::from_secs(1);
         let home = home.file("run/auth.json", &json!({"credsStore": "slow"}));
         let start = Instant::now();
         let error = home.find("a.e", "x").unwrap_err().to_string();
         assert!(error.contains("no answer within 1 seconds"), "{error}");
-        assert!(start.elapsed() < Duration::from_secs(15));
+        assert!(start.elapsed() < Duration::from_secs(60));
     }
 }
 
