@@ -49,11 +49,12 @@ impl Kernel {
         if self.loaded.as_ref() == Some(&rules) {
             return Ok(false);
         }
-        let before = match (self.loaded.take(), self.left.take()) {
-            (Some(Rules { names, .. }), _) | (None, Some(names)) => names,
-            (None, None) => self.nft.found().await?,
+        let script = match (self.loaded.take(), self.left.take()) {
+            (Some(before), _) => rules.changing(&before),
+            (None, Some(left)) => rules.replacing(&left),
+            (None, None) => rules.replacing(&self.nft.found().await?),
         };
-        match self.nft.apply(&rules.replacing(&before)).await {
+        match self.nft.apply(&script).await {
             // Somebody else may have changed or flushed the table meanwhile, or another version of the agent made it.
             Err(LoadError::Refused(_)) => self.nft.apply(&rules.afresh()).await?,
             done => done?,

@@ -3,7 +3,8 @@
 //! One table, `inet rcrun-agent`. A first packet is looked up in a map of addresses and ports, however many Services there are, whose
 //! verdict is the chain of its Service's port; that one chooses a backend. Later packets of the connection pass no rule at all.
 //!
-//! A new rule set takes the place of the old one in one transaction, in which the sets of clients (session affinity) stay.
+//! What has changed goes into the kernel in one transaction, which touches nothing else: neither other Services' rules nor the sets of
+//! clients (session affinity).
 
 mod script;
 
@@ -19,7 +20,7 @@ use super::endpoints::pod_addresses;
 use super::frontend::{self, Frontend};
 use crate::objects::Objects;
 use crate::objects::pod::is_finished;
-use script::{Body, Family};
+use script::Family;
 
 /// What the rules depend on, beside the objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -89,11 +90,11 @@ impl fmt::Display for Network {
 /// The rules of all Services.
 pub fn rules(objects: &Objects, facts: &Facts) -> Rules {
     let frontends = frontend::all(objects);
-    let mut body = Body::default();
+    let mut table = Rules::default();
     for frontend in &frontends {
         match frontend.backends.is_empty() {
-            true => refuse(&mut body, frontend),
-            false => lead(&mut body, frontend),
+            true => refuse(&mut table, frontend),
+            false => lead(&mut table, frontend),
         }
     }
     let backends: BTreeSet<SocketAddr> = frontends.iter().flat_map(|f| f.backends.iter().copied()).collect();
@@ -103,17 +104,17 @@ pub fn rules(objects: &Objects, facts: &Facts) -> Rules {
         false => objects.list::<Pod>().filter(|pod| has_own_network(pod)).flat_map(pod_addresses).collect(),
     };
     for ip in &pods {
-        body.element(Family::of(*ip).name("pods"), ip.to_string());
+        table.element(Family::of(*ip).name("pods"), ip.to_string());
     }
     let ips: BTreeSet<IpAddr> = backends.iter().map(SocketAddr::ip).collect();
     for ip in ips.iter().filter(|ip| pods.contains(ip)) {
-        body.element(Family::of(*ip).name("hairpin"), format!("{ip} . {ip}"));
+        table.element(Family::of(*ip).name("hairpin"), format!("{ip} . {ip}"));
     }
     for ip in ips.iter().filter(|ip| !pods.contains(ip)) {
-        body.element(Family::of(*ip).name("outside"), ip.to_string());
+        table.element(Family::of(*ip).name("outside"), ip.to_string());
     }
-    base_chains(&mut body, facts);
-    body.finish()
+    base_chains(&mut table, facts);
+    table
 }
 
 fn has_own_network(pod: &Pod) -> bool {
@@ -121,31 +122,31 @@ fn has_own_network(pod: &Pod) -> bool {
     !shares && !is_finished(pod)
 }
 
-fn refuse(body: &mut Body, frontend: &Frontend) {
+fn refuse(table: &mut Rules, frontend: &Frontend) {
     let Frontend { protocol, port, .. } = frontend;
     for ip in &frontend.addresses {
-        body.element(Family::of(*ip).name("unserved"), format!("{ip} . {protocol} . {port}"));
+        table.element(Family::of(*ip).name("unserved"), format!("{ip} . {protocol} . {port}"));
     }
     if let Some(port) = frontend.node_port {
-        body.element("unserved-node-ports", format!("{protocol} . {port}"));
+        table.element("unserved-node-ports", format!("{protocol} . {port}"));
     }
 }
 
 /// Maps lead to the chain of the port, which chooses a backend.
-fn lead(body: &mut Body, frontend: &Frontend) {
+fn lead(table: &mut Rules, frontend: &Frontend) {
     let Frontend { service, protocol, port, .. } = frontend;
     let chain = format!("service/{service}/{protocol}/{port}");
     for ip in &frontend.addresses {
         let family = Family::of(*ip);
         match frontend.backends.iter().any(|backend| Family::of(backend.ip()) == family) {
             true => {
-                body.element(family.name("services"), format!("{ip} . {protocol} . {port} : goto {chain}"));
+                table.element(family.name("services"), format!("{ip} . {protocol} . {port} : goto {chain}"));
             }
-            false => body.element(family.name("unserved"), format!("{ip} . {protocol} . {port}")),
+            false => table.element(family.name("unserved"), format!("{ip} . {protocol} . {port}")),
         }
     }
     if let Some(port) = frontend.node_port {
-        body.element("node-ports", format!("{protocol} . {port} : goto {chain}"));
+        table.element("node-ports", format!("{protocol} . {port} : goto {chain}"));
     }
     let mut rules = Vec::new();
     for family in [Family::V4, Family::V6] {
@@ -153,30 +154,30 @@ fn lead(body: &mut Body, frontend: &Frontend) {
             frontend.backends.iter().copied().filter(|backend| Family::of(backend.ip()) == family).collect();
         match (backends.is_empty(), frontend.affinity) {
             (true, _) => {}
-            (false, None) => rules.push(spread(family, frontend, &backends)),
-            (false, Some(seconds)) => rules.extend(stay(body, family, frontend, &backends, seconds)),
+            (false, None) => rules.extend(spread(family, frontend, &backends)),
+            (false, Some(seconds)) => rules.extend(stay(table, family, frontend, &backends, seconds)),
         }
     }
-    body.chain(chain, rules);
+    table.chain(chain, rules);
 }
 
-/// Any of the backends.
-fn spread(family: Family, frontend: &Frontend, backends: &[SocketAddr]) -> String {
+/// Any of the backends. When other rules take the place of these, the elements of a map of theirs are gone a moment before they are: a
+/// packet that has come here by then goes to the first one.
+fn spread(family: Family, frontend: &Frontend, backends: &[SocketAddr]) -> Vec<String> {
     let choices = backends.iter().enumerate();
     let choices: Vec<_> = choices.map(|(n, to)| format!("{n} : {} . {}", to.ip(), to.port())).collect();
-    format!(
-        "meta nfproto {} meta l4proto {} dnat {} addr . port to numgen random mod {} map {{ {} }}",
-        family.protocol(),
-        frontend.protocol,
-        family.ip(),
-        backends.len(),
-        choices.join(", ")
-    )
+    let ip = family.ip();
+    let asked = format!("meta nfproto {} meta l4proto {}", family.protocol(), frontend.protocol);
+    let (count, choices) = (backends.len(), choices.join(", "));
+    let mut rules =
+        vec![format!("{asked} dnat {ip} addr . port to numgen random mod {count} map {{ {choices} }}")];
+    rules.extend(backends.first().map(|first| format!("{asked} dnat {ip} to {first}")));
+    rules
 }
 
 /// The backend that knows the client, or any. Each has a chain that remembers the client in the backend's set.
 fn stay(
-    body: &mut Body,
+    table: &mut Rules,
     family: Family,
     frontend: &Frontend,
     backends: &[SocketAddr],
@@ -185,14 +186,14 @@ fn stay(
     let Frontend { service, protocol, port, .. } = frontend;
     let ip = family.ip();
     let mut rules = Vec::new();
-    let mut choices = Vec::new();
-    for (n, backend) in backends.iter().enumerate() {
+    let mut chains = Vec::new();
+    for backend in backends {
         // A name has no colons.
         let to = backend.ip().to_string().replace(':', "_");
         let chain = format!("endpoint/{service}/{protocol}/{port}/{to}/{}", backend.port());
         let clients = format!("clients/{service}/{protocol}/{port}/{to}/{}", backend.port());
-        body.clients(clients.clone(), family);
-        body.chain(
+        table.clients(clients.clone(), family);
+        table.chain(
             chain.clone(),
             vec![
                 format!("update @{clients} {{ {ip} saddr timeout {seconds}s }}"),
@@ -200,20 +201,22 @@ fn stay(
             ],
         );
         rules.push(format!("{ip} saddr @{clients} goto {chain}"));
-        choices.push(format!("{n} : goto {chain}"));
+        chains.push(chain);
     }
-    let choices = choices.join(", ");
-    let family = family.protocol();
-    rules.push(format!("meta nfproto {family} numgen random mod {} vmap {{ {choices} }}", backends.len()));
+    let choices: Vec<_> = chains.iter().enumerate().map(|(n, chain)| format!("{n} : goto {chain}")).collect();
+    let (family, count, choices) = (family.protocol(), chains.len(), choices.join(", "));
+    rules.push(format!("meta nfproto {family} numgen random mod {count} vmap {{ {choices} }}"));
+    // As in [`spread`].
+    rules.extend(chains.first().map(|first| format!("meta nfproto {family} goto {first}")));
     rules
 }
 
 /// What hooks call, which is the same for all Services.
-fn base_chains(body: &mut Body, facts: &Facts) {
+fn base_chains(table: &mut Rules, facts: &Facts) {
     let of = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
-    body.hook("prerouting", "nat hook prerouting priority dstnat", of(&["jump services"]));
-    body.hook("output", "nat hook output priority -100", of(&["jump services"]));
-    body.chain(
+    table.hook("prerouting", "nat hook prerouting priority dstnat", of(&["jump services"]));
+    table.hook("output", "nat hook output priority -100", of(&["jump services"]));
+    table.chain(
         "services",
         of(&[
             "ip daddr . meta l4proto . th dport vmap @services4",
@@ -222,20 +225,20 @@ fn base_chains(body: &mut Body, facts: &Facts) {
         ]),
     );
     let loopback = ["ip daddr 127.0.0.0/8 return", "ip6 daddr ::1 return"];
-    body.chain("node-ports", of(&[&loopback[..], &["meta l4proto . th dport vmap @node-ports"]].concat()));
+    table.chain("node-ports", of(&[&loopback[..], &["meta l4proto . th dport vmap @node-ports"]].concat()));
     // Before others' rules (priority 100), of which the first that decides counts.
     let translated = of(&["oifname \"lo\" return", "ct status dnat jump translated"]);
-    body.hook("postrouting", "nat hook postrouting priority 95", translated);
-    body.chain("translated", source(facts));
+    table.hook("postrouting", "nat hook postrouting priority 95", translated);
+    table.chain("translated", source(facts));
 
     // In prerouting and not in forward: what has no way from here would be dropped between them.
     let new = ["ct state new jump unserved", "ct state new fib daddr type local jump unserved-local"];
-    body.hook("filter-prerouting", "filter hook prerouting priority -90", of(&new));
-    body.hook("filter-output", "filter hook output priority filter", of(&new[..1]));
+    table.hook("filter-prerouting", "filter hook prerouting priority -90", of(&new));
+    table.hook("filter-output", "filter hook output priority filter", of(&new[..1]));
     let local = "meta l4proto . th dport @unserved-node-ports goto refuse";
-    body.chain("unserved-local", of(&[&loopback[..], &[local]].concat()));
-    body.chain("unserved", unserved(facts));
-    body.chain("refuse", of(&["meta l4proto tcp reject with tcp reset", "reject"]));
+    table.chain("unserved-local", of(&[&loopback[..], &[local]].concat()));
+    table.chain("unserved", unserved(facts));
+    table.chain("refuse", of(&["meta l4proto tcp reject with tcp reset", "reject"]));
 }
 
 /// Whose packets get another source when they have been led to a backend.

@@ -7,6 +7,9 @@ use std::net::IpAddr;
 /// The table's name, with its family.
 pub const TABLE: &str = "inet rcrun-agent";
 
+/// How the first line of a chain begins that a hook calls.
+const HOOK: &str = "type ";
+
 /// Maps and sets that are always there.
 const ALWAYS: &[(&str, &str, &str)] = &[
     ("map", "services4", "type ipv4_addr . inet_proto . inet_service : verdict"),
@@ -56,55 +59,34 @@ impl Family {
     }
 }
 
-/// What is in the table.
-#[derive(Default)]
-pub(super) struct Body {
-    elements: BTreeMap<String, Vec<String>>,
-    /// Of session affinity, with their types.
+/// A rule set: what is in the table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Of sets and maps; these as `key : verdict`.
+    elements: BTreeMap<String, BTreeSet<String>>,
+    /// Sets of session affinity, with their types.
     clients: BTreeMap<String, &'static str>,
+    /// Those that a hook calls begin with a line that says so.
     chains: BTreeMap<String, Vec<String>>,
 }
 
-impl Body {
-    pub fn element(&mut self, set: impl Into<String>, element: String) {
-        self.elements.entry(set.into()).or_default().push(element);
+/// As [`Rules`] are made.
+impl Rules {
+    pub(super) fn element(&mut self, set: impl Into<String>, element: String) {
+        self.elements.entry(set.into()).or_default().insert(element);
     }
 
-    pub fn clients(&mut self, name: String, family: Family) {
+    pub(super) fn clients(&mut self, name: String, family: Family) {
         self.clients.insert(name, if family == Family::V4 { "ipv4_addr" } else { "ipv6_addr" });
     }
 
-    pub fn chain(&mut self, name: impl Into<String>, rules: Vec<String>) {
+    pub(super) fn chain(&mut self, name: impl Into<String>, rules: Vec<String>) {
         self.chains.insert(name.into(), rules);
     }
 
-    pub fn hook(&mut self, name: &str, hook: &str, mut rules: Vec<String>) {
-        rules.insert(0, format!("type {hook}; policy accept;"));
+    pub(super) fn hook(&mut self, name: &str, hook: &str, mut rules: Vec<String>) {
+        rules.insert(0, format!("{HOOK}{hook}; policy accept;"));
         self.chain(name, rules);
-    }
-
-    pub fn finish(self) -> Rules {
-        let mut text = format!("table {TABLE} {{\n");
-        for (kind, name, types) in ALWAYS {
-            let _ = write!(text, "\t{kind} {name} {{\n\t\t{types}\n");
-            if let Some(elements) = self.elements.get(*name) {
-                let _ = writeln!(text, "\t\telements = {{ {} }}", elements.join(", "));
-            }
-            text.push_str("\t}\n");
-        }
-        for (name, address) in &self.clients {
-            let _ = write!(
-                text,
-                "\tset {name} {{\n\t\ttype {address}\n\t\tsize 65535\n\t\tflags dynamic,timeout\n\t}}\n"
-            );
-        }
-        for (name, rules) in &self.chains {
-            let _ = write!(text, "\tchain {name} {{\n\t\t{}\n\t}}\n", rules.join("\n\t\t"));
-        }
-        text.push_str("}\n");
-        let names =
-            Names { chains: self.chains.into_keys().collect(), clients: self.clients.into_keys().collect() };
-        Rules { text, names }
     }
 }
 
@@ -131,17 +113,76 @@ impl Names {
     }
 }
 
-/// A rule set.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rules {
-    /// The table as nft(8) reads it.
-    pub text: String,
-    /// What is in it.
-    pub names: Names,
-}
-
+/// As nft(8) reads them.
 impl Rules {
-    /// One transaction that makes this of a table that has `before` in it. Clients that are remembered by backends that stay are kept.
+    /// The table.
+    pub fn text(&self) -> String {
+        let mut text = format!("table {TABLE} {{\n");
+        for (kind, name, types) in ALWAYS {
+            let _ = write!(text, "\t{kind} {name} {{\n\t\t{types}\n");
+            if let Some(elements) = self.elements.get(*name) {
+                let _ = writeln!(text, "\t\telements = {{ {} }}", joined(elements));
+            }
+            text.push_str("\t}\n");
+        }
+        for (name, address) in &self.clients {
+            let _ = writeln!(text, "\tset {name} {{ {} }}", remembered(address));
+        }
+        for (name, rules) in &self.chains {
+            let _ = write!(text, "\tchain {name} {{\n\t\t{}\n\t}}\n", rules.join("\n\t\t"));
+        }
+        text.push_str("}\n");
+        text
+    }
+
+    /// What is in it, by name.
+    pub fn names(&self) -> Names {
+        Names {
+            chains: self.chains.keys().cloned().collect(),
+            clients: self.clients.keys().cloned().collect(),
+        }
+    }
+
+    /// One transaction that makes this of `before`, and touches nothing that is in both.
+    pub fn changing(&self, before: &Self) -> String {
+        let mut script = String::new();
+        for (name, address) in missing(&self.clients, &before.clients) {
+            let _ = writeln!(script, "add set {TABLE} {name} {{ {} }}", remembered(address));
+        }
+        for (name, _) in missing(&self.chains, &before.chains) {
+            let _ = writeln!(script, "add chain {TABLE} {name}");
+        }
+        // First nothing leads to a chain any more, then it goes.
+        for (set, elements) in less(&before.elements, &self.elements) {
+            let keys = elements.iter().map(|element| element.split(" : ").next().unwrap_or(element));
+            let _ = writeln!(script, "delete element {TABLE} {set} {{ {} }}", joined(keys));
+        }
+        for (name, rules) in &before.chains {
+            if self.chains.get(name) != Some(rules) {
+                let _ = writeln!(script, "flush chain {TABLE} {name}");
+            }
+        }
+        for (name, rules) in &self.chains {
+            if before.chains.get(name) != Some(rules) {
+                for rule in rules.iter().filter(|rule| !rule.starts_with(HOOK)) {
+                    let _ = writeln!(script, "add rule {TABLE} {name} {rule}");
+                }
+            }
+        }
+        for (set, elements) in less(&self.elements, &before.elements) {
+            let _ = writeln!(script, "add element {TABLE} {set} {{ {} }}", joined(elements));
+        }
+        for (name, _) in missing(&before.chains, &self.chains) {
+            let _ = writeln!(script, "delete chain {TABLE} {name}");
+        }
+        for (name, _) in missing(&before.clients, &self.clients) {
+            let _ = writeln!(script, "delete set {TABLE} {name}");
+        }
+        script
+    }
+
+    /// One transaction that makes this of a table that has `before` in it, with whatever rules. Clients that are remembered by backends
+    /// that stay are kept.
     pub fn replacing(&self, before: &Names) -> String {
         let mut script = format!("add table {TABLE}\n");
         for (kind, name, types) in ALWAYS {
@@ -151,17 +192,53 @@ impl Rules {
         for (kind, name, _) in ALWAYS {
             let _ = writeln!(script, "flush {kind} {TABLE} {name}");
         }
-        for chain in before.chains.difference(&self.names.chains) {
+        let now = self.names();
+        for chain in before.chains.difference(&now.chains) {
             let _ = writeln!(script, "delete chain {TABLE} {chain}");
         }
-        for clients in before.clients.difference(&self.names.clients) {
+        for clients in before.clients.difference(&now.clients) {
             let _ = writeln!(script, "delete set {TABLE} {clients}");
         }
-        script + &self.text
+        script + &self.text()
     }
 
     /// One transaction that makes this of whatever is there, and forgets everything.
     pub fn afresh(&self) -> String {
-        format!("add table {TABLE}\ndelete table {TABLE}\n{}", self.text)
+        format!("add table {TABLE}\ndelete table {TABLE}\n{}", self.text())
     }
+}
+
+fn remembered(address: &str) -> String {
+    format!("type {address}; size 65535; flags dynamic,timeout;")
+}
+
+fn joined(elements: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    let mut all = String::new();
+    for element in elements {
+        if !all.is_empty() {
+            all.push_str(", ");
+        }
+        all.push_str(element.as_ref());
+    }
+    all
+}
+
+/// What is in one by name, and not in the other.
+fn missing<'a, T>(
+    one: &'a BTreeMap<String, T>,
+    other: &'a BTreeMap<String, T>,
+) -> impl Iterator<Item = (&'a String, &'a T)> {
+    one.iter().filter(|(name, _)| !other.contains_key(*name))
+}
+
+/// Of each set the elements that the other has not.
+fn less<'a>(
+    one: &'a BTreeMap<String, BTreeSet<String>>,
+    other: &'a BTreeMap<String, BTreeSet<String>>,
+) -> impl Iterator<Item = (&'a String, BTreeSet<&'a String>)> {
+    let less = one.iter().map(|(set, elements)| {
+        let has = |element: &&String| other.get(set).is_some_and(|others| others.contains(*element));
+        (set, elements.iter().filter(|element| !has(element)).collect::<BTreeSet<_>>())
+    });
+    less.filter(|(_, elements)| !elements.is_empty())
 }

@@ -1,8 +1,9 @@
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::examples::{endpoints, objects, pod, service};
 use super::*;
@@ -33,9 +34,38 @@ fn of_web(ips: &[&str]) -> Object {
 
 /// Does nft take this, one script after the other, in a network namespace of its own? None: it cannot be tried here.
 fn accepted(scripts: &[String]) -> Option<Result<String, String>> {
-    let program = "for script in \"$@\"; do nft -f \"$script\" || exit 1; done; nft -t list ruleset";
+    tried(scripts, "nft -t list ruleset")
+}
+
+/// What is in the kernel after this, whatever the order in which it came there.
+fn state(scripts: &[String]) -> Option<Result<BTreeSet<String>, String>> {
+    let listed = tried(scripts, "nft -j list ruleset")?;
+    Some(listed.map(|text| {
+        let all: Value = serde_json::from_str(&text).unwrap();
+        let mut rules = BTreeMap::<String, usize>::new();
+        let entries = all["nftables"].as_array().unwrap().iter().cloned();
+        let entries = entries.map(|mut entry| {
+            let (kind, object) = entry.as_object_mut().unwrap().iter_mut().next().unwrap();
+            object.as_object_mut().unwrap().remove("handle");
+            if let Some(elements) = object.get_mut("elem") {
+                elements.as_array_mut().unwrap().sort_by_key(Value::to_string);
+            }
+            if kind == "rule" {
+                // The order of rules in their chain counts.
+                let number = rules.entry(object["chain"].to_string()).or_default();
+                object["number"] = (*number).into();
+                *number += 1;
+            }
+            entry.to_string()
+        });
+        entries.collect()
+    }))
+}
+
+fn tried(scripts: &[String], list: &str) -> Option<Result<String, String>> {
+    let program = format!("for script in \"$@\"; do nft -f \"$script\" || exit 1; done; {list}");
     let mut command = Command::new("unshare");
-    command.args(["-n", "sh", "-c", program, "sh"]);
+    command.args(["-n", "sh", "-c", &program, "sh"]);
     let files: Vec<_> = scripts
         .iter()
         .map(|script| {
@@ -58,12 +88,13 @@ fn accepted(scripts: &[String]) -> Option<Result<String, String>> {
 #[test]
 fn a_service_leads_to_its_backends() {
     let all = [web(false), of_web(&["10.88.0.3", "10.88.0.2"]), pod("a", "web", true, &["10.88.0.2"])];
-    let text = rules(&objects(all), &facts(false)).text;
+    let text = rules(&objects(all), &facts(false)).text();
     for line in [
         "elements = { 10.96.0.1 . tcp . 80 : goto service/default/web/tcp/80 }",
         "elements = { tcp . 30080 : goto service/default/web/tcp/80 }",
         "meta nfproto ipv4 meta l4proto tcp dnat ip addr . port to numgen random mod 2 map { 0 : 10.88.0.2 . 8080, 1 : 10.88.0.3 . 8080 }",
         "elements = { 10.96.0.1 . udp . 53 }",
+        "meta nfproto ipv4 meta l4proto tcp dnat ip to 10.88.0.2:8080",
         "elements = { fd00:96::1 . tcp . 80, fd00:96::1 . udp . 53 }",
         "elements = { 10.88.0.2 . 10.88.0.2 }",
         "elements = { 10.88.0.3 }",
@@ -78,7 +109,7 @@ fn a_service_leads_to_its_backends() {
 
 #[test]
 fn where_answers_are_seen_pods_keep_their_addresses() {
-    let text = rules(&objects([]), &facts(true)).text;
+    let text = rules(&objects([]), &facts(true)).text();
     assert!(text.contains("ct original ip daddr 10.96.0.0/16 snat ip to ip saddr"));
     assert!(!text.contains("@pods4 masquerade"));
 }
@@ -104,16 +135,38 @@ fn one_rule_set_takes_the_place_of_another() {
     let third = rules(&objects([]), &facts(true));
     let scripts = [
         first.replacing(&Names::default()),
-        first.replacing(&first.names),
-        second.replacing(&first.names),
-        third.replacing(&second.names),
+        first.replacing(&first.names()),
+        second.replacing(&first.names()),
+        third.replacing(&second.names()),
         second.afresh(),
     ];
     let Some(done) = accepted(&scripts) else { return };
     let listing = done.unwrap();
-    assert_eq!(Names::read(&listing), second.names, "{listing}");
+    assert_eq!(Names::read(&listing), second.names(), "{listing}");
     let Some(Ok(listing)) = accepted(&scripts[..4]) else { panic!("not taken") };
-    assert_eq!(Names::read(&listing), third.names, "{listing}");
+    assert_eq!(Names::read(&listing), third.names(), "{listing}");
+}
+
+#[test]
+fn a_change_touches_nothing_else() {
+    let other = service("other", json!({"clusterIP": "10.96.0.2", "ports": [{"port": 80}]}));
+    let of_other = endpoints("other", &["10.88.0.9".parse().unwrap()], json!([{"port": 80}]));
+    let with = |ips: &[&str]| {
+        rules(&objects([web(false), of_web(ips), other.clone(), of_other.clone()]), &facts(false))
+    };
+    let script = with(&["10.88.0.2", "10.88.0.4"]).changing(&with(&["10.88.0.2", "10.88.0.3"]));
+    let lines: Vec<_> = script.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "delete element inet rcrun-agent outside4 { 10.88.0.3 }",
+            "flush chain inet rcrun-agent service/default/web/tcp/80",
+            "add rule inet rcrun-agent service/default/web/tcp/80 meta nfproto ipv4 meta l4proto tcp dnat ip addr . port to \
+             numgen random mod 2 map { 0 : 10.88.0.2 . 8080, 1 : 10.88.0.4 . 8080 }",
+            "add rule inet rcrun-agent service/default/web/tcp/80 meta nfproto ipv4 meta l4proto tcp dnat ip to 10.88.0.2:8080",
+            "add element inet rcrun-agent outside4 { 10.88.0.4 }",
+        ]
+    );
 }
 
 #[test]
@@ -164,10 +217,15 @@ proptest! {
         let (one, other) = (objects(one), objects(other));
         let (first, second) = (rules(&one, &facts(false)), rules(&other, &facts(bridged)));
         prop_assert_eq!(&first, &rules(&one.iter().map(|(_, object)| object.clone()).collect(), &facts(false)));
-        let scripts = [first.replacing(&Names::default()), second.replacing(&first.names)];
+        let begun = first.replacing(&Names::default());
+        if let Some(done) = state(&[begun.clone(), second.changing(&first)]) {
+            let done = done.map_err(|why| TestCaseError::fail(format!("{why}\n{begun}\n{}", second.changing(&first))))?;
+            prop_assert_eq!(done, state(&[second.afresh()]).unwrap().unwrap());
+        }
+        let scripts = [begun, second.replacing(&first.names())];
         if let Some(done) = accepted(&scripts) {
             let listing = done.map_err(|why| TestCaseError::fail(format!("{why}\n{}", scripts.concat())))?;
-            prop_assert_eq!(Names::read(&listing), second.names);
+            prop_assert_eq!(Names::read(&listing), second.names());
         }
     }
 }
