@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use super::line::{Options, Writer};
 
@@ -11,6 +13,11 @@ use super::line::{Options, Writer};
 const PIECE: usize = 64 << 10;
 /// The longest line that is kept until its end comes; runtimes cut lines at 16 KiB.
 const LONGEST: usize = 1 << 20;
+
+/// A log is moved away before the runtime begins the next one: for so long there may be none.
+const BETWEEN: Duration = Duration::from_secs(1);
+/// A runtime that has begun the next file may still write to the old one what it has in hand.
+const IN_HAND: Duration = Duration::from_millis(100);
 
 /// Where a reader is.
 pub struct Reader {
@@ -36,7 +43,7 @@ pub enum Piece {
 impl Reader {
     /// At the beginning of what the options ask for. Blocks.
     pub fn open(path: PathBuf, options: Options) -> io::Result<Self> {
-        let mut file = File::open(&path)?;
+        let mut file = open(&path)?;
         if let Some(lines) = options.tail {
             let start = tail(&mut file, lines)?;
             file.seek(SeekFrom::Start(start))?;
@@ -103,14 +110,30 @@ impl Reader {
             }
             self.file.seek(SeekFrom::Start(0))?;
         } else {
+            sleep(IN_HAND);
             // The old one is at its end, but for what came since it was read last.
-            if self.file.stream_position()? < ours.len() {
+            if self.file.stream_position()? < self.file.metadata()?.len() {
                 return Ok(true);
             }
-            self.file = File::open(&self.path)?;
+            self.file = match File::open(&self.path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+                next => next?,
+            };
         }
         self.rest.clear();
         Ok(true)
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let end = Instant::now() + BETWEEN;
+    loop {
+        match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && Instant::now() < end => {
+                sleep(Duration::from_millis(20));
+            }
+            opened => return opened,
+        }
     }
 }
 
@@ -190,5 +213,46 @@ mod tests {
         assert_eq!(all(&mut reader), "two\nthree\n");
         fs::write(&path, line("4")).unwrap();
         assert_eq!(all(&mut reader), "4\n");
+    }
+
+    #[test]
+    fn what_is_written_until_the_next_file_is_begun_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("0.log");
+        fs::write(&path, "").unwrap();
+        let mut reader = Reader::open(path.clone(), Options::default()).unwrap();
+        for number in 0..20 {
+            let mut old = fs::OpenOptions::new().append(true).open(&path).unwrap();
+            std::thread::scope(|scope| {
+                let path = &path;
+                let writer = scope.spawn(move || {
+                    fs::rename(path, path.with_extension("old")).unwrap();
+                    for last in 0..100 {
+                        old.write_all(line(&format!("{number} {last}")).as_bytes()).unwrap();
+                    }
+                    fs::write(path, line("next")).unwrap();
+                });
+                let mut text = String::new();
+                while !text.ends_with("next\n") {
+                    text += &all(&mut reader);
+                }
+                let lines = (0..100).map(|last| format!("{number} {last}\n"));
+                assert_eq!(text, lines.chain(["next\n".to_owned()]).collect::<String>());
+                writer.join().unwrap();
+            });
+        }
+    }
+
+    #[test]
+    fn a_log_that_is_being_begun_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("0.log");
+        let begun = path.clone();
+        let writer = std::thread::spawn(move || fs::write(begun, line("one")).unwrap());
+        assert!(Reader::open(path.clone(), Options::default()).is_ok());
+        writer.join().unwrap();
+        fs::remove_file(&path).unwrap();
+        let error = Reader::open(path, Options::default()).err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 }
