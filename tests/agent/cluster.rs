@@ -85,7 +85,11 @@ impl Cluster {
     /// The rules of Services.
     #[track_caller]
     pub fn rules(&self) -> String {
-        self.node.run(&["nft", "list", "table", "inet", "rcrun-agent"]).success().stdout
+        // A task of its own makes them when the agent has begun.
+        support::wait_for("the rules of Services", 20, || {
+            let listed = self.node.run(&["nft", "list", "table", "inet", "rcrun-agent"]);
+            listed.status.success().then_some(listed.stdout)
+        })
     }
 
     fn agent(&self) -> MutexGuard<'_, Option<Running>> {
@@ -156,7 +160,7 @@ impl Cluster {
     #[track_caller]
     pub fn gone(&self, kind: &str, name: &str) {
         support::wait_for(&format!("the end of {kind} {name}"), 60, || {
-            self.object(kind, name).is_none().then_some(())
+            self.verb(&["get", kind, name]).stderr.contains("(NotFound)").then_some(())
         });
     }
 }
@@ -174,14 +178,12 @@ impl Drop for Cluster {
             return;
         }
         if self.agent().is_some() {
-            self.verb(&[
-                "delete",
-                "deployments,statefulsets,daemonsets,cronjobs,jobs,pods",
-                "--all",
-                "-A",
-                "--now",
-            ])
-            .success();
+            // Again, if a controller has made one more meanwhile.
+            support::wait_for("the end of all Pods", 120, || {
+                let kinds = "deployments,statefulsets,daemonsets,cronjobs,jobs,pods";
+                self.program(&["delete", kinds, "--all", "-A", "--now"]).limit(300).wait().success();
+                self.ok(&["get", "pods", "-A", "-o", "name"]).is_empty().then_some(())
+            });
             self.end(Signal::TERM);
         }
         if let Some(containerd) = self.containerd.take() {

@@ -153,7 +153,7 @@ fn namespaces_are_shared_as_asked() {
     cluster.apply(&pod("own", NAMESPACES, "", ""));
     cluster.apply(&pod("host", NAMESPACES, "", "hostNetwork: true, hostPID: true, hostIPC: true,"));
     let sibling = r#"{name: other, image: 'busybox:1', command: [sh, -c, "exec sleep 4321"]},"#;
-    let processes = "until grep -aqs 4321 /proc/[0-9]*/cmdline; do sleep 0.1; done; echo SEEN=yes";
+    let processes = "until grep -aqs '432[1]' /proc/[0-9]*/cmdline; do sleep 0.1; done; echo SEEN=yes";
     let shared = pod("shared", processes, "", "shareProcessNamespace: true,")
         .replace("containers: [", &format!("containers: [{sibling}"));
     cluster.apply(&shared);
