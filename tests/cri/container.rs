@@ -208,6 +208,17 @@ fn events_tell_of_all_that_happens_to_a_container() {
         Kind::ContainerDeletedEvent,
     ];
     assert_eq!(kinds, expected);
+    // Of one that is removed while it runs the end is told first.
+    let id = node.container(&pod, "runs", &["sleep", "1000"]);
+    node.remove(&id);
+    kinds.clear();
+    while kinds.last() != Some(&Kind::ContainerDeletedEvent) {
+        let event = node.wait(events.message()).unwrap().unwrap();
+        if event.container_id == id {
+            kinds.push(event.container_event_type());
+        }
+    }
+    assert_eq!(kinds, expected);
     // An event of the Pod itself tells of its containers, too.
     let id = node.container(&pod, "long", &["sleep", "1000"]);
     node.stop_pod(&pod.id);

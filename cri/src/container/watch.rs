@@ -145,12 +145,12 @@ pub(super) fn has_ended(runtime: &Runtime, container: &Container) -> bool {
 
 /// Writes down how it ended, and tells everybody.
 async fn record(runtime: &Arc<Runtime>, entry: &Arc<Entry<Container>>, exit: Option<monitor::Exit>) {
-    let turn = entry.turn.lock().await;
+    let _turn = entry.turn.lock().await;
     if entry.get().exit.is_some() || !super::is_listed(runtime, entry) {
         return;
     }
     note(runtime, entry, exit.as_ref());
-    drop(turn);
+    // With the turn: who removes it tells so after this.
     events::send(runtime, &entry.get(), ContainerEventType::ContainerStoppedEvent).await;
 }
 
