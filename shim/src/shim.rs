@@ -94,7 +94,8 @@ impl Shim {
     pub fn hold(started: Started) -> Result<(), ShimError> {
         let Started { settings, init, signals, listener, streams, log, cgroup } = started;
         let cgroup = cgroup.and_then(|path| open_cgroup(&path).ok());
-        let oom = cgroup.as_ref().and_then(|cgroup| cgroup.oom_watch().ok());
+        // The container was made with its cgroup and has run for a moment, or with another shim: all kills in it are the container's.
+        let oom = cgroup.as_ref().and_then(|cgroup| cgroup.oom_watch_from_the_first().ok());
         let mut shim = Self {
             settings,
             init,

@@ -54,6 +54,13 @@ impl Cgroup {
 
     /// Begins to watch for OOM kills from now on.
     pub fn oom_watch(&self) -> Result<OomWatch, CgroupError> {
+        let mut watch = self.oom_watch_from_the_first()?;
+        watch.seen = watch.kills()?.unwrap_or(0);
+        Ok(watch)
+    }
+
+    /// The same with all kills since the cgroup was made: those before this call are the first that the watch sees.
+    pub fn oom_watch_from_the_first(&self) -> Result<OomWatch, CgroupError> {
         let failed = |file: &str, errno| self.read_error(file, errno);
         let events = self.open_file("cgroup.events").map_err(|errno| failed("cgroup.events", errno))?;
         let memory_events = match self.open_file("memory.events") {
@@ -61,9 +68,7 @@ impl Cgroup {
             Err(Errno::NOENT) => None,
             Err(errno) => return Err(failed("memory.events", errno)),
         };
-        let mut watch = OomWatch { cgroup: self.name(), events, memory_events, seen: 0 };
-        watch.seen = watch.kills()?.unwrap_or(0);
-        Ok(watch)
+        Ok(OomWatch { cgroup: self.name(), events, memory_events, seen: 0 })
     }
 
     fn open_file(&self, file: &str) -> Result<OwnedFd, Errno> {
@@ -182,6 +187,9 @@ fn wait_for_change(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use super::super::CgroupPath;
     use super::super::cgroup::tests::{Own, Shell};
     use super::*;
 
@@ -204,6 +212,28 @@ mod tests {
         let mut watch = cgroup.oom_watch().unwrap();
         cgroup.remove().unwrap();
         assert_eq!(watch.wait(None).unwrap(), Watched::Ended);
+    }
+
+    #[test]
+    fn kills_before_the_watch_count_from_the_first_alone() {
+        // What is like a cgroup: the kernel kills nobody here.
+        let directory = tempfile::tempdir().unwrap();
+        let write = |file: &str, text: &str| std::fs::write(directory.path().join(file), text).unwrap();
+        write("cgroup.events", "populated 1\nfrozen 0\n");
+        write("memory.events", "oom_kill 2\n");
+        let open = || OwnedFd::from(std::fs::File::open(directory.path()).unwrap());
+        let path = CgroupPath::parse("killed".as_ref()).unwrap();
+        let cgroup = Cgroup { root: Arc::new(open()), directory: open(), path, made: false };
+        let mut now_on = cgroup.oom_watch().unwrap();
+        let mut from_the_first = cgroup.oom_watch_from_the_first().unwrap();
+        let at_once = Some(Duration::ZERO);
+        assert_eq!(now_on.wait(at_once).unwrap(), Watched::Quiet);
+        assert_eq!(from_the_first.wait(at_once).unwrap(), Watched::OomKills(2));
+        write("memory.events", "oom_kill 3\n");
+        for watch in [&mut now_on, &mut from_the_first] {
+            assert_eq!(watch.wait(at_once).unwrap(), Watched::OomKills(1));
+            assert_eq!(watch.wait(at_once).unwrap(), Watched::Quiet);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::bundle::script;
+use crate::bundle::{Bundle, script};
 
 #[test]
 fn a_container_runs_writes_its_log_and_leaves_its_exit_code() {
@@ -150,15 +150,24 @@ fn what_a_newer_client_says_beside_is_left_out_and_what_it_asks_is_refused() {
     bundle.kill();
 }
 
-#[test]
-fn a_kill_for_lack_of_memory_is_told_and_written_down() {
+/// A container that gets no more than 20 MiB; Err is a reason to skip.
+fn with_little_memory(script: &str) -> Result<Bundle, String> {
+    let bundle = Bundle::script(script)?;
     let hierarchy = rcrun::cgroups::Hierarchy::find().unwrap();
     if !hierarchy.controllers().unwrap().contains("memory") {
-        return crate::bundle::skip("this host's cgroup2 has no memory controller");
+        return Err("this host's cgroup2 has no memory controller".into());
     }
-    let bundle = script!("read go; dd if=/dev/zero of=/dev/null bs=200M count=1; echo survived")
-        .stdin(false)
-        .set("/linux/resources", json!({"memory": {"limit": 20 << 20, "swap": 20 << 20}}));
+    let limit = json!({"memory": {"limit": 20 << 20, "swap": 20 << 20}});
+    Ok(bundle.stdin(false).set("/linux/resources", limit))
+}
+
+#[test]
+fn a_kill_for_lack_of_memory_is_told_and_written_down() {
+    let script = "read go; dd if=/dev/zero of=/dev/null bs=200M count=1; echo survived";
+    let bundle = match with_little_memory(script) {
+        Ok(bundle) => bundle,
+        Err(reason) => return crate::bundle::skip(&reason),
+    };
     bundle.launch();
     let mut watch = bundle.monitor().watch().unwrap();
     let (reader, writer) = rustix::pipe::pipe().unwrap();
@@ -167,6 +176,26 @@ fn a_kill_for_lack_of_memory_is_told_and_written_down() {
     crate::bundle::wait_readable("the kill", &watch);
     assert_eq!(watch.next().unwrap(), Some(rcrun::monitor::Event::OutOfMemory));
     let exit = bundle.end(&mut watch);
+    assert!(exit.oom_killed, "{exit:?}");
+}
+
+#[test]
+fn a_kill_for_lack_of_memory_is_written_down_whenever_it_was() {
+    let taken = "dd if=/dev/zero of=/dev/null bs=200M count=1; echo survived";
+    let (at_once, before) =
+        match (with_little_memory(taken), with_little_memory(&format!("{taken}; read end"))) {
+            (Ok(at_once), Ok(before)) => (at_once, before),
+            (Err(reason), _) | (_, Err(reason)) => return crate::bundle::skip(&reason),
+        };
+    let exit = at_once.run();
+    assert!(exit.oom_killed, "{exit:?}");
+    // The next shim was not there.
+    before.launch();
+    let survived = || before.log().contains(&"stdout F survived".into()).then_some(());
+    crate::bundle::wait_for("its output", survived);
+    crate::adopt::kill_shim(&before);
+    crate::bundle::program().adopt(&before.settings.bundle).unwrap();
+    let exit = before.kill();
     assert!(exit.oom_killed, "{exit:?}");
 }
 
