@@ -280,6 +280,13 @@ fn a_pods_cgroup_that_was_made_for_its_limits_goes_with_it() {
     node.call(async |mut c| c.update_pod_sandbox_resources(request).await).unwrap();
     node.stop_pod(&made.id);
     assert!(!node.cgroup().join("pods").exists());
+    // A container's may be in it a moment longer.
+    let kept = node.run_pod(&limited("kept"));
+    fs::create_dir(node.cgroup().join("pods/kept/container")).unwrap();
+    node.stop_pod(&kept.id);
+    fs::remove_dir(node.cgroup().join("pods/kept/container")).unwrap();
+    node.remove_pod(&kept.id);
+    assert!(!node.cgroup().join("pods").exists());
     // The kubelet's own is left alone.
     fs::create_dir_all(node.cgroup().join("pods/there")).unwrap();
     let there = node.run_pod(&limited("there"));

@@ -90,20 +90,22 @@ pub fn update(runtime: &Runtime, config: &Config, pod: &Pod) -> Result<(), Cgrou
     apply(&Hierarchy::find()?, config, &path, limits)
 }
 
-/// Removes it, if it was made here and is empty.
-pub fn remove(runtime: &Runtime, pod: &Pod) -> Result<(), CgroupError> {
+/// Removes it, if it was made here and is empty. False where it is not, and it stays known as made here: a container's cgroup in it may
+/// go a moment after the container's end is known, or with the container's removal.
+pub fn remove(runtime: &Runtime, pod: &Pod) -> Result<bool, CgroupError> {
     let made = runtime.paths.pod_state(&pod.id).join(MADE);
     if !made.exists() {
-        return Ok(());
+        return Ok(true);
     }
     let path = CgroupPath::parse(Path::new(&pod.cgroup_parent))?;
     match Cgroup::open(&Hierarchy::find()?, &path) {
-        Ok(cgroup) => cgroup.remove_unused().map(drop)?,
+        Ok(cgroup) if !cgroup.remove_unused()? => return Ok(false),
+        Ok(_) => {}
         Err(error) if error.is_missing() => {}
         Err(error) => return Err(error),
     }
     let _ = fs::remove_file(made);
-    Ok(())
+    Ok(true)
 }
 
 /// The limits that a cgroup of ours would get; None where there is nothing to do.

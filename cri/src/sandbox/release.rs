@@ -35,7 +35,8 @@ pub fn release(runtime: &Runtime, config: &Config, pod: &Pod) -> Vec<String> {
     fault::point("end of the network namespace");
     note(volatile(&runtime.paths.pod_run(&pod.id)));
     fault::point("end of the Pod's files");
-    let removed = cgroup::remove(runtime, pod);
+    // One that is in use still goes with the Pod's removal.
+    let removed = cgroup::remove(runtime, pod).map(drop);
     note(removed.map_err(|error| format!("cgroup {}: {error}", pod.cgroup_parent)));
     left
 }

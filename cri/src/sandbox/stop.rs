@@ -5,8 +5,9 @@
 use std::sync::Arc;
 
 use tonic::Status;
+use tracing::warn;
 
-use super::{blocking, release, status};
+use super::{blocking, cgroup, release, status};
 use crate::api::ContainerEventType;
 use crate::container;
 use crate::fault;
@@ -37,11 +38,29 @@ pub async fn remove(runtime: Arc<Runtime>, id: String) -> Result<(), Status> {
     fault::point("removal of the Pod's containers");
     let pod = entry.get();
     {
-        let runtime = Arc::clone(&runtime);
-        blocking(move || runtime.pods.remove(&id).map_err(super::record)).await?;
+        let (runtime, pod) = (Arc::clone(&runtime), Arc::clone(&pod));
+        blocking(move || discard(&runtime, &pod)).await?;
     }
     status::tell(&runtime, &pod, ContainerEventType::ContainerDeletedEvent);
     Ok(())
+}
+
+/// What is left of a Pod when its containers are gone: a cgroup that one of them has kept in use, and the record.
+fn discard(runtime: &Runtime, pod: &Pod) -> Result<(), Status> {
+    match cgroup::remove(runtime, pod) {
+        Ok(true) => {}
+        Ok(false) => {
+            warn!(
+                pod = pod.id,
+                "cgroup {} stays: somebody else has put something into it", pod.cgroup_parent
+            );
+        }
+        Err(error) => {
+            let reason = format!("cgroup {}: {error}", pod.cgroup_parent);
+            return Err(failed("remove", &pod.id, &reason, tonic::Code::Internal));
+        }
+    }
+    runtime.pods.remove(&pod.id).map_err(super::record)
 }
 
 async fn stop_held(runtime: &Arc<Runtime>, entry: &Arc<Entry<Pod>>) -> Result<(), Status> {
