@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -13,41 +13,68 @@ use crate::api::RuntimeHandlerFeatures;
 
 /// A program that does not answer can do nothing: a kubelet waits for Status.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long that holds: it may have been the machine that was busy.
+const PAUSE: Duration = Duration::from_secs(60);
 
 /// Inode, time of its change: another program at the same path is asked anew.
 type Version = (u64, i64, i64);
 
-static KNOWN: Mutex<BTreeMap<PathBuf, (Version, RuntimeHandlerFeatures)>> = Mutex::new(BTreeMap::new());
+/// What a program has answered, or that it has not.
+#[derive(Clone, Copy)]
+struct Known {
+    version: Version,
+    features: RuntimeHandlerFeatures,
+    /// When it is asked again although it is the same; None: never.
+    again: Option<Instant>,
+}
+
+static KNOWN: Mutex<BTreeMap<PathBuf, Known>> = Mutex::new(BTreeMap::new());
 
 /// The features of `program`, from `PROGRAM features`
-/// ([features.md](https://github.com/opencontainers/runtime-spec/blob/main/features.md)). Without an answer, none.
+/// ([features.md](https://github.com/opencontainers/runtime-spec/blob/main/features.md)). Without an answer, none for a while.
 pub async fn of(program: &Path) -> RuntimeHandlerFeatures {
+    known(program, PAUSE).await
+}
+
+async fn known(program: &Path, pause: Duration) -> RuntimeHandlerFeatures {
     let Ok(file) = std::fs::metadata(program) else { return RuntimeHandlerFeatures::default() };
     let version = (file.ino(), file.ctime(), file.ctime_nsec());
     let known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner).get(program).copied();
-    match known {
-        Some((of, features)) if of == version => features,
-        _ => {
-            let features = asked(program).await;
-            let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-            known.insert(program.to_owned(), (version, features));
-            features
-        }
+    let holds =
+        |known: &Known| known.version == version && known.again.is_none_or(|again| Instant::now() < again);
+    if let Some(known) = known.filter(holds) {
+        return known.features;
     }
+    let (features, again) = match asked(program).await {
+        Ok(features) => (features, None),
+        Err(reason) => {
+            tracing::warn!(
+                "{} features: {reason}: Pods of its handler do without until it is asked again, in {pause:?}",
+                program.display()
+            );
+            (RuntimeHandlerFeatures::default(), Some(Instant::now() + pause))
+        }
+    };
+    let mut all = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    all.insert(program.to_owned(), Known { version, features, again });
+    features
 }
 
-async fn asked(program: &Path) -> RuntimeHandlerFeatures {
-    let answer = run(program).await.and_then(|output| match output.status.success() {
-        true => serde_json::from_slice(&output.stdout).map_err(|error| error.to_string()),
-        false => Err(output.status.to_string()),
-    });
-    match answer {
+/// Its answer, which may be that it has none to give. An error where it could not be asked, or did not come to an end of its own.
+async fn asked(program: &Path) -> Result<RuntimeHandlerFeatures, String> {
+    let output = run(program).await?;
+    let answer = match output.status.code() {
+        None => return Err(output.status.to_string()),
+        Some(0) => serde_json::from_slice(&output.stdout).map_err(|error| error.to_string()),
+        Some(_) => Err(output.status.to_string()),
+    };
+    Ok(match answer {
         Ok(answer) => parse(&answer),
         Err(reason) => {
             tracing::warn!("{} features: {reason}: Pods of its handler do without", program.display());
             RuntimeHandlerFeatures::default()
         }
-    }
+    })
 }
 
 async fn run(program: &Path) -> Result<Output, String> {
@@ -75,10 +102,14 @@ mod tests {
     use super::*;
 
     fn program(path: &Path, script: &str) {
+        executable(path, &format!("#!/bin/sh\n{script}\n"));
+    }
+
+    fn executable(path: &Path, text: &str) {
         // Another file, as an upgrade makes one; by another process, for a test beside this one may start a process while it is open.
         let _ = fs::remove_file(path);
-        let words = ["-c", "printf '#!/bin/sh\\n%s\\n' \"$2\" >\"$1\" && chmod 755 \"$1\"", "sh"];
-        let written = std::process::Command::new("sh").args(words).arg(path).arg(script).status().unwrap();
+        let words = ["-c", "printf %s \"$2\" >\"$1\" && chmod 755 \"$1\"", "sh"];
+        let written = std::process::Command::new("sh").args(words).arg(path).arg(text).status().unwrap();
         assert!(written.success());
     }
 
@@ -100,5 +131,21 @@ mod tests {
         assert_eq!(fs::read_to_string(&calls).unwrap(), "features\nfeatures\n");
         fs::remove_file(&path).unwrap();
         assert!(!of(&path).await.recursive_read_only_mounts);
+    }
+
+    #[tokio::test]
+    async fn a_program_that_could_not_be_asked_is_asked_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, interpreter) = (directory.path().join("runtime"), directory.path().join("interpreter"));
+        executable(&path, &format!("#!{}\n", interpreter.display()));
+        assert!(!known(&path, Duration::from_secs(1000)).await.recursive_read_only_mounts);
+        program(&interpreter, "echo '{\"mountOptions\": [\"rro\"]}'");
+        assert!(!of(&path).await.recursive_read_only_mounts, "not at once");
+        KNOWN.lock().unwrap().remove(&path);
+        // One that is killed has not answered either.
+        program(&interpreter, "kill -9 $$");
+        assert!(!known(&path, Duration::ZERO).await.recursive_read_only_mounts);
+        program(&interpreter, "echo '{\"mountOptions\": [\"rro\"]}'");
+        assert!(known(&path, Duration::ZERO).await.recursive_read_only_mounts);
     }
 }
