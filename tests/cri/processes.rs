@@ -87,6 +87,27 @@ fn a_container_joins_the_processes_of_its_target() {
 }
 
 #[test]
+fn an_init_whose_shim_is_silent_is_made_anew_too() {
+    let node = node!();
+    let pod = sharing_pod(&node, "silent");
+    let first = container(&node, &pod, "first", share);
+    let killed = init(&node, &pod);
+    let shim = node.run(&["awk", "{print $4}", &format!("/proc/{killed}/stat")]).stdout;
+    let shim = shim.trim();
+    assert!(node.run(&["kill", "-STOP", shim]).status.success());
+    assert!(node.run(&["kill", "-9", &killed]).status.success());
+    node.exited(&first);
+    let next = container(&node, &pod, "next", share);
+    assert_ne!(init(&node, &pod), killed);
+    assert!(node.exec(&next, &["cat", "/proc/1/cmdline"]).starts_with("/init"));
+    // Nor does the old one come back to remove the new one's.
+    let _ = node.run(&["kill", "-CONT", shim]);
+    let command = format!("/proc/{shim}/cmdline");
+    support::wait_for("its end", 10, || node.run(&["cat", &command]).stdout.is_empty().then_some(()));
+    assert!(node.exec(&next, &["cat", "/proc/1/cmdline"]).starts_with("/init"));
+}
+
+#[test]
 fn an_init_that_is_killed_is_made_anew_for_the_next_container() {
     let node = node!();
     let pod = sharing_pod(&node, "killed");

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use rcrun::monitor::{self, Event, Monitor, MonitorError, Settings};
 use rcrun::state::ProcessId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt;
+use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 use tonic::Status;
 
@@ -199,11 +201,13 @@ pub fn end(runtime: &Runtime, id: &str) -> Result<(), Status> {
     match monitor.watch() {
         Ok(mut watch) => {
             match monitor.kill(libc::SIGKILL, true) {
-                // It has ended meanwhile.
-                Err(MonitorError::Gone { .. }) => {}
+                // It has ended meanwhile, or says nothing: one that waits for its processes' end hears nobody.
+                Err(MonitorError::Gone { .. } | MonitorError::Call { .. }) => {}
                 result => result.map_err(failed)?,
             }
-            wait(&mut watch).map_err(failed)?;
+            if !wait(&mut watch).map_err(failed)? {
+                end_silent(&watch);
+            }
         }
         Err(MonitorError::Gone { .. }) => {}
         Err(error) => return Err(failed(error)),
@@ -218,17 +222,26 @@ pub fn end(runtime: &Runtime, id: &str) -> Result<(), Status> {
     }
 }
 
-fn wait(watch: &mut monitor::Watch) -> Result<(), MonitorError> {
+/// Kills a shim that does not come to its end: later it would take the next init, of the same names, for its own, and remove that.
+fn end_silent(watch: &monitor::Watch) {
+    // It holds the other end: the pid is nobody else's.
+    if let Ok(shim) = sockopt::socket_peercred(watch.as_fd()) {
+        let _ = kill_process(shim.pid, Signal::KILL);
+    }
+}
+
+/// Waits for the shim's end. False: it has not come in time.
+fn wait(watch: &mut monitor::Watch) -> Result<bool, MonitorError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         match watch.next() {
-            Ok(Some(Event::Ended)) | Err(MonitorError::Gone { .. }) => return Ok(()),
+            Ok(Some(Event::Ended)) | Err(MonitorError::Gone { .. }) => return Ok(true),
             Ok(Some(Event::OutOfMemory)) => {}
             Ok(None) => {
                 let left = deadline.saturating_duration_since(Instant::now());
                 if left.is_zero() {
                     // Discarding it will say what is the matter.
-                    return Ok(());
+                    return Ok(false);
                 }
                 let left = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
                 let fd = watch.as_fd();
