@@ -115,6 +115,8 @@ fn starts_later(node: &Node, pod: &Pod, pages: u32) -> bool {
             _ => {
                 assert!(pages > 0);
                 assert_eq!(node.status(&id).reason, "StartError");
+                // Its shim is gone by then, and writes nothing more.
+                assert!(!node.path(&format!("{RUN}/shims/{id}/shim.sock")).exists());
                 node.remove(&id);
                 return refused;
             }

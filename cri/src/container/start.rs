@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use rcrun::image::container::root;
@@ -20,6 +21,8 @@ use crate::state::{Container, Entry, Exit, Pod, now};
 
 /// As other runtimes have it for a container whose program could not be started.
 const START_ERROR: i32 = 128;
+/// How long the shim of one that was killed may take to be gone.
+const KILLED: Duration = Duration::from_secs(10);
 
 /// StartContainer.
 pub async fn start_container(
@@ -79,8 +82,11 @@ async fn run(runtime: &Arc<Runtime>, entry: &Arc<Entry<Container>>, started: Sta
     fault::point("record of the start");
     if let Err(unwritten) = recorded {
         // One that nobody would find again must not run.
-        let shim = super::shim(runtime, &entry.get().id);
+        let container = entry.get();
+        let shim = super::shim(runtime, &container.id);
         let _ = super::blocking(move || shim.kill(libc::SIGKILL, true).map_err(error::monitor)).await;
+        // And who removes it finds nobody who writes beside it how it ended.
+        let _ = tokio::time::timeout(KILLED, watch::wait(runtime, &container.id)).await;
         let status = error::table(unwritten);
         failed(runtime, entry, status.message()).await;
         return Err(status);

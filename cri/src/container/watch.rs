@@ -66,7 +66,7 @@ async fn end_of(runtime: &Arc<Runtime>, entry: &Entry<Container>) -> Option<moni
 }
 
 /// Returns when the shim is gone.
-async fn wait(runtime: &Runtime, id: &str) -> Result<(), String> {
+pub(super) async fn wait(runtime: &Runtime, id: &str) -> Result<(), String> {
     let shim = super::shim(runtime, id);
     let connected = tokio::task::spawn_blocking(move || shim.watch()).await;
     let mut watch: Watch = match connected {
