@@ -179,16 +179,29 @@ fn a_container_of_runcs_goes_with_its_pod_though_shim_and_server_were_killed() {
     crash::kill(shim);
     node.start();
     assert_eq!(node.status(&id).state(), ContainerState::ContainerRunning);
-    // While another shim is started nobody can signal it, and who stops is told to try again.
-    support::wait_for("the Pod's stop", 30, || {
-        let request = api::StopPodSandboxRequest { pod_sandbox_id: pod.id.clone() };
-        match node.call(async |mut c| c.stop_pod_sandbox(request).await) {
-            Err(error) if error.code() == Code::Unavailable => None,
-            stopped => Some(stopped.expect("StopPodSandbox")),
-        }
-    });
+    node.stop_pod(&pod.id);
     let status = node.status(&id);
     assert!(status.state() == ContainerState::ContainerExited && status.exit_code != 0, "{status:?}");
+    node.remove_pod(&pod.id);
+    assert_eq!(states(&node), Vec::<String>::new());
+}
+
+#[test]
+fn who_stops_a_container_of_runcs_waits_for_its_next_shim() {
+    let node = support::require!(node_of("runc"));
+    let (pod, id, shim) = running(&node);
+    // Without it nobody takes the container over, and nobody can signal it.
+    let settings = node.path(&format!("/var/lib/rcrun/cri/containers/{id}/shim.json"));
+    let aside = settings.with_extension("aside");
+    std::fs::rename(&settings, &aside).unwrap();
+    crash::kill(shim);
+    std::thread::scope(|scope| {
+        let stopped = scope.spawn(|| node.stop_pod(&pod.id));
+        std::thread::sleep(std::time::Duration::from_secs(7));
+        assert!(!stopped.is_finished());
+        std::fs::rename(&aside, &settings).unwrap();
+    });
+    assert_eq!(node.status(&id).state(), ContainerState::ContainerExited);
     node.remove_pod(&pod.id);
     assert_eq!(states(&node), Vec::<String>::new());
 }

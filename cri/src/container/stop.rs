@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rcrun::lifecycle;
 use rcrun::monitor::{self, MonitorError};
@@ -19,10 +19,10 @@ use crate::fault;
 use crate::runtime::Runtime;
 use crate::state::{Container, Entry};
 
-/// How long a killed container may take to end: processes in the kernel's hands die late.
+/// How long a killed container may take to end, as processes in the kernel's hands die late; and before that its next shim to be there:
+/// as long as a kubelet waits for an answer.
 const KILLED: Duration = Duration::from_secs(120);
-/// While another shim takes over, a container of another runtime cannot be signalled.
-const RETRIES: u32 = 50;
+/// Between two tries: while another shim takes over, a container of another runtime cannot be signalled.
 const RETRY: Duration = Duration::from_millis(100);
 
 /// StopContainer.
@@ -73,44 +73,55 @@ pub(super) async fn stop(
         return Ok(());
     }
     if !patience.is_zero() {
+        let begun = Instant::now();
         let signal = entry.get().stop_signal;
         // Some programs take a second one for impatience.
         if !entry.live.signalled.swap(true, Ordering::Relaxed) {
-            let sent = send(runtime, entry, signal, false).await;
-            sent.inspect_err(|_| entry.live.signalled.store(false, Ordering::Relaxed))?;
+            let sent = send(runtime, entry, signal, false, patience).await;
+            if !matches!(sent, Ok(true)) {
+                entry.live.signalled.store(false, Ordering::Relaxed);
+            }
+            sent?;
         }
         fault::point("stop signal");
-        if watch::until_ended(entry, patience).await.is_ok() {
+        if watch::until_ended(entry, patience.saturating_sub(begun.elapsed())).await.is_ok() {
             return Ok(());
         }
     }
-    send(runtime, entry, libc::SIGKILL, true).await?;
+    if !send(runtime, entry, libc::SIGKILL, true, KILLED).await? {
+        return Err(Status::unavailable(format!(
+            "container {} has no shim that could be asked: try again",
+            entry.get().id
+        )));
+    }
     fault::point("kill");
     watch::until_ended(entry, KILLED).await
 }
 
-/// Sends a signal through the shim, or without one where it was killed. A container that has ended is fine.
+/// Sends a signal through the shim, or without one where it was killed. A container that has ended is fine. False: there was nobody to
+/// send it within the time.
 async fn send(
     runtime: &Arc<Runtime>,
     entry: &Arc<Entry<Container>>,
     signal: i32,
     all: bool,
-) -> Result<(), Status> {
-    for _ in 0..RETRIES {
+    patience: Duration,
+) -> Result<bool, Status> {
+    let begun = Instant::now();
+    loop {
         let container = entry.get();
         if container.exit.is_some() {
-            return Ok(());
+            return Ok(true);
         }
         let runtime = Arc::clone(runtime);
         if super::blocking(move || try_send(&runtime, &container, signal, all)).await? {
-            return Ok(());
+            return Ok(true);
+        }
+        if begun.elapsed() >= patience {
+            return Ok(false);
         }
         let _ = tokio::time::timeout(RETRY, entry.until(|container| container.exit.is_some())).await;
     }
-    Err(Status::unavailable(format!(
-        "container {} has no shim that could be asked: try again",
-        entry.get().id
-    )))
 }
 
 /// False: not now.
