@@ -40,7 +40,7 @@ impl Command for Events {
         let id = ContainerId::parse(&self.id)?;
         let sources = lifecycle::statistics(&context.store(), &id)?;
         if self.stats {
-            print_stats(&id, &sources)?;
+            print_stats(&id, sources.stats()?)?;
         } else {
             follow(&id, &sources, self.interval)?;
         }
@@ -48,9 +48,8 @@ impl Command for Events {
     }
 }
 
-fn print_stats(id: &ContainerId, sources: &Statistics) -> anyhow::Result<()> {
-    let data = Some(sources.stats()?);
-    output::print(&output::json_line(&Event { kind: "stats", id: id.as_str(), data })?)
+fn print_stats(id: &ContainerId, stats: Stats) -> anyhow::Result<()> {
+    output::print(&output::json_line(&Event { kind: "stats", id: id.as_str(), data: Some(stats) })?)
 }
 
 /// Statistics every `interval`, and each OOM kill at once, until the container's last process ends.
@@ -61,7 +60,10 @@ fn follow(id: &ContainerId, sources: &Statistics, interval: Duration) -> anyhow:
         match watch.wait(Some(next.saturating_duration_since(Instant::now())))? {
             Watched::Ended => return Ok(()),
             Watched::Quiet => {
-                print_stats(id, sources)?;
+                // Of one that has just ended the next look tells.
+                if let Some(stats) = sources.stats_if_running()? {
+                    print_stats(id, stats)?;
+                }
                 next += interval;
             }
             Watched::OomKills(kills) => {

@@ -78,6 +78,17 @@ impl Statistics {
         }
         Ok(stats)
     }
+
+    /// The same; None where its processes have ended, the cgroup being removed perhaps: what is not there any more reads as if
+    /// nothing had been used.
+    pub fn stats_if_running(&self) -> Result<Option<Stats>, Error> {
+        let stats = self.stats();
+        // After the reading, so that it cannot have ended within that.
+        match self.cgroup.is_populated()? {
+            true => stats.map(Some),
+            false => Ok(None),
+        }
+    }
 }
 
 /// A running container's statistics.
@@ -143,4 +154,31 @@ fn user_name(uid: u32) -> String {
         (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
     };
     passwd.lines().find_map(named).unwrap_or_else(|| format!("#{uid}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_that_has_ended_has_no_statistics() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("cgroup");
+        std::fs::create_dir(&directory).unwrap();
+        let populated = |value: &str| {
+            std::fs::write(directory.join("cgroup.events"), format!("populated {value}\n")).unwrap();
+        };
+        populated("1");
+        std::fs::write(directory.join("pids.current"), "7").unwrap();
+        let sources = Statistics { cgroup: Cgroup::fake(&directory), group: None };
+        let stats = || sources.stats_if_running().map(|stats| stats.map(|stats| stats.pids.current));
+        assert_eq!(stats().unwrap(), Some(7));
+        // What cannot be read is an error of one that runs alone.
+        std::fs::create_dir(directory.join("cpu.stat")).unwrap();
+        assert!(stats().unwrap_err().to_string().contains("cannot read cpu.stat of cgroup /fake"));
+        populated("0");
+        assert_eq!(stats().unwrap(), None);
+        std::fs::remove_dir_all(&directory).unwrap();
+        assert_eq!(stats().unwrap(), None);
+    }
 }
