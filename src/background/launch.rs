@@ -207,9 +207,14 @@ impl Containers {
     fn note_start(&self, record: &mut Record, at: i64) -> Result<(), BackgroundError> {
         record.started = Some(at);
         let directory = self.directory(&record.id);
-        match directory.join(super::record::FILE).exists() {
-            true => record.write(&directory),
-            false => Ok(()),
+        let is_there = || directory.join(super::record::FILE).exists();
+        if !is_there() {
+            return Ok(());
+        }
+        match record.write(&directory) {
+            // It went while this was written: its end waits for nobody.
+            Err(_) if !is_there() => Ok(()),
+            written => written,
         }
     }
 
@@ -265,4 +270,77 @@ fn new_id() -> String {
     let mut bytes = [0; 32];
     crate::sys::random(&mut bytes);
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use rustix::fs::{CWD, FileType, Mode};
+
+    use super::*;
+    use crate::image::Digest;
+    use crate::image::store::Store;
+    use crate::state;
+
+    fn containers(place: &Path) -> Containers {
+        let images = Store::open(&place.join("store")).unwrap();
+        Containers::new(images, state::Store::new(place.join("state"), |_| ()), place.join("shims"))
+    }
+
+    fn record(name: String) -> Record {
+        Record {
+            schema: Record::SCHEMA,
+            id: "a".repeat(64),
+            name,
+            image: "app".into(),
+            image_id: Digest::of(b""),
+            command: Vec::new(),
+            created: String::new(),
+            started: None,
+            remove: true,
+            stop_signal: 15,
+            stop_timeout: None,
+            network: None,
+        }
+    }
+
+    #[test]
+    fn a_container_may_go_while_its_start_is_noted() {
+        let place = tempfile::tempdir().unwrap();
+        let containers = containers(place.path());
+        // Longer than a pipe is.
+        let mut record = record("x".repeat(20_000));
+        let directory = containers.directory(&record.id);
+        std::fs::create_dir_all(&directory).unwrap();
+        record.write(&directory).unwrap();
+        // Its writer stands in the middle of the new file until that is read.
+        let fifo = directory.join("background.new");
+        rustix::fs::mknodat(CWD, &fifo, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        let mut reader = std::fs::File::options().read(true).write(true).open(&fifo).unwrap();
+        rustix::pipe::fcntl_setpipe_size(&reader, 4096).unwrap();
+        std::thread::scope(|scope| {
+            let noting = scope.spawn(|| containers.note_start(&mut record, 1));
+            reader.read_exact(&mut [0]).unwrap();
+            std::fs::remove_dir_all(&directory).unwrap();
+            std::io::copy(&mut (&mut reader).take(20_000), &mut std::io::sink()).unwrap();
+            noting.join().unwrap().unwrap();
+        });
+        assert!(!directory.exists());
+        // Nor is one made anew for one that is gone.
+        containers.note_start(&mut record, 1).unwrap();
+        assert!(!directory.exists());
+    }
+
+    #[test]
+    fn a_start_that_cannot_be_noted_is_an_error() {
+        let place = tempfile::tempdir().unwrap();
+        let containers = containers(place.path());
+        let mut record = record("web".into());
+        let directory = containers.directory(&record.id);
+        std::fs::create_dir_all(directory.join("background.new")).unwrap();
+        std::fs::write(directory.join("background.json"), "{}").unwrap();
+        let error = containers.note_start(&mut record, 1).unwrap_err().to_string();
+        assert!(error.contains("background.new"), "{error}");
+    }
 }
