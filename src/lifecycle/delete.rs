@@ -1,9 +1,10 @@
 //! `delete`, and the clean-up after `run`.
 
-use std::os::fd::AsFd;
-use std::time::Duration;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use super::container::Container;
 use super::{Error, hooks, root_mount, scope};
@@ -57,12 +58,25 @@ fn end_process(container: &Container) -> Result<(), Error> {
         cgroup.kill()?;
     }
     crate::sys::process::send_signal(pidfd.as_fd(), libc::SIGKILL as u32)
-        .or_else(|errno| if errno == rustix::io::Errno::SRCH { Ok(()) } else { Err(errno) })
+        .or_else(|errno| if errno == Errno::SRCH { Ok(()) } else { Err(errno) })
         .map_err(|errno| undying(errno.to_string()))?;
-    let timeout = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
-    match poll(&mut [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)], Some(&timeout)) {
-        Ok(0) => Err(undying(format!("it is still there after {} s", PATIENCE.as_secs()))),
-        _ => Ok(()),
+    await_end(container.id(), pidfd.as_fd(), PATIENCE)
+}
+
+/// Waits for the end of a process that was killed.
+fn await_end(id: &ContainerId, pidfd: BorrowedFd<'_>, patience: Duration) -> Result<(), Error> {
+    let undying = |reason: String| Error::Undying { id: id.clone(), reason };
+    let deadline = Instant::now() + patience;
+    let mut fds = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+        match poll(&mut fds, Some(&left)) {
+            Ok(0) => return Err(undying(format!("it is still there after {} s", patience.as_secs()))),
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(undying(format!("poll: {errno}"))),
+        }
     }
 }
 
@@ -144,5 +158,26 @@ fn remove_cgroup(record: Option<&Record>) -> Result<(), Error> {
     match cgroup.map_or(Ok(()), |cgroup| cgroup.remove()) {
         Err(error) if error.is_missing() => Ok(()),
         removed => Ok(removed?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+    use super::*;
+
+    #[test]
+    fn only_an_end_is_an_end() {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
+        let id = ContainerId::parse("app").unwrap();
+        let error = await_end(&id, pidfd.as_fd(), Duration::ZERO).unwrap_err().to_string();
+        assert!(error.ends_with("does not end after SIGKILL: it is still there after 0 s"), "{error}");
+        child.kill().unwrap();
+        await_end(&id, pidfd.as_fd(), Duration::from_secs(60)).unwrap();
+        child.wait().unwrap();
     }
 }
