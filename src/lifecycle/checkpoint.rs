@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::os::fd::AsFd;
 
 use super::Error;
 use super::container::Container;
-use super::delete::remove;
+use super::delete::{kill_init, remove};
 use crate::cgroups::Hierarchy;
 use crate::checkpoint::rpc::{self, Features, Options, Request};
 use crate::checkpoint::{
@@ -54,9 +55,9 @@ pub fn checkpoint(
     if options.pre_dump || options.leave_running {
         return Ok(());
     }
-    // CRIU has killed all of it; who waits for the first process has its status.
+    // CRIU has killed all of it, which takes a while; who waits for the first process has its status.
     if let Some(init) = container.init().and_then(|init| init.open()) {
-        let _ = rustix::process::pidfd_send_signal(&init, rustix::process::Signal::KILL);
+        kill_init(id, init.as_fd())?;
     }
     remove(store, &container.directory, container.record.as_ref(), &plan::hooks(&spec), None)
 }

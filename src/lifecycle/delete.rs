@@ -50,17 +50,21 @@ pub fn delete(store: &Store, id: &ContainerId, force: bool) -> Result<(), Error>
 
 /// Kills the first process and waits for its end; what else runs in the cgroup goes with the cgroup.
 fn end_process(container: &Container) -> Result<(), Error> {
-    let undying = |reason: String| Error::Undying { id: container.id().clone(), reason };
     let Some(init) = container.init() else { return Ok(()) };
     let Some(pidfd) = init.open() else { return Ok(()) };
     if let Some(cgroup) = container.cgroup()? {
         // All of them at once: what one of them forks meanwhile dies too.
         cgroup.kill()?;
     }
-    crate::sys::process::send_signal(pidfd.as_fd(), libc::SIGKILL as u32)
+    kill_init(container.id(), pidfd.as_fd())
+}
+
+/// Kills a container's first process, if it is not dead yet, and waits for its end.
+pub(super) fn kill_init(id: &ContainerId, pidfd: BorrowedFd<'_>) -> Result<(), Error> {
+    crate::sys::process::send_signal(pidfd, libc::SIGKILL as u32)
         .or_else(|errno| if errno == Errno::SRCH { Ok(()) } else { Err(errno) })
-        .map_err(|errno| undying(errno.to_string()))?;
-    await_end(container.id(), pidfd.as_fd(), PATIENCE)
+        .map_err(|errno| Error::Undying { id: id.clone(), reason: errno.to_string() })?;
+    await_end(id, pidfd, PATIENCE)
 }
 
 /// Waits for the end of a process that was killed.
