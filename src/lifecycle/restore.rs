@@ -6,10 +6,9 @@ use std::path::Path;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::create::check_terminal;
-use super::delete::remove;
 use super::handover::{Handover, PidFile};
 use super::launch::{CgroupGuard, make_group, new_record};
-use super::run::has_pid_namespace;
+use super::run::{clean_up, has_pid_namespace};
 use super::scope::ScopeGuard;
 use super::setup::Setup;
 use super::{CreateOptions, Error, RunOptions, hooks};
@@ -19,7 +18,7 @@ use crate::checkpoint::{
 };
 use crate::launch::{Foreground, LaunchError, Signals, wait};
 use crate::namespaces::Kind as Namespace;
-use crate::state::{Directory, ProcessId, Record, Reservation, StateError, Status, Store};
+use crate::state::{Directory, ProcessId, Record, Reservation, Status, Store};
 use crate::sys::clone::Child;
 
 /// A container that runs again.
@@ -55,14 +54,7 @@ pub fn restore(
         return Ok(0);
     }
     let status = wait(&child, &signals, Foreground { master, notify: None })?;
-    match directory.lock() {
-        // Deleted by somebody else meanwhile: what has the name now is another container.
-        Err(StateError::NotFound { .. }) => {}
-        lock => {
-            let _lock = lock?;
-            remove(store, &directory, Some(&record), &setup.plan.hooks, Some(&signals))?;
-        }
-    }
+    clean_up(store, &directory, &record, &setup.plan.hooks, &signals)?;
     Ok(status)
 }
 

@@ -11,8 +11,8 @@ use super::{CreateOptions, Error, RunOptions, Timings, hooks, out_of_memory};
 use crate::bundle::Bundle;
 use crate::fault;
 use crate::launch::{Clock, Foreground, Laps, Signals, StepTime, step_time, wait};
-use crate::plan::Plan;
-use crate::state::{StateError, Status, Store};
+use crate::plan::{Hooks, Plan};
+use crate::state::{Directory, Record, StateError, Status, Store};
 
 /// Runs a container. In the foreground: until its process ends, whose exit status it returns (128 and
 /// the signal's number where a signal ended it). Detached: until the program runs, and 0.
@@ -74,18 +74,34 @@ fn run_setup(
     }
     fault::point("the program's end");
     if !run.keep {
-        match directory.lock() {
-            // Deleted by somebody else meanwhile: what has the name now is another container.
-            Err(StateError::NotFound { .. }) => {}
-            lock => {
-                let _lock = lock?;
-                remove(store, &directory, Some(&record), &plan.hooks, Some(&signals))?;
-            }
-        }
+        clean_up(store, &directory, &record, &plan.hooks, &signals)?;
     }
     laps.lap("delete");
     report_timings(run, &plan, laps, clock.as_ref())?;
     Ok(status)
+}
+
+/// Removes the container of a run whose process has ended.
+pub(super) fn clean_up(
+    store: &Store,
+    directory: &Directory,
+    record: &Record,
+    hooks: &Hooks,
+    signals: &Signals,
+) -> Result<(), Error> {
+    let _lock = match directory.lock() {
+        // Deleted by somebody else meanwhile: what has the name now is another container.
+        Err(StateError::NotFound { .. }) => return Ok(()),
+        // Most likely it is being deleted, which a hook may draw out: the process's status is no less true for that.
+        Err(StateError::Busy { id }) => {
+            store.warn(&format!(
+                "container {id} is left to another rcrun that holds it: if that does not delete it, do so with rcrun delete {id}"
+            ));
+            return Ok(());
+        }
+        lock => lock?,
+    };
+    remove(store, directory, Some(record), hooks, Some(signals))
 }
 
 /// Makes the container; its program runs, and its poststart hooks have.

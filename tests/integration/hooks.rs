@@ -240,3 +240,21 @@ fn a_container_whose_hook_hangs_is_busy_until_its_maker_is_ended() {
     running.wait().refused(&["interrupted"]);
     bundle.leaves_nothing();
 }
+
+#[test]
+fn the_status_of_a_run_is_told_though_its_deletion_hangs() {
+    let bundle = busybox!().script("echo ready; sleep 1000");
+    let (mark, go) = (bundle.file("began"), bundle.file("go"));
+    let (began, until) = (mark.display(), go.display());
+    let bundle =
+        bundle.hook("poststop", &format!("echo > '{began}'; while ! [ -e '{until}' ]; do sleep 0.1; done"));
+    let mut running = bundle.run_invocation(&[]).limit(60).spawn();
+    running.wait_for_output("ready");
+    let deleting = bundle.invocation(&["delete", "--force", bundle.id()]).limit(60).spawn();
+    wait_for("the hook", 10, || mark.exists().then_some(()));
+    let outcome = running.wait().exits_with(137);
+    assert!(outcome.stderr.contains("is left to another rcrun"), "{outcome}");
+    fs::write(go, "").expect("write");
+    deleting.wait().success();
+    bundle.leaves_nothing();
+}
