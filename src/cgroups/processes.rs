@@ -7,8 +7,10 @@ use rustix::io::Errno;
 use super::{Cgroup, CgroupError, files, tree};
 use crate::sys::process::kill;
 
-/// Kernels before 5.14 have no cgroup.kill: so many rounds of signals, in case of forks between.
+/// Kernels before 5.14 have no cgroup.kill: rounds of signals. So many without a process that was not there before, since what
+/// forks between two of them would live on; and so long at most.
 const KILL_ROUNDS: u32 = 50;
+const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Cgroup {
     /// Every process here and below, as our PID namespace numbers it; those outside of it are left out.
@@ -44,7 +46,11 @@ impl Cgroup {
     /// Sends `signal` to every process here and below. Processes born meanwhile may miss it: for
     /// SIGKILL there is [`Cgroup::kill`].
     pub fn signal_all(&self, signal: i32) -> Result<(), CgroupError> {
-        for pid in self.pids()? {
+        self.signal_each(&self.pids()?, signal)
+    }
+
+    fn signal_each(&self, pids: &[i32], signal: i32) -> Result<(), CgroupError> {
+        for &pid in pids {
             match kill(pid, signal) {
                 Ok(()) | Err(Errno::SRCH) => {}
                 Err(errno) => {
@@ -72,11 +78,17 @@ impl Cgroup {
 
     /// Without cgroup.kill: signals until nobody is left.
     fn kill_each(&self) -> Result<(), CgroupError> {
-        for _ in 0..KILL_ROUNDS {
-            self.signal_all(libc::SIGKILL)?;
+        let deadline = Instant::now() + KILL_TIMEOUT;
+        let (mut known, mut rounds) = (Vec::new(), 0);
+        while rounds < KILL_ROUNDS && Instant::now() < deadline {
+            let pids = self.pids()?;
+            self.signal_each(&pids, libc::SIGKILL)?;
             if self.wait_empty(Duration::from_millis(10))? {
                 break;
             }
+            let has_forked = pids.iter().any(|pid| known.binary_search(pid).is_err());
+            rounds = if has_forked { 0 } else { rounds + 1 };
+            known = pids;
         }
         Ok(())
     }
