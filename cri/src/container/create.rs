@@ -47,10 +47,13 @@ async fn create(
     let name = config.image.as_ref().map(|image| image.image.clone()).unwrap_or_default();
     let image = image::find(&runtime, &name).await?;
     let wanted = Wanted { id: new_id(), pod, config, image, name };
-    let entry = {
+    let made = {
         let runtime = Arc::clone(&runtime);
-        super::blocking(move || make(&runtime, wanted)).await?
+        super::blocking(move || make(&runtime, wanted)).await
     };
+    // Its making has used the image store.
+    image::collect_overdue_beside(&runtime);
+    let entry = made?;
     let container = entry.get();
     events::send(&runtime, &container, ContainerEventType::ContainerCreatedEvent).await;
     Ok(api::CreateContainerResponse { container_id: container.id.clone() })

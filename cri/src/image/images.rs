@@ -72,9 +72,9 @@ impl Images {
         self.changed.swap(false, Ordering::Relaxed)
     }
 
-    /// Garbage could not be collected, since the store was in use.
-    pub(super) fn set_overdue(&self) {
-        self.overdue.store(true, Ordering::Relaxed);
+    /// Garbage could not be collected, since the store was in use. Was that known?
+    pub(super) fn set_overdue(&self) -> bool {
+        self.overdue.swap(true, Ordering::Relaxed)
     }
 
     /// Is there such garbage? Asked once.

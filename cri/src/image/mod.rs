@@ -21,7 +21,7 @@ use tonic::Status;
 
 pub use find::{Found, find, find_blocking};
 pub use images::{Documents, Images};
-pub use remove::{collect_left, container_removed};
+pub use remove::{collect_left, collect_overdue_beside, container_removed};
 
 use crate::api;
 use crate::runtime::Runtime;

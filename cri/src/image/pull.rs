@@ -45,7 +45,7 @@ pub async fn pull(
         let store = super::store(&runtime)?;
         let pulled = Pull { store: &store, credentials, server, abort: &abort }.name(&name);
         runtime.images.set_changed();
-        remove::collect_overdue(&runtime, &store);
+        remove::collect_overdue(&runtime.images, &store);
         pulled
     })
     .await?;
