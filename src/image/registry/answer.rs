@@ -101,10 +101,14 @@ fn beginning(answer: Response<Body>) -> io::Result<Vec<u8>> {
     let (mut bytes, mut piece) = (Vec::new(), vec![0; PIECE]);
     let mut limited = answer.into_body().into_reader().take(MOST_OF_AN_ERROR);
     let started = Instant::now();
-    while started.elapsed() < PATIENCE {
+    // Read first: a machine that stands still is no registry that says nothing.
+    loop {
         match limited.read(&mut piece)? {
             0 => break,
             read => bytes.extend_from_slice(&piece[..read]),
+        }
+        if started.elapsed() >= PATIENCE {
+            break;
         }
     }
     Ok(bytes)
