@@ -1,4 +1,4 @@
-//! Notices that somebody else took the table away, as a reload of the host's firewall does.
+//! Notices that somebody else took the table away, as a reload of the host's firewall does, or a part of it.
 
 use std::io;
 
@@ -7,9 +7,12 @@ use tokio::net::UnixDatagram;
 use super::netlink::{attribute, messages, rule_changes};
 use super::rules::TABLE;
 
-/// NFNL_SUBSYS_NFTABLES and NFT_MSG_DELTABLE.
-const DELTABLE: u16 = (10 << 8) | 2;
-const NFTA_TABLE_NAME: u16 = 1;
+/// NFNL_SUBSYS_NFTABLES, and NFT_MSG_NEWGEN: the end of a transaction.
+const NEWGEN: u16 = (10 << 8) | 15;
+/// The same with NFT_MSG_DELTABLE, DELCHAIN, DELRULE, DELSET, DELSETELEM. Clients that are forgotten after their time are no message.
+const DELETES: [u16; 5] = [(10 << 8) | 2, (10 << 8) | 5, (10 << 8) | 8, (10 << 8) | 11, (10 << 8) | 14];
+/// NFTA_TABLE_NAME, and as what the others are in.
+const TABLE_NAME: u16 = 1;
 
 /// The kernel's word of changes of rules.
 pub(super) struct Flushed {
@@ -17,6 +20,8 @@ pub(super) struct Flushed {
     /// None: the kernel does not tell; the table comes back with the next change.
     socket: Option<UnixDatagram>,
     buffer: Vec<u8>,
+    /// The transaction that is being told of takes something of the table away.
+    takes: bool,
 }
 
 impl Flushed {
@@ -24,46 +29,53 @@ impl Flushed {
     pub fn watch() -> Self {
         let socket = rule_changes().and_then(|socket| UnixDatagram::from_std(socket.into()));
         let socket = socket.inspect_err(|error| tracing::debug!("nobody tells of flushed rules: {error}"));
-        Self { socket: socket.ok(), buffer: vec![0; 16 << 10] }
+        Self { socket: socket.ok(), buffer: vec![0; 16 << 10], takes: false }
     }
 
-    /// Takes what has been told while rules of our own were loaded, which is told before nft ends. Says whether the table was deleted
-    /// meanwhile: that is somebody else, or a load from nothing, after which one more does no harm.
-    pub fn skip(&mut self) -> bool {
-        let Some(socket) = &self.socket else { return false };
-        let mut deleted = false;
+    /// Takes what has been told by now, which is all of a load of our own. `took`: that took something away, too. Says whether somebody
+    /// else did.
+    pub fn skip(&mut self, took: bool) -> bool {
+        let mut taken = 0;
         loop {
+            let Some(socket) = &self.socket else { return false };
             match socket.try_recv(&mut self.buffer) {
-                Ok(length) => deleted |= deletes(&self.buffer[..length]),
+                Ok(length) => taken += self.taken(length),
                 Err(error) if overflowed(&error) => {}
-                Err(_) => return deleted,
+                Err(_) => return taken > usize::from(took),
             }
         }
     }
 
-    /// Waits until the table is, or may be, gone.
+    /// Waits until something of the table is, or may be, gone.
     pub async fn next(&mut self) {
-        let Some(socket) = &self.socket else { return std::future::pending().await };
         loop {
+            let Some(socket) = &self.socket else { return std::future::pending().await };
             match socket.recv(&mut self.buffer).await {
-                Ok(length) if !deletes(&self.buffer[..length]) => {}
+                Ok(length) if self.taken(length) == 0 => {}
                 Err(error) if !overflowed(&error) => return std::future::pending().await,
                 _ => return,
             }
         }
+    }
+
+    /// How many transactions end in this datagram that take something of our table away.
+    fn taken(&mut self, length: usize) -> usize {
+        let own = TABLE.split(' ').next_back().unwrap_or_default().as_bytes();
+        let mut count = 0;
+        for (kind, body) in messages(self.buffer.get(..length).unwrap_or_default()) {
+            let name = body.get(4..).and_then(|list| attribute(list, TABLE_NAME));
+            if kind == NEWGEN {
+                count += usize::from(std::mem::take(&mut self.takes));
+            } else if DELETES.contains(&kind) && name.is_some_and(|name| name.strip_suffix(&[0]) == Some(own))
+            {
+                self.takes = true;
+            }
+        }
+        count
     }
 }
 
 /// There was more than the socket has room for.
 fn overflowed(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error())
-}
-
-/// Whether one of the messages is that our table was deleted.
-fn deletes(bytes: &[u8]) -> bool {
-    let own = TABLE.split(' ').next_back().unwrap_or_default().as_bytes();
-    messages(bytes).any(|(kind, body)| {
-        let name = body.get(4..).and_then(|list| attribute(list, NFTA_TABLE_NAME));
-        kind == DELTABLE && name.is_some_and(|name| name.strip_suffix(&[0]) == Some(own))
-    })
 }

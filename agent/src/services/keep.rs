@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::conntrack::{self, Asked};
 use super::endpoints::{are_of_before, pod_addresses};
 use super::flushed::Flushed;
-use super::load::Kernel;
+use super::load::{Kernel, Loaded};
 use super::rules::{Facts, Rules, rules};
 use super::trouble::Trouble;
 use super::{Settings, address, frontend};
@@ -56,8 +56,8 @@ pub(super) async fn keep(store: Arc<Store>, settings: &Settings, counters: &Coun
         let began = Instant::now();
         let wanted = store.read(|objects| wanted(objects, &facts));
         let loaded = load(wanted, &facts, &mut kernel, &mut asked).await;
-        let meanwhile = flushed.skip();
-        if !matches!(loaded, Ok(false)) {
+        let meanwhile = flushed.skip(matches!(loaded, Ok(Loaded::Changed)));
+        if !matches!(loaded, Ok(Loaded::Nothing)) {
             counters.reload("services", loaded.is_err(), began.elapsed());
         }
         rested = rested.max(began.checked_sub(CREDIT).unwrap_or(began)) + began.elapsed() * (1 + REST);
@@ -68,7 +68,7 @@ pub(super) async fn keep(store: Arc<Store>, settings: &Settings, counters: &Coun
                 let gone = meanwhile
                     || tokio::select! { () = changed(&mut changes) => false, () = flushed.next() => true };
                 if gone {
-                    tracing::warn!("the rules of Services were taken away; writing them anew");
+                    tracing::warn!("somebody else took rules of Services away; writing all anew");
                     kernel.forget();
                 }
             }
@@ -88,20 +88,20 @@ fn wanted(objects: &Objects, facts: &Facts) -> (Rules, Asked) {
     (rules(objects, facts), conntrack::asked(&frontend::all(objects)))
 }
 
-/// Says whether there was anything to do.
+/// Has the kernel follow: rules, and the connections that stand no more.
 async fn load(
     (rules, now): (Rules, Asked),
     facts: &Facts,
     kernel: &mut Kernel,
     asked: &mut Option<Asked>,
-) -> anyhow::Result<bool> {
+) -> anyhow::Result<Loaded> {
     for range in &facts.ranges {
         let made = address::route(range);
         made.map_err(|error| anyhow::anyhow!("cannot add a route to Services, {range}: {error}"))?;
     }
-    let anew = kernel.load(rules).await?;
+    let loaded = kernel.load(rules).await?;
     if asked.as_ref() == Some(&now) {
-        return Ok(anew);
+        return Ok(loaded);
     }
     let mut of_all = now.clone();
     for at in asked.iter().flat_map(Asked::keys) {
@@ -114,7 +114,7 @@ async fn load(
         })?;
     }
     *asked = Some(now);
-    Ok(anew)
+    Ok(loaded)
 }
 
 /// Whether rules see packets that stay on a bridge, of IPv4 and IPv6.

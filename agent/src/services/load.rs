@@ -27,6 +27,17 @@ pub(super) enum LoadError {
     Hangs(Duration),
 }
 
+/// What a load has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Loaded {
+    /// There was nothing to do.
+    Nothing,
+    /// One transaction that took nothing away.
+    Added,
+    /// One that did.
+    Changed,
+}
+
 /// What is in the kernel.
 #[derive(Default)]
 pub(super) struct Kernel {
@@ -44,23 +55,39 @@ impl Kernel {
         Ok(!self.left.insert(left).are_none())
     }
 
-    /// Makes the kernel's rules these, in one transaction. Says whether there was anything to do.
-    pub async fn load(&mut self, rules: Rules) -> Result<bool, LoadError> {
+    /// Makes the kernel's rules these, in one transaction.
+    pub async fn load(&mut self, rules: Rules) -> Result<Loaded, LoadError> {
         if self.loaded.as_ref() == Some(&rules) {
-            return Ok(false);
+            return Ok(Loaded::Nothing);
         }
-        let script = match (self.loaded.take(), self.left.take()) {
-            (Some(before), _) => rules.changing(&before),
-            (None, Some(left)) => rules.replacing(&left),
-            (None, None) => rules.replacing(&self.nft.found().await?),
+        let (script, takes) = match (self.loaded.take(), self.left.take()) {
+            (Some(before), _) => {
+                let script = rules.changing(&before);
+                let takes =
+                    script.lines().any(|line| line.starts_with("flush ") || line.starts_with("delete "));
+                (script, takes)
+            }
+            (None, left) => {
+                let left = match left {
+                    Some(left) => left,
+                    None => self.nft.found().await?,
+                };
+                (rules.replacing(&left), !left.are_none())
+            }
         };
-        match self.nft.apply(&script).await {
+        let takes = match self.nft.apply(&script).await {
             // Somebody else may have changed or flushed the table meanwhile, or another version of the agent made it.
-            Err(LoadError::Refused(_)) => self.nft.apply(&rules.afresh()).await?,
-            done => done?,
-        }
+            Err(LoadError::Refused(_)) => {
+                self.nft.apply(&rules.afresh()).await?;
+                true
+            }
+            done => {
+                done?;
+                takes
+            }
+        };
         self.loaded = Some(rules);
-        Ok(true)
+        Ok(if takes { Loaded::Changed } else { Loaded::Added })
     }
 
     /// Somebody else changed it.

@@ -121,7 +121,11 @@ fn where_there_were_no_rules_all_is_refused_until_pods_are_known() {
 }
 
 fn connect_from(client: &str) {
-    at(client, || connect(WEB)).unwrap();
+    connect_at(client).unwrap();
+}
+
+fn connect_at(client: &str) -> Answer {
+    at(client, || connect(WEB))
 }
 
 #[test]
@@ -132,9 +136,17 @@ fn what_somebody_else_flushed_comes_back() {
         let _backends = [world.pod(3), world.pod(4)];
         web(&world, &[3, 4]);
         until_rules("mod 2");
-        assert!(Command::new("nft").args(["flush", "ruleset"]).status().unwrap().success());
-        until_rules("mod 2");
-        connect_from(&client);
+        let of_web = "service/default/web/tcp/80";
+        for taken in [
+            "flush ruleset",
+            "flush table inet rcrun-agent",
+            &format!("flush chain inet rcrun-agent {of_web}"),
+            "flush map inet rcrun-agent services4",
+        ] {
+            assert!(Command::new("nft").arg(taken).status().unwrap().success(), "{taken}");
+            until("what was flushed", || connect_at(&client).is_ok().then_some(()));
+            until_rules("mod 2");
+        }
         // Rules of our own are no reason to write them again and again, however many there are.
         for number in 0..60 {
             let spec =
