@@ -43,7 +43,7 @@ pub enum Piece {
 impl Reader {
     /// At the beginning of what the options ask for. Blocks.
     pub fn open(path: PathBuf, options: Options) -> io::Result<Self> {
-        let mut file = open(&path)?;
+        let mut file = open(&path, BETWEEN)?;
         if let Some(lines) = options.tail {
             let start = tail(&mut file, lines)?;
             file.seek(SeekFrom::Start(start))?;
@@ -125,8 +125,9 @@ impl Reader {
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    let end = Instant::now() + BETWEEN;
+/// Waits so long for a file that is not there.
+fn open(path: &Path, patience: Duration) -> io::Result<File> {
+    let end = Instant::now() + patience;
     loop {
         match File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && Instant::now() < end => {
@@ -249,10 +250,10 @@ mod tests {
         let path = directory.path().join("0.log");
         let begun = path.clone();
         let writer = std::thread::spawn(move || fs::write(begun, line("one")).unwrap());
-        assert!(Reader::open(path.clone(), Options::default()).is_ok());
+        assert!(open(&path, Duration::from_secs(60)).is_ok());
         writer.join().unwrap();
         fs::remove_file(&path).unwrap();
-        let error = Reader::open(path, Options::default()).err().unwrap();
+        let error = open(&path, BETWEEN).err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 }

@@ -39,8 +39,9 @@ pub async fn start(api: &Arc<Api>, key: &Key, query: &Query) -> Result<Answer, F
     let Some(source) = source(api, &pod, &name, query.flag("previous")).await? else {
         return Err(Failure::new(400, absent(&pod, &name, query.flag("previous"))));
     };
-    let reader = Reader::open(source.path.clone(), options);
+    let path = source.path.clone();
     let reader = super::write::blocking(move || {
+        let reader = Reader::open(path, options);
         reader.map_err(|error| Failure::new(500, format!("cannot read the log of container {name}: {error}")))
     })
     .await?;
