@@ -57,7 +57,8 @@ fn without_nft_pods_run_and_an_event_says_what_is_missing() {
 fn what_nft_says_is_told_and_tried_again() {
     let cluster = require!(Cluster::without_agent());
     let directory = programs(&cluster);
-    let fake = "#!/bin/sh\n[ \"$1\" = -f ] && { echo 'Error: Could not process rule: Operation not supported' >&2; exit 1; }\nexit 1\n";
+    let fake = "#!/bin/sh\ncase $1 in -f) echo 'Error: Could not process rule: Operation not supported';; \
+        *) echo 'Error: No such file or directory';; esac >&2\nexit 1\n";
     fs::write(directory.join("new"), fake).expect("write");
     fs::set_permissions(directory.join("new"), fs::Permissions::from_mode(0o755)).expect("chmod");
     fs::rename(directory.join("new"), directory.join("nft")).expect("rename");

@@ -9,8 +9,9 @@ use super::rules::TABLE;
 
 /// NFNL_SUBSYS_NFTABLES, and NFT_MSG_NEWGEN: the end of a transaction.
 const NEWGEN: u16 = (10 << 8) | 15;
-/// The same with NFT_MSG_DELTABLE, DELCHAIN, DELRULE, DELSET, DELSETELEM. Clients that are forgotten after their time are no message.
-const DELETES: [u16; 5] = [(10 << 8) | 2, (10 << 8) | 5, (10 << 8) | 8, (10 << 8) | 11, (10 << 8) | 14];
+/// NFT_MSG_DELTABLE, DELCHAIN, DELRULE, DELSET, DELSETELEM, and as nft's `destroy` has them. Clients that are forgotten after their time
+/// are no message.
+const DELETES: [u16; 10] = [2, 5, 8, 11, 14, 26, 27, 28, 29, 30];
 /// NFTA_TABLE_NAME, and as what the others are in.
 const TABLE_NAME: u16 = 1;
 
@@ -22,6 +23,8 @@ pub(super) struct Flushed {
     buffer: Vec<u8>,
     /// The transaction that is being told of takes something of the table away.
     takes: bool,
+    /// Something was not told, perhaps that transaction's end.
+    lost: bool,
 }
 
 impl Flushed {
@@ -29,7 +32,7 @@ impl Flushed {
     pub fn watch() -> Self {
         let socket = rule_changes().and_then(|socket| UnixDatagram::from_std(socket.into()));
         let socket = socket.inspect_err(|error| tracing::debug!("nobody tells of flushed rules: {error}"));
-        Self { socket: socket.ok(), buffer: vec![0; 16 << 10], takes: false }
+        Self { socket: socket.ok(), buffer: vec![0; 16 << 10], takes: false, lost: false }
     }
 
     /// Takes what has been told by now, which is all of a load of our own. `took`: that took something away, too. Says whether somebody
@@ -40,10 +43,13 @@ impl Flushed {
             let Some(socket) = &self.socket else { return false };
             match socket.try_recv(&mut self.buffer) {
                 Ok(length) => taken += self.taken(length),
-                Err(error) if overflowed(&error) => {}
-                Err(_) => return taken > usize::from(took),
+                Err(error) if overflowed(&error) => self.lost = true,
+                Err(_) => break,
             }
         }
+        // Nothing is being told now.
+        self.takes &= !std::mem::take(&mut self.lost);
+        taken > usize::from(took)
     }
 
     /// Waits until something of the table is, or may be, gone.
@@ -53,7 +59,11 @@ impl Flushed {
             match socket.recv(&mut self.buffer).await {
                 Ok(length) if self.taken(length) == 0 => {}
                 Err(error) if !overflowed(&error) => return std::future::pending().await,
-                _ => return,
+                Err(_) => {
+                    self.lost = true;
+                    return;
+                }
+                Ok(_) => return,
             }
         }
     }
@@ -66,7 +76,9 @@ impl Flushed {
             let name = body.get(4..).and_then(|list| attribute(list, TABLE_NAME));
             if kind == NEWGEN {
                 count += usize::from(std::mem::take(&mut self.takes));
-            } else if DELETES.contains(&kind) && name.is_some_and(|name| name.strip_suffix(&[0]) == Some(own))
+            } else if kind >> 8 == NEWGEN >> 8
+                && DELETES.contains(&(kind & 0xff))
+                && name.is_some_and(|name| name.strip_suffix(&[0]) == Some(own))
             {
                 self.takes = true;
             }

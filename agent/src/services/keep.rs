@@ -52,6 +52,8 @@ pub(super) async fn keep(store: Arc<Store>, settings: &Settings, counters: &Coun
         let _ = timeout(AGAIN, changes.recv()).await;
     }
     loop {
+        // While it rested: a load that takes something away, too, would hide that.
+        forget(flushed.skip(false), &mut kernel);
         facts.bridged = bridged();
         let began = Instant::now();
         let wanted = store.read(|objects| wanted(objects, &facts));
@@ -67,10 +69,7 @@ pub(super) async fn keep(store: Arc<Store>, settings: &Settings, counters: &Coun
                 backoff = BACKOFF.0;
                 let gone = meanwhile
                     || tokio::select! { () = changed(&mut changes) => false, () = flushed.next() => true };
-                if gone {
-                    tracing::warn!("somebody else took rules of Services away; writing all anew");
-                    kernel.forget();
-                }
+                forget(gone, &mut kernel);
             }
             Err(error) => {
                 trouble.tell(&error);
@@ -80,6 +79,14 @@ pub(super) async fn keep(store: Arc<Store>, settings: &Settings, counters: &Coun
         }
         sleep_until(rested.max(Instant::now() + GATHER)).await;
         drain(&mut changes);
+    }
+}
+
+/// Has the next load write all of the rules, if somebody else took some away.
+fn forget(gone: bool, kernel: &mut Kernel) {
+    if gone {
+        tracing::warn!("somebody else took rules of Services away; writing all anew");
+        kernel.forget();
     }
 }
 

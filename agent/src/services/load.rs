@@ -114,6 +114,9 @@ impl Nft {
         let words = ["-t", "list", "table"].into_iter().chain(TABLE.split(' '));
         // There is no table: then there are no names.
         let listing = self.run(words, None).await?;
+        if !listing.status.success() && !String::from_utf8_lossy(&listing.stderr).contains("No such file") {
+            return Err(refused(&listing));
+        }
         Ok(Names::read(&String::from_utf8_lossy(&listing.stdout)))
     }
 
@@ -122,9 +125,7 @@ impl Nft {
         if done.status.success() {
             return Ok(());
         }
-        let errors = String::from_utf8_lossy(&done.stderr);
-        let first = errors.lines().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
-        Err(LoadError::Refused(first.trim().to_owned()))
+        Err(refused(&done))
     }
 
     async fn run<'a>(
@@ -138,6 +139,7 @@ impl Nft {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            .env("LC_ALL", "C")
             .kill_on_drop(true);
         let spawned = command.spawn().map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => LoadError::Missing,
@@ -158,6 +160,12 @@ impl Nft {
     }
 }
 
+fn refused(done: &Output) -> LoadError {
+    let errors = String::from_utf8_lossy(&done.stderr);
+    let first = errors.lines().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
+    LoadError::Refused(first.trim().to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::rules::{Facts, rules};
@@ -168,10 +176,9 @@ mod tests {
     async fn a_program_that_never_ends_is_not_waited_for() {
         let directory = tempfile::tempdir().expect("a directory");
         let program = directory.path().join("nft");
-        // Listing works; what is loaded is not even read. Written by another process: one that another test starts meanwhile would hold
-        // it open for writing.
-        let script =
-            r#"printf '#!/bin/sh\n[ "$1" = -f ] && exec sleep 1000\nexit 1\n' >"$0" && chmod 755 "$0""#;
+        // Listing works, and nothing is there; what is loaded is not even read. Written by another process: one that another test starts
+        // meanwhile would hold it open for writing.
+        let script = r#"printf '#!/bin/sh\n[ "$1" != -f ] || exec sleep 1000\n' >"$0" && chmod 755 "$0""#;
         let made = std::process::Command::new("sh").args(["-c", script]).arg(&program).status();
         assert!(made.expect("sh").success());
         let program: &'static str = program.to_str().expect("UTF-8").to_owned().leak();
