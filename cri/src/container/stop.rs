@@ -19,9 +19,10 @@ use crate::fault;
 use crate::runtime::Runtime;
 use crate::state::{Container, Entry};
 
-/// How long a killed container may take to end, as processes in the kernel's hands die late; and before that its next shim to be there:
-/// as long as a kubelet waits for an answer.
+/// How long a killed container may take to end: processes in the kernel's hands die late.
 const KILLED: Duration = Duration::from_secs(120);
+/// How long its next shim may take to be there before that. A kubelet waits for two minutes, and is told why by then.
+const SHIM: Duration = Duration::from_secs(60);
 /// Between two tries: while another shim takes over, a container of another runtime cannot be signalled.
 const RETRY: Duration = Duration::from_millis(100);
 
@@ -73,22 +74,21 @@ pub(super) async fn stop(
         return Ok(());
     }
     if !patience.is_zero() {
-        let begun = Instant::now();
         let signal = entry.get().stop_signal;
         // Some programs take a second one for impatience.
         if !entry.live.signalled.swap(true, Ordering::Relaxed) {
-            let sent = send(runtime, entry, signal, false, patience).await;
+            let sent = send(runtime, entry, signal, false, patience.min(SHIM)).await;
             if !matches!(sent, Ok(true)) {
                 entry.live.signalled.store(false, Ordering::Relaxed);
             }
             sent?;
         }
         fault::point("stop signal");
-        if watch::until_ended(entry, patience.saturating_sub(begun.elapsed())).await.is_ok() {
+        if watch::until_ended(entry, patience).await.is_ok() {
             return Ok(());
         }
     }
-    if !send(runtime, entry, libc::SIGKILL, true, KILLED).await? {
+    if !send(runtime, entry, libc::SIGKILL, true, SHIM).await? {
         return Err(Status::unavailable(format!(
             "container {} has no shim that could be asked: try again",
             entry.get().id
