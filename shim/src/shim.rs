@@ -17,6 +17,7 @@ use crate::attach::Client;
 use crate::ending;
 use crate::error::ShimError;
 use crate::log::Log;
+use crate::program::Program;
 use crate::start::{Init, Started, now};
 use crate::streams::{Streams, open_slave};
 
@@ -94,8 +95,12 @@ impl Shim {
     pub fn hold(started: Started) -> Result<(), ShimError> {
         let Started { settings, init, signals, listener, streams, log, cgroup } = started;
         let cgroup = cgroup.and_then(|path| open_cgroup(&path).ok());
-        // The container was made with its cgroup and has run for a moment, or with another shim: all kills in it are the container's.
-        let oom = cgroup.as_ref().and_then(|cgroup| cgroup.oom_watch_from_the_first().ok());
+        // The container was made with its cgroup and has run for a moment, or with another shim: all kills in it are the container's. Another
+        // runtime's program may put it into one that was there.
+        let oom = cgroup.as_ref().and_then(|cgroup| match Program::of(&settings) {
+            None => cgroup.oom_watch_from_the_first().ok(),
+            Some(_) => cgroup.oom_watch().ok(),
+        });
         let mut shim = Self {
             settings,
             init,
