@@ -11,7 +11,7 @@ use rustix::fs::{FileType, Mode};
 use crate::checkpoint::{
     COUNT, checkpoint, counting, counts_beyond, criu, images, numbers, restore, restore_command, with_data,
 };
-use crate::support::{Bundle, LONG, Pty, busybox, require, seconds, skip, wait_for};
+use crate::support::{Bundle, LONG, Pty, Running, busybox, require, seconds, skip, wait_for};
 
 /// A port that nobody listens on.
 fn free_port() -> u16 {
@@ -99,6 +99,28 @@ fn without_its_page_server_a_checkpoint_fails_and_the_container_runs_on() {
     bundle.delete_forced().success();
 }
 
+/// A checkpoint whose memory waits to be fetched from `server`. None where CRIU has failed, as it does now and then on a busy machine;
+/// the container runs on then.
+fn lazy_dump(bundle: &Bundle, images: &str, server: &str) -> Option<Running> {
+    let status = bundle.file("status");
+    let _ = fs::remove_file(&status);
+    rustix::fs::mknodat(rustix::fs::CWD, &status, FileType::Fifo, Mode::RWXU, 0).expect("mkfifo");
+    let shell = format!("exec 9> {}; exec \"$@\"", status.display());
+    let waits = ["checkpoint", "--lazy-pages", "--page-server", server, "--status-fd", "9"];
+    let rest = ["--image-path", images, "--manage-cgroups-mode", "ignore", bundle.id()];
+    let dump = bundle.invocation_in_shell(&shell, &[&waits[..], &rest].concat()).limit(60).spawn();
+    let (heard, hears) = std::sync::mpsc::channel();
+    std::thread::spawn(move || heard.send(fs::read(status)));
+    let word = hears.recv_timeout(seconds(LONG)).expect("an end of the status").expect("read");
+    if word.is_empty() {
+        let outcome = dump.wait().refused(&["criu dump failed"]);
+        eprintln!("{outcome}");
+        return None;
+    }
+    assert_eq!(word, [0], "a zero byte, and no more, while memory waits to be fetched");
+    Some(dump)
+}
+
 #[test]
 fn memory_is_fetched_when_it_is_touched() {
     let bundle = busybox!().script(COUNT);
@@ -109,29 +131,8 @@ fn memory_is_fetched_when_it_is_touched() {
     counts_beyond(&data, 5);
     let (images, port) = (images(&bundle), free_port().to_string());
     let server = format!("127.0.0.1:{port}");
-    let status = bundle.file("status");
-    rustix::fs::mknodat(rustix::fs::CWD, &status, FileType::Fifo, Mode::RWXU, 0).expect("mkfifo");
-    let command = bundle.invocation_in_shell(
-        &format!("exec 9> {}; exec \"$@\"", status.display()),
-        &[
-            "checkpoint",
-            "--lazy-pages",
-            "--page-server",
-            &server,
-            "--status-fd",
-            "9",
-            "--image-path",
-            &images,
-            "--manage-cgroups-mode",
-            "ignore",
-            bundle.id(),
-        ],
-    );
-    let dump = command.limit(60).spawn();
-    let (heard, hears) = std::sync::mpsc::channel();
-    std::thread::spawn(move || heard.send(fs::read(status)));
-    let word = hears.recv_timeout(seconds(LONG)).expect("an end of the status").expect("read");
-    assert_eq!(word, [0], "a zero byte, and no more, while memory waits to be fetched");
+    let dump = (0..3).find_map(|_| lazy_dump(&bundle, &images, &server));
+    let dump = dump.expect("a dump that says that memory waits to be fetched");
     let before = numbers(&data).len() as u64;
     let daemon = Helper::new(&[
         "lazy-pages",
