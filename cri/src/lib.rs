@@ -29,4 +29,6 @@ pub mod spec;
 pub mod state;
 pub mod stats;
 pub mod streaming;
+#[cfg(test)]
+mod testing;
 mod work;

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::cluster::Cluster;
 use crate::network::within;
+use crate::services;
 use crate::support::{skip, wait_for};
 
 /// A Pod that does nothing by itself.
@@ -65,14 +66,10 @@ fn answering(cluster: &Cluster) {
     }
 }
 
-/// What cluster DNS tells the client of a name. busybox waits for five seconds, and says when it was too short.
+/// What cluster DNS tells the client of a name.
 fn looked_up(cluster: &Cluster, question: &[&str]) -> String {
     let command = [&["exec", "client", "--", "busybox", "nslookup"], question].concat();
-    wait_for(&format!("an answer to {question:?}"), 60, || {
-        let done = cluster.verb(&command);
-        let said = done.stdout + &done.stderr;
-        (!said.contains("timed out")).then_some(said)
-    })
+    services::looked_up(|| cluster.verb(&command))
 }
 
 fn endpoints(cluster: &Cluster, name: &str, count: usize) -> Value {

@@ -77,7 +77,7 @@ fn reaches(cluster: &Cluster, url: &str) -> String {
 }
 
 /// What nslookup says of a name. busybox waits for five seconds only, and says when that was too short.
-fn looked_up(ask: impl Fn() -> Outcome) -> String {
+pub fn looked_up(ask: impl Fn() -> Outcome) -> String {
     wait_for("an answer of cluster DNS", 60, || {
         let done = ask();
         let said = done.stdout + &done.stderr;

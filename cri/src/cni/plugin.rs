@@ -170,11 +170,7 @@ mod tests {
     fn run(script: &str, timeout: Duration) -> Result<Option<Value>, String> {
         let directory = tempfile::tempdir().unwrap();
         let program = directory.path().join("plugin");
-        let text = directory.path().join("text");
-        fs::write(&text, format!("#!/bin/sh\n{script}\n")).unwrap();
-        // By another process: one that another test starts meanwhile would hold it open for writing.
-        let copied = Command::new("install").args(["-m", "755"]).args([&text, &program]).status();
-        assert!(copied.unwrap().success());
+        crate::testing::executable(&program, &format!("#!/bin/sh\n{script}\n"));
         let call = Call {
             command: "ADD",
             id: "pod",

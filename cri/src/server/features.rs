@@ -100,17 +100,10 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::testing::executable;
 
     fn program(path: &Path, script: &str) {
         executable(path, &format!("#!/bin/sh\n{script}\n"));
-    }
-
-    fn executable(path: &Path, text: &str) {
-        // Another file, as an upgrade makes one; by another process, for a test beside this one may start a process while it is open.
-        let _ = fs::remove_file(path);
-        let words = ["-c", "printf %s \"$2\" >\"$1\" && chmod 755 \"$1\"", "sh"];
-        let written = std::process::Command::new("sh").args(words).arg(path).arg(text).status().unwrap();
-        assert!(written.success());
     }
 
     #[tokio::test]

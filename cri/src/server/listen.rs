@@ -94,12 +94,7 @@ mod tests {
         let error = listen(&path).unwrap_err().to_string();
         assert!(error.contains("another process serves there"), "{error}");
         drop(first);
-        // A program that another test starts has it, too, until its execve(2).
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-        while let Err(error) = listen(&path) {
-            assert!(std::time::Instant::now() < deadline, "{error}");
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
+        crate::testing::at_last(|| listen(&path));
     }
 
     #[test]

@@ -52,11 +52,6 @@ mod tests {
         let error = Lock::take(directory.path()).unwrap_err().to_string();
         assert!(error.contains(&format!("pid {}", std::process::id())), "{error}");
         drop(first);
-        // A program that another test starts has it, too, until its execve(2).
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-        while let Err(error) = Lock::take(directory.path()) {
-            assert!(std::time::Instant::now() < deadline, "{error}");
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
+        crate::testing::at_last(|| Lock::take(directory.path()));
     }
 }

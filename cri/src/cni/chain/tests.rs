@@ -17,12 +17,7 @@ impl Plugins {
                 "#!/bin/sh\nin=$(cat)\nprintf '%s %s %s %s\\n' {name} \"$CNI_COMMAND\" \"$CNI_NETNS\" \"$in\" >> {}\n{script}\n",
                 log.display()
             );
-            let source = plugins.0.path().join(format!("{name}.text"));
-            fs::write(&source, text).unwrap();
-            // By another process: one that another test starts meanwhile would hold it open for writing.
-            let copied =
-                std::process::Command::new("install").args(["-m", "755"]).args([&source, &file]).status();
-            assert!(copied.unwrap().success());
+            crate::testing::executable(&file, &text);
         }
         plugins
     }
