@@ -213,16 +213,29 @@ impl Bridge {
     fn device(&self, host: &Socket, subnets: &[Subnet]) -> Result<u32, NetworkError> {
         let name = &self.settings.name;
         let named = |operation: &str, error| failed(format!("{operation} {name}"), error);
-        match host.index(name) {
-            Ok(index) if subnets.iter().all(forwarding::reaches) => return Ok(index),
-            Ok(_) | Err(Errno::NODEV) => {}
-            Err(error) => return Err(named("find bridge", error)),
+        let find = || match host.index(name) {
+            Ok(index) => {
+                let complete =
+                    subnets.iter().all(forwarding::reaches) && forwarding::is_allowed(name, subnets);
+                Ok(complete.then_some(index))
+            }
+            Err(Errno::NODEV) => Ok(None),
+            Err(error) => Err(named("find bridge", error)),
+        };
+        if let Some(index) = find()? {
+            return Ok(index);
+        }
+        // One at a time: see forwarding's `allow_ipv4`.
+        let _lock = self.leases.lock()?;
+        if let Some(index) = find()? {
+            return Ok(index);
         }
         forwarding::allow(subnets)?;
         let hardware = hardware_address(subnets.first().map(Subnet::first), name);
         host.add_bridge(name, hardware, self.settings.mtu).map_err(|error| named("make bridge", error))?;
         let index = host.index(name).map_err(|error| named("find bridge", error))?;
         forwarding::quiet(name);
+        forwarding::allow_from(name, subnets)?;
         let interfaces: Vec<_> = subnets
             .iter()
             .map(|subnet| Interface {

@@ -3,26 +3,35 @@
 use std::fs;
 use std::net::UdpSocket;
 use std::path::Path;
+use std::time::Duration;
 
 use super::NetworkError;
 use super::subnet::Subnet;
 
 const IPV4: &str = "/proc/sys/net/ipv4";
 const IPV6: &str = "/proc/sys/net/ipv6/conf";
+/// Each is lost only to somebody who writes in the same microseconds.
+const TRIES: usize = 100;
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// Does the host have IPv6?
 pub(super) fn has_ipv6() -> bool {
     fs::read(format!("{IPV6}/all/disable_ipv6")).is_ok_and(|text| text.starts_with(b"0"))
 }
 
+/// Does the host forward packets that come from this bridge?
+pub(super) fn is_allowed(bridge: &str, subnets: &[Subnet]) -> bool {
+    subnets.iter().all(|subnet| is_on(&of_device(subnet, bridge)))
+}
+
 /// Lets the host forward packets of the subnets' families.
 pub(super) fn allow(subnets: &[Subnet]) -> Result<(), NetworkError> {
     for subnet in subnets {
         match subnet.first().is_ipv4() {
-            true => set(&format!("{IPV4}/ip_forward"), "1")?,
+            true => allow_ipv4()?,
             false => {
-                let path = format!("{IPV6}/all/forwarding");
-                if !fs::read(&path).is_ok_and(|text| text.starts_with(b"1")) {
+                let path = of_device(subnet, "all");
+                if !is_on(&path) {
                     keep_routers()?;
                     set(&path, "1")?;
                 }
@@ -30,6 +39,33 @@ pub(super) fn allow(subnets: &[Subnet]) -> Result<(), NetworkError> {
         }
     }
     Ok(())
+}
+
+/// Linux writes the value before it has the lock to tell devices, and takes it back where it has to wait (devinet_sysctl_forward). Who
+/// writes the same meanwhile has changed nothing, and tells none; and so may find the first one when it tries again. ip_forward then is 1,
+/// while no device forwards, nor will one that is made later. lo tells: it is told with the others. It helps to say it again.
+fn allow_ipv4() -> Result<(), NetworkError> {
+    let all = format!("{IPV4}/ip_forward");
+    let [default, lo] = ["default", "lo"].map(|device| format!("{IPV4}/conf/{device}/forwarding"));
+    for _ in 0..TRIES {
+        if is_on(&all) && (is_on(&default) || is_on(&lo)) {
+            return Ok(());
+        }
+        if is_on(&all) {
+            // Whoever writes it now is done with it then.
+            std::thread::sleep(PAUSE);
+            set(&all, "0")?;
+        }
+        set(&all, "1")?;
+    }
+    let why = format!("it is 1, but {lo} stays 0; write 0 and then 1 to it");
+    Err(NetworkError::Call { operation: format!("write 1 to {all}"), error: std::io::Error::other(why) })
+}
+
+/// Lets the host forward packets that come from this bridge, also where new devices are not to.
+pub(super) fn allow_from(bridge: &str, subnets: &[Subnet]) -> Result<(), NetworkError> {
+    let paths = subnets.iter().map(|subnet| of_device(subnet, bridge));
+    paths.filter(|path| !is_on(path)).try_for_each(|path| set(&path, "1"))
 }
 
 /// A host that forwards no longer listens to routers, and would lose its own way out: devices that listen are told to go on.
@@ -64,10 +100,18 @@ pub(super) fn reaches(subnet: &Subnet) -> bool {
 /// Lets packets from and to 127.0.0.1 pass the bridge, on which rules send those to a host's port.
 pub(super) fn allow_loopback(bridge: &str) -> Result<(), NetworkError> {
     let path = format!("{IPV4}/conf/{bridge}/route_localnet");
-    match fs::read(&path).is_ok_and(|text| text.starts_with(b"1")) {
-        true => Ok(()),
-        false => set(&path, "1"),
+    if is_on(&path) { Ok(()) } else { set(&path, "1") }
+}
+
+fn of_device(subnet: &Subnet, device: &str) -> String {
+    match subnet.first().is_ipv4() {
+        true => format!("{IPV4}/conf/{device}/forwarding"),
+        false => format!("{IPV6}/{device}/forwarding"),
     }
+}
+
+fn is_on(path: &str) -> bool {
+    fs::read(path).is_ok_and(|text| text.starts_with(b"1"))
 }
 
 fn set(path: &str, value: &str) -> Result<(), NetworkError> {

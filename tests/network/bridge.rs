@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use rcrun::network::NetworkError;
 
-use crate::host::{Host, Pod, ask, require, sent_again, serve};
+use crate::host::{Host, Pod, ask, bridge_in, require, sent_again, serve};
 
 #[test]
 fn two_namespaces_and_the_host_reach_each_other_in_both_families() {
@@ -171,4 +171,75 @@ fn eight_threads_attach_at_once() {
     assert_eq!(addresses.len(), 80);
     bridge.collect(&|_| false).unwrap();
     host.is_empty();
+}
+
+const IPV4: &str = "/proc/sys/net/ipv4/conf";
+const IPV6: &str = "/proc/sys/net/ipv6/conf";
+
+fn set(directory: &str, device: &str, value: &str) {
+    std::fs::write(format!("{directory}/{device}/forwarding"), value).expect("a sysctl");
+}
+
+fn forwards(directory: &str, device: &str) -> bool {
+    let text = std::fs::read_to_string(format!("{directory}/{device}/forwarding"));
+    text.expect("a sysctl") == "1\n"
+}
+
+#[test]
+fn many_first_ones_at_once_leave_a_host_that_forwards() {
+    let host = require!(Host::new());
+    for round in 0..100 {
+        let place = host.path(&round.to_string());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let host = Host::new().expect("a host");
+                let bridge = bridge_in(&place);
+                std::thread::scope(|scope| {
+                    for n in 0..4 {
+                        let (host, bridge) = (&host, &bridge);
+                        scope.spawn(move || host.pod(bridge, &n.to_string(), &[]));
+                        // As others do for networks of theirs.
+                        let others = || std::fs::write("/proc/sys/net/ipv4/ip_forward", "1");
+                        scope.spawn(move || (0..20).try_for_each(|_| others()).expect("a sysctl"));
+                    }
+                });
+                for (directory, device) in [(IPV4, "rcrun0"), (IPV4, "lo"), (IPV6, "rcrun0"), (IPV6, "lo")] {
+                    assert!(forwards(directory, device), "round {round}: {directory}/{device}");
+                }
+            });
+        });
+    }
+}
+
+#[test]
+fn a_host_that_says_it_forwards_and_does_not_is_made_to() {
+    let host = require!(Host::new());
+    let bridge = host.bridge();
+    // As two that write ip_forward at once may leave it.
+    let break_it = |devices: &[&str]| {
+        set(IPV4, "all", "1");
+        devices.iter().for_each(|device| set(IPV4, device, "0"));
+        assert_eq!(std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").expect("a sysctl"), "1\n");
+    };
+    break_it(&["default", "lo"]);
+    host.pod(&bridge, "one", &[]);
+    assert!(["default", "lo", "rcrun0"].iter().all(|device| forwards(IPV4, device)));
+    // A bridge that is there does not keep it from the next one.
+    break_it(&["default", "lo", "rcrun0"]);
+    host.pod(&bridge, "two", &[]);
+    assert!(["default", "lo", "rcrun0"].iter().all(|device| forwards(IPV4, device)));
+}
+
+#[test]
+fn where_new_devices_are_not_to_forward_the_bridge_does_and_the_others_are_left_alone() {
+    let host = require!(Host::new());
+    for directory in [IPV4, IPV6] {
+        set(directory, "all", "1");
+        set(directory, "default", "0");
+    }
+    host.pod(&host.bridge(), "one", &[]);
+    for directory in [IPV4, IPV6] {
+        assert!(forwards(directory, "rcrun0") && forwards(directory, "lo"), "{directory}");
+        assert!(!forwards(directory, "default"), "{directory}");
+    }
 }
