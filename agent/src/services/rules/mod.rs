@@ -103,11 +103,12 @@ pub fn rules(objects: &Objects, facts: &Facts) -> Rules {
         true => BTreeSet::new(),
         false => objects.list::<Pod>().filter(|pod| has_own_network(pod)).flat_map(pod_addresses).collect(),
     };
-    for ip in &pods {
+    let is_bridged = |ip: &&IpAddr| facts.bridged[usize::from(ip.is_ipv6())];
+    for ip in pods.iter().filter(is_bridged) {
         table.element(Family::of(*ip).name("pods"), ip.to_string());
     }
     let ips: BTreeSet<IpAddr> = backends.iter().map(SocketAddr::ip).collect();
-    for ip in ips.iter().filter(|ip| pods.contains(ip)) {
+    for ip in ips.iter().filter(|ip| pods.contains(ip)).filter(is_bridged) {
         table.element(Family::of(*ip).name("hairpin"), format!("{ip} . {ip}"));
     }
     for ip in ips.iter().filter(|ip| !pods.contains(ip)) {
@@ -233,7 +234,15 @@ fn base_chains(table: &mut Rules, facts: &Facts) {
 
     // In prerouting and not in forward: what has no way from here would be dropped between them.
     let new = ["ct state new jump unserved", "ct state new fib daddr type local jump unserved-local"];
-    table.hook("filter-prerouting", "filter hook prerouting priority -90", of(&new));
+    let [back, _] = going_back();
+    let back = families(facts).filter(|(_, bridged)| !bridged).map(|(family, _)| {
+        format!(
+            "ct state new ct status dnat meta nfproto {} fib daddr . iif oif exists {back}",
+            family.protocol()
+        )
+    });
+    let prerouting = of(&new).into_iter().chain(back).collect();
+    table.hook("filter-prerouting", "filter hook prerouting priority -90", prerouting);
     table.hook("filter-output", "filter hook output priority filter", of(&new[..1]));
     let local = "meta l4proto . th dport @unserved-node-ports goto refuse";
     table.chain("unserved-local", of(&[&loopback[..], &[local]].concat()));
@@ -241,24 +250,47 @@ fn base_chains(table: &mut Rules, facts: &Facts) {
     table.chain("refuse", of(&["meta l4proto tcp reject with tcp reset", "reject"]));
 }
 
+/// A bit of the connection's mark that its first packet bears from prerouting to postrouting, if it goes back to where it has come from:
+/// how it gets it, and how it is seen and loses it. Only prerouting can look for that.
+fn going_back() -> [String; 2] {
+    const BIT: u32 = 1 << 14;
+    [
+        format!("ct mark set ct mark or {BIT:#x}"),
+        format!("ct mark and {BIT:#x} == {BIT:#x} ct mark set ct mark and {:#x}", !BIT),
+    ]
+}
+
+/// With each, whether rules see packets that stay on a bridge.
+fn families(facts: &Facts) -> impl Iterator<Item = (Family, bool)> {
+    [Family::V4, Family::V6].into_iter().zip(facts.bridged)
+}
+
 /// Whose packets get another source when they have been led to a backend.
 fn source(facts: &Facts) -> Vec<String> {
     let mut rules = Vec::new();
-    for (family, bridged) in [Family::V4, Family::V6].into_iter().zip(facts.bridged) {
+    for (family, bridged) in families(facts) {
         let (ip, name) = (family.ip(), |name| family.name(name));
-        // A Pod that reaches itself: it does not take packets from itself.
-        rules.push(format!("{ip} saddr . {ip} daddr @{} masquerade", name("hairpin")));
+        rules.push(match bridged {
+            // The answer would take the short way, past the rules: from a Pod to its neighbour, or to itself. The packet's way says so, and
+            // not Pods' addresses: a Pod's first packets may be here before the word of its address.
+            false => {
+                let [_, back] = going_back();
+                format!("meta nfproto {} {back} masquerade", family.protocol())
+            }
+            // A Pod that reaches itself: it does not take packets from itself.
+            true => format!("{ip} saddr . {ip} daddr @{} masquerade", name("hairpin")),
+        });
         // Answers from other machines have to come back here.
         rules.push(format!("{ip} daddr @{} masquerade", name("outside")));
-        let among_pods = format!("{ip} saddr @{} {ip} daddr @{}", name("pods"), name("pods"));
-        match bridged {
-            false => rules.push(format!("{among_pods} masquerade")),
+        if bridged {
             // The answer comes by here: the Pod may see who asks, whatever later chains would do.
-            true => {
-                rules.extend(facts.ranges.iter().filter(|range| Family::of(range.address) == family).map(
-                    |range| format!("{among_pods} ct original {ip} daddr {range} snat {ip} to {ip} saddr"),
-                ))
-            }
+            let among_pods = format!("{ip} saddr @{} {ip} daddr @{}", name("pods"), name("pods"));
+            let ranges = facts.ranges.iter().filter(|range| Family::of(range.address) == family);
+            rules.extend(
+                ranges.map(|range| {
+                    format!("{among_pods} ct original {ip} daddr {range} snat {ip} to {ip} saddr")
+                }),
+            );
         }
     }
     rules

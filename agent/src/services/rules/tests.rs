@@ -96,9 +96,9 @@ fn a_service_leads_to_its_backends() {
         "elements = { 10.96.0.1 . udp . 53 }",
         "meta nfproto ipv4 meta l4proto tcp dnat ip to 10.88.0.2:8080",
         "elements = { fd00:96::1 . tcp . 80, fd00:96::1 . udp . 53 }",
-        "elements = { 10.88.0.2 . 10.88.0.2 }",
         "elements = { 10.88.0.3 }",
-        "ip saddr @pods4 ip daddr @pods4 masquerade",
+        "ct state new ct status dnat meta nfproto ipv4 fib daddr . iif oif exists ct mark set ct mark or 0x4000",
+        "meta nfproto ipv4 ct mark and 0x4000 == 0x4000 ct mark set ct mark and 0xffffbfff masquerade",
         "ip daddr 10.96.0.0/16 goto refuse",
         "ip daddr 10.96.0.10 return",
     ] {
@@ -109,9 +109,16 @@ fn a_service_leads_to_its_backends() {
 
 #[test]
 fn where_answers_are_seen_pods_keep_their_addresses() {
-    let text = rules(&objects([]), &facts(true)).text();
-    assert!(text.contains("ct original ip daddr 10.96.0.0/16 snat ip to ip saddr"));
-    assert!(!text.contains("@pods4 masquerade"));
+    let all = [web(false), of_web(&["10.88.0.3", "10.88.0.2"]), pod("a", "web", true, &["10.88.0.2"])];
+    let text = rules(&objects(all), &facts(true)).text();
+    for part in [
+        "ip saddr @pods4 ip daddr @pods4 ct original ip daddr 10.96.0.0/16 snat ip to ip saddr",
+        "elements = { 10.88.0.2 . 10.88.0.2 }",
+        "ip saddr . ip daddr @hairpin4 masquerade",
+    ] {
+        assert!(text.contains(part), "{part}\nis not in\n{text}");
+    }
+    assert!(!text.contains("ct mark"));
 }
 
 #[test]

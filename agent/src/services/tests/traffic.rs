@@ -65,6 +65,14 @@ fn pods_reach_services(bridged: bool) {
             assert!(backends.iter().all(|name| counts[name] > 20), "{counts:?}");
         }
     }
+    // A Pod asks before anybody has told of its address.
+    let early = world.attach(9);
+    for (to, own, bridge) in [(WEB, "10.88.0.9", "10.88.0.1"), (WEB6, "fd00:88::9", "fd00:88::1")] {
+        let (name, seen) = at(&early, || connect(to)).unwrap();
+        assert!(backends.contains(&name), "{name}");
+        // As one that is known; what other rules make of it where nobody misses the answer is theirs.
+        assert!(seen == ip(bridge) || bridged && seen == ip(own), "{seen}");
+    }
     // The node itself.
     for to in [WEB, WEB6] {
         assert!(backends.contains(&at("", || connect(to)).unwrap().0));

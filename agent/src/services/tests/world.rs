@@ -106,6 +106,15 @@ impl World {
 
     /// A Pod in the bridge's network, with the last part of its addresses; it answers on [`PORT`].
     pub fn pod(&self, last: u8) -> String {
+        let name = self.attach(last);
+        answer(&name);
+        let addresses = [format!("10.88.0.{last}"), format!("fd00:88::{last}")];
+        self.put(super::super::examples::pod(&name, "web", true, &[&addresses[0], &addresses[1]]));
+        name
+    }
+
+    /// The network of a Pod of which the agent does not know yet.
+    pub fn attach(&self, last: u8) -> String {
         let name = format!("pod{last}");
         shell(&format!(
             "ip netns add {name}; ip link add v{last} type veth peer name eth0 netns {name}
@@ -114,9 +123,6 @@ impl World {
              ip -n {name} address add 10.88.0.{last}/24 dev eth0; ip -n {name} route add default via 10.88.0.1
              ip -n {name} address add fd00:88::{last}/64 dev eth0 nodad; ip -n {name} route add default via fd00:88::1",
         ));
-        answer(&name);
-        let addresses = [format!("10.88.0.{last}"), format!("fd00:88::{last}")];
-        self.put(super::super::examples::pod(&name, "web", true, &[&addresses[0], &addresses[1]]));
         name
     }
 
