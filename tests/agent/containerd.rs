@@ -37,6 +37,8 @@ impl Containerd {
         }
         support::program("python3")?;
         write_settings(node, &peers);
+        // As machines have it from their start. Where the CNI plugins of several Pods do it at once, it may be lost: docs/network.md.
+        node.in_network(|| fs::write("/proc/sys/net/ipv4/ip_forward", "1")).expect("a sysctl");
         let path = format!("{}:{}", peers.display(), std::env::var("PATH").unwrap_or_default());
         let program = peers.join("containerd");
         let command = [
