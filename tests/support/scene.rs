@@ -1,4 +1,5 @@
-//! What was going on when a command did not end: the processes around it, what each waits for, and their connections.
+//! What was going on when a command did not end: the processes around it, what each waits for, and their networks' connections, as
+//! sockets, conntrack and ARP know them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -32,6 +33,13 @@ pub fn around(pid: i32) -> String {
                 {
                     text.push_str(&format!("  {from} to {to}, state {state}, queues {queues}\n"));
                 }
+            }
+            // Not on every kernel.
+            let tracked = of("net/nf_conntrack");
+            let unanswered = tracked.lines().filter(|line| line.contains("[UNREPLIED]"));
+            let neighbours = of("net/arp");
+            for line in unanswered.chain(neighbours.lines().skip(1)).take(MOST) {
+                text.push_str(&format!("  {}\n", line.split_whitespace().collect::<Vec<_>>().join(" ")));
             }
         }
     }
