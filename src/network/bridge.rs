@@ -222,14 +222,13 @@ impl Bridge {
             Err(Errno::NODEV) => Ok(None),
             Err(error) => Err(named("find bridge", error)),
         };
-        if let Some(index) = find()? {
-            return Ok(index);
-        }
         // One at a time: see forwarding's `allow_ipv4`.
-        let _lock = self.leases.lock()?;
-        if let Some(index) = find()? {
-            return Ok(index);
-        }
+        self.leases.locked_unless(find, || self.make_device(host, subnets))
+    }
+
+    fn make_device(&self, host: &Socket, subnets: &[Subnet]) -> Result<u32, NetworkError> {
+        let name = &self.settings.name;
+        let named = |operation: &str, error| failed(format!("{operation} {name}"), error);
         forwarding::allow(subnets)?;
         let hardware = hardware_address(subnets.first().map(Subnet::first), name);
         host.add_bridge(name, hardware, self.settings.mtu).map_err(|error| named("make bridge", error))?;
@@ -332,7 +331,8 @@ impl Bridge {
     /// The rules, written if they are missing.
     fn ensure_rules(&self) -> Result<Firewall, NetworkError> {
         let firewall = self.firewall()?;
-        self.leases.locked_unless(|| firewall.is_there(), |leases| firewall.install(leases))?;
+        let found = || Ok(firewall.is_there()?.then_some(()));
+        self.leases.locked_unless(found, || firewall.install(&self.leases.all()?))?;
         Ok(firewall)
     }
 }

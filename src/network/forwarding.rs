@@ -28,7 +28,7 @@ pub(super) fn is_allowed(bridge: &str, subnets: &[Subnet]) -> bool {
 pub(super) fn allow(subnets: &[Subnet]) -> Result<(), NetworkError> {
     for subnet in subnets {
         match subnet.first().is_ipv4() {
-            true => allow_ipv4()?,
+            true => allow_ipv4(subnet)?,
             false => {
                 let path = of_device(subnet, "all");
                 if !is_on(&path) {
@@ -44,14 +44,14 @@ pub(super) fn allow(subnets: &[Subnet]) -> Result<(), NetworkError> {
 /// Linux writes the value before it has the lock to tell devices, and takes it back where it has to wait (devinet_sysctl_forward). Who
 /// writes the same meanwhile has changed nothing, and tells none; and so may find the first one when it tries again. ip_forward then is 1,
 /// while no device forwards, nor will one that is made later. lo tells: it is told with the others. It helps to say it again.
-fn allow_ipv4() -> Result<(), NetworkError> {
+fn allow_ipv4(subnet: &Subnet) -> Result<(), NetworkError> {
     let all = format!("{IPV4}/ip_forward");
-    let [default, lo] = ["default", "lo"].map(|device| format!("{IPV4}/conf/{device}/forwarding"));
+    let [default, lo] = ["default", "lo"].map(|device| of_device(subnet, device));
     for _ in 0..TRIES {
-        if is_on(&all) && (is_on(&default) || is_on(&lo)) {
-            return Ok(());
-        }
         if is_on(&all) {
+            if is_on(&default) || is_on(&lo) {
+                return Ok(());
+            }
             // Whoever writes it now is done with it then.
             std::thread::sleep(PAUSE);
             set(&all, "0")?;

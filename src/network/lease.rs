@@ -91,26 +91,31 @@ impl Leases {
         Ok(lease)
     }
 
-    /// Does `work` with all leases, unless `done` says that there is no need to; nobody takes or gives back meanwhile.
-    pub fn locked_unless(
+    /// What `done` finds, or else what `work` makes while nobody else takes, gives back or makes.
+    pub fn locked_unless<T>(
         &self,
-        done: impl Fn() -> Result<bool, NetworkError>,
-        work: impl FnOnce(&[(String, Lease)]) -> Result<(), NetworkError>,
-    ) -> Result<(), NetworkError> {
-        if done()? {
-            return Ok(());
+        done: impl Fn() -> Result<Option<T>, NetworkError>,
+        work: impl FnOnce() -> Result<T, NetworkError>,
+    ) -> Result<T, NetworkError> {
+        if let Some(found) = done()? {
+            return Ok(found);
         }
         let _lock = self.lock()?;
-        if done()? {
-            return Ok(());
+        match done()? {
+            Some(found) => Ok(found),
+            None => work(),
         }
+    }
+
+    /// All leases, with their owners.
+    pub fn all(&self) -> Result<Vec<(String, Lease)>, NetworkError> {
         let mut leases = Vec::new();
         for owner in self.owners()? {
             if let Some(lease) = self.of(&owner)? {
                 leases.push((owner, lease));
             }
         }
-        work(&leases)
+        Ok(leases)
     }
 
     /// Does the owner hold all that its record says? Not after a crash half way.
