@@ -22,6 +22,13 @@ use crate::objects::Objects;
 use crate::objects::pod::is_finished;
 use script::Family;
 
+const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
+/// A bit of the connection's mark, which its first packet bears from prerouting to postrouting if it goes back to where it has come from:
+/// only prerouting can look for that.
+const MARK_BACK: &str = "ct mark set ct mark or 0x4000";
+/// Where it has that, takes it away.
+const UNMARK_BACK: &str = "ct mark and 0x4000 == 0x4000 ct mark set ct mark and 0xffffbfff";
+
 /// What the rules depend on, beside the objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -32,6 +39,14 @@ pub struct Facts {
     /// Whether rules see packets that stay on a bridge (br_netfilter), of IPv4 and IPv6: where they do not, an answer from one Pod to
     /// another on its bridge would never be translated back, and Pods' packets to Services have to bear the bridge's address.
     pub bridged: [bool; 2],
+}
+
+impl Facts {
+    /// Whether rules see packets of this family that stay on a bridge.
+    fn is_bridged(&self, family: Family) -> bool {
+        let [v4, v6] = self.bridged;
+        if family == Family::V4 { v4 } else { v6 }
+    }
 }
 
 /// `10.96.0.0/16`.
@@ -103,7 +118,7 @@ pub fn rules(objects: &Objects, facts: &Facts) -> Rules {
         true => BTreeSet::new(),
         false => objects.list::<Pod>().filter(|pod| has_own_network(pod)).flat_map(pod_addresses).collect(),
     };
-    let is_bridged = |ip: &&IpAddr| facts.bridged[usize::from(ip.is_ipv6())];
+    let is_bridged = |ip: &&IpAddr| facts.is_bridged(Family::of(**ip));
     for ip in pods.iter().filter(is_bridged) {
         table.element(Family::of(*ip).name("pods"), ip.to_string());
     }
@@ -150,7 +165,7 @@ fn lead(table: &mut Rules, frontend: &Frontend) {
         table.element("node-ports", format!("{protocol} . {port} : goto {chain}"));
     }
     let mut rules = Vec::new();
-    for family in [Family::V4, Family::V6] {
+    for family in FAMILIES {
         let backends: Vec<_> =
             frontend.backends.iter().copied().filter(|backend| Family::of(backend.ip()) == family).collect();
         match (backends.is_empty(), frontend.affinity) {
@@ -234,12 +249,9 @@ fn base_chains(table: &mut Rules, facts: &Facts) {
 
     // In prerouting and not in forward: what has no way from here would be dropped between them.
     let new = ["ct state new jump unserved", "ct state new fib daddr type local jump unserved-local"];
-    let [back, _] = going_back();
-    let back = families(facts).filter(|(_, bridged)| !bridged).map(|(family, _)| {
-        format!(
-            "ct state new ct status dnat meta nfproto {} fib daddr . iif oif exists {back}",
-            family.protocol()
-        )
+    let back = FAMILIES.into_iter().filter(|family| !facts.is_bridged(*family)).map(|family| {
+        let family = family.protocol();
+        format!("ct state new ct status dnat meta nfproto {family} fib daddr . iif oif exists {MARK_BACK}")
     });
     let prerouting = of(&new).into_iter().chain(back).collect();
     table.hook("filter-prerouting", "filter hook prerouting priority -90", prerouting);
@@ -250,33 +262,15 @@ fn base_chains(table: &mut Rules, facts: &Facts) {
     table.chain("refuse", of(&["meta l4proto tcp reject with tcp reset", "reject"]));
 }
 
-/// A bit of the connection's mark that its first packet bears from prerouting to postrouting, if it goes back to where it has come from:
-/// how it gets it, and how it is seen and loses it. Only prerouting can look for that.
-fn going_back() -> [String; 2] {
-    const BIT: u32 = 1 << 14;
-    [
-        format!("ct mark set ct mark or {BIT:#x}"),
-        format!("ct mark and {BIT:#x} == {BIT:#x} ct mark set ct mark and {:#x}", !BIT),
-    ]
-}
-
-/// With each, whether rules see packets that stay on a bridge.
-fn families(facts: &Facts) -> impl Iterator<Item = (Family, bool)> {
-    [Family::V4, Family::V6].into_iter().zip(facts.bridged)
-}
-
 /// Whose packets get another source when they have been led to a backend.
 fn source(facts: &Facts) -> Vec<String> {
     let mut rules = Vec::new();
-    for (family, bridged) in families(facts) {
-        let (ip, name) = (family.ip(), |name| family.name(name));
+    for family in FAMILIES {
+        let (ip, name, bridged) = (family.ip(), |name| family.name(name), facts.is_bridged(family));
         rules.push(match bridged {
             // The answer would take the short way, past the rules: from a Pod to its neighbour, or to itself. The packet's way says so, and
             // not Pods' addresses: a Pod's first packets may be here before the word of its address.
-            false => {
-                let [_, back] = going_back();
-                format!("meta nfproto {} {back} masquerade", family.protocol())
-            }
+            false => format!("meta nfproto {} {UNMARK_BACK} masquerade", family.protocol()),
             // A Pod that reaches itself: it does not take packets from itself.
             true => format!("{ip} saddr . {ip} daddr @{} masquerade", name("hairpin")),
         });
@@ -299,7 +293,7 @@ fn source(facts: &Facts) -> Vec<String> {
 /// What is refused at once, for nobody would answer.
 fn unserved(facts: &Facts) -> Vec<String> {
     let mut rules = Vec::new();
-    for family in [Family::V4, Family::V6] {
+    for family in FAMILIES {
         let set = family.name("unserved");
         rules.push(format!("{} daddr . meta l4proto . th dport @{set} goto refuse", family.ip()));
     }

@@ -85,11 +85,18 @@ fn tried(scripts: &[String], list: &str) -> Option<Result<String, String>> {
     Some(if done.status.success() { Ok(said(&done.stdout)) } else { Err(said(&done.stderr)) })
 }
 
+#[track_caller]
+fn assert_has(text: &str, lines: &[&str]) {
+    for line in lines {
+        assert!(text.lines().any(|found| found.trim() == *line), "{line}\nis not in\n{text}");
+    }
+}
+
 #[test]
 fn a_service_leads_to_its_backends() {
     let all = [web(false), of_web(&["10.88.0.3", "10.88.0.2"]), pod("a", "web", true, &["10.88.0.2"])];
     let text = rules(&objects(all), &facts(false)).text();
-    for line in [
+    let lines = [
         "elements = { 10.96.0.1 . tcp . 80 : goto service/default/web/tcp/80 }",
         "elements = { tcp . 30080 : goto service/default/web/tcp/80 }",
         "meta nfproto ipv4 meta l4proto tcp dnat ip addr . port to numgen random mod 2 map { 0 : 10.88.0.2 . 8080, 1 : 10.88.0.3 . 8080 }",
@@ -101,9 +108,8 @@ fn a_service_leads_to_its_backends() {
         "meta nfproto ipv4 ct mark and 0x4000 == 0x4000 ct mark set ct mark and 0xffffbfff masquerade",
         "ip daddr 10.96.0.0/16 goto refuse",
         "ip daddr 10.96.0.10 return",
-    ] {
-        assert!(text.lines().any(|found| found.trim() == line), "{line}\nis not in\n{text}");
-    }
+    ];
+    assert_has(&text, &lines);
     assert!(!text.contains("clients/"));
 }
 
@@ -111,13 +117,12 @@ fn a_service_leads_to_its_backends() {
 fn where_answers_are_seen_pods_keep_their_addresses() {
     let all = [web(false), of_web(&["10.88.0.3", "10.88.0.2"]), pod("a", "web", true, &["10.88.0.2"])];
     let text = rules(&objects(all), &facts(true)).text();
-    for part in [
+    let lines = [
         "ip saddr @pods4 ip daddr @pods4 ct original ip daddr 10.96.0.0/16 snat ip to ip saddr",
         "elements = { 10.88.0.2 . 10.88.0.2 }",
         "ip saddr . ip daddr @hairpin4 masquerade",
-    ] {
-        assert!(text.contains(part), "{part}\nis not in\n{text}");
-    }
+    ];
+    assert_has(&text, &lines);
     assert!(!text.contains("ct mark"));
 }
 
